@@ -1,0 +1,553 @@
+// Turns the body of a region into Halide definitions: pointwise and movement ops become expressions,
+// reductions become Funcs.
+#include "codegen/compose.h"
+
+#include "codegen/define/winograd.h"
+#include "ir/diagnostic.h"
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <unordered_map>
+
+namespace tintype {
+
+using Halide::Expr;
+using Halide::Func;
+using Halide::RDom;
+using Halide::Var;
+
+namespace {
+
+/// An index per dim, outermost first, as the IR counts.
+using Index = std::vector<Expr>;
+
+class Composer {
+ public:
+  Composer(const KernelSpec& spec, const Machine& machine) : spec_(spec), machine_(machine) {}
+
+  Composition run() {
+    make_inputs();
+    for (const auto& n : spec_.body->nodes()) define_anchor(*n);
+    make_outputs();
+    return std::move(c_);
+  }
+
+ private:
+  static bool is_unit(const Value* v, size_t dim) { return v->shape()[dim].is(1); }
+
+  void make_inputs() {
+    for (size_t i = 0; i < spec_.inputs.size(); ++i) {
+      const BufferSpec& b = spec_.inputs[i];
+      // Halide makes up names like "a0" while generating code; an input must not be called so.
+      Halide::ImageParam p(halide_type(b.dtype), static_cast<int>(b.unit.size()),
+                           "input_buffer_" + std::to_string(i));
+      for (int d = 0; d < p.dimensions(); ++d) p.dim(d).set_min(0);
+      if (p.dimensions() > 0 && !b.dense) p.dim(0).set_stride(Expr());
+      inputs_[spec_.body->inputs()[i].get()] = p;
+      c_.inputs.push_back(p);
+      c_.arguments.emplace_back(p);
+    }
+    if (!spec_.scalars.empty()) {
+      scalars_ = Halide::ImageParam(Halide::UInt(8), static_cast<int>(spec_.scalars.size()), "scalars");
+      c_.arguments.emplace_back(scalars_);
+    }
+  }
+
+  /// An extent used in arithmetic: a literal when static, else one of the kernel's scalars.
+  Expr extent_of(const Dim& d) {
+    if (d.is_static()) return static_cast<int32_t>(d.value());
+    for (size_t i = 0; i < spec_.scalars.size(); ++i)
+      if (spec_.scalars[i] == d) return scalars_.dim(static_cast<int>(i)).extent();
+    throw InternalError("extent " + d.text() + " is not among the scalars of kernel " + spec_.name);
+  }
+
+  /// Run-time extent of a dim of a value, from the buffers it is computed from.
+  Expr extent(const Value* v, size_t dim) {
+    if (is_unit(v, dim)) return 1;
+    if (auto it = inputs_.find(v); it != inputs_.end())
+      return it->second.dim(v->rank() - 1 - static_cast<int>(dim)).extent();
+    const Node* n = v->def();
+    if (n->op().has(kPointwise)) {
+      for (Value* o : n->operands()) {
+        const size_t skip = static_cast<size_t>(v->rank() - o->rank());
+        if (dim >= skip && !is_unit(o, dim - skip)) return extent(o, dim - skip);
+      }
+    }
+    if (n->is("transpose"))
+      return extent(n->operand(0), static_cast<size_t>(n->attrs().integers("perm")[dim]));
+    if (n->op().has(kReduction)) return extent(n->operand(0), dim);
+    if (n->is("pad")) {
+      return extent(n->operand(0), dim) + extent_of(n->attrs().dims("before")[dim]) +
+             extent_of(n->attrs().dims("after")[dim]);
+    }
+    throw InternalError("no run-time extent for a result of " + std::string(n->name()) + " in kernel " + spec_.name);
+  }
+
+  static std::vector<Expr> reversed(const Index& index) { return {index.rbegin(), index.rend()}; }
+
+  Expr load(const Value* v, const Index& index) {
+    const Halide::ImageParam& p = inputs_.at(v);
+    Index at = index;
+    for (size_t d = 0; d < at.size(); ++d)
+      if (is_unit(v, d)) at[d] = 0;
+    const Expr e = p(reversed(at));
+    return Halide::cast(arithmetic_type(v->dtype()), e);
+  }
+
+  /// Index into an operand that broadcasts against a result.
+  static Index broadcast_index(const Value* operand, const Index& index) {
+    const size_t skip = index.size() - operand->shape().size();
+    Index at;
+    for (size_t d = 0; d < operand->shape().size(); ++d)
+      at.push_back(is_unit(operand, d) ? Expr(0) : index[d + skip]);
+    return at;
+  }
+
+  Expr value(const Value* v, const Index& index) {
+    if (inputs_.count(v) != 0) return load(v, index);
+    if (auto it = stored_.find(v); it != stored_.end()) return it->second(reversed(index));
+    const std::string key = memo_key(v, index);
+    if (auto it = memo_.find(key); it != memo_.end()) return it->second;
+    const Expr e = compute(v, index);
+    memo_[key] = e;
+    return e;
+  }
+
+  /// Indices are built once and passed on, so identity of the nodes is enough to find repeats.
+  static std::string memo_key(const Value* v, const Index& index) {
+    std::string key(reinterpret_cast<const char*>(&v), sizeof v);
+    for (const Expr& e : index) {
+      if (const auto c = Halide::Internal::as_const_int(e)) {
+        key += "c" + std::to_string(*c) + ";";
+      } else {
+        const void* p = e.get();
+        key.append(reinterpret_cast<const char*>(&p), sizeof p);
+      }
+    }
+    return key;
+  }
+
+  Expr literal(const Tensor& t) {
+    const Halide::Type type = arithmetic_type(t.dtype());
+    auto wrap = [&type](auto x) { return Halide::Internal::make_const(type, x); };
+    switch (t.dtype()) {
+      case DType::f32: return Expr(t.values<float>()[0]);
+      case DType::f64: return Expr(t.values<double>()[0]);
+      case DType::f16: return Expr(f16_to_f32(t.values<uint16_t>()[0]));
+      case DType::bf16: return Expr(bf16_to_f32(t.values<uint16_t>()[0]));
+      case DType::boolean: return t.values<uint8_t>()[0] != 0 ? Halide::Internal::const_true() : Halide::Internal::const_false();
+      case DType::i8: return wrap(static_cast<int64_t>(t.values<int8_t>()[0]));
+      case DType::i16: return wrap(static_cast<int64_t>(t.values<int16_t>()[0]));
+      case DType::i32: return wrap(static_cast<int64_t>(t.values<int32_t>()[0]));
+      case DType::i64: return wrap(t.values<int64_t>()[0]);
+      case DType::u8: return wrap(static_cast<uint64_t>(t.values<uint8_t>()[0]));
+      case DType::u16: return wrap(static_cast<uint64_t>(t.values<uint16_t>()[0]));
+      case DType::u32: return wrap(static_cast<uint64_t>(t.values<uint32_t>()[0]));
+      case DType::u64: return wrap(t.values<uint64_t>()[0]);
+      case DType::undefined: break;
+    }
+    throw InternalError("literal without element type");
+  }
+
+  Expr compute(const Value* v, const Index& index) {
+    const Node& n = *v->def();
+    if (n.is("constant")) {
+      const Tensor& t = *v->constant();
+      TINTYPE_CHECK(t.size() == 1, "only single elements are literals of kernels");
+      return literal(t);
+    }
+    if (n.op().has(kPointwise)) {
+      std::vector<Expr> operands;
+      for (Value* o : n.operands()) operands.push_back(value(o, broadcast_index(o, index)));
+      return rounded(v->dtype(), define_pointwise(n, operands));
+    }
+    if (n.is("iota"))
+      return Halide::cast(arithmetic_type(v->dtype()), index[static_cast<size_t>(n.attrs().integer("axis"))]);
+    return moved(n, index);
+  }
+
+  /// 16-bit floats compute in f32 and round after every op, as one op at a time would.
+  static Expr rounded(DType dtype, const Expr& e) {
+    if (dtype != DType::f16 && dtype != DType::bf16) return e;
+    return Halide::cast(Halide::Float(32), Halide::cast(halide_type(dtype), e));
+  }
+
+  Expr moved(const Node& n, const Index& index) {
+    Value* x = n.operand(0);
+    Index at(x->shape().size());
+    if (n.is("transpose")) {
+      const auto perm = n.attrs().integers("perm");
+      for (size_t i = 0; i < perm.size(); ++i) at[static_cast<size_t>(perm[i])] = index[i];
+      return value(x, at);
+    }
+    if (n.is("broadcast")) return value(x, broadcast_index(x, index));
+    if (n.is("slice")) {
+      const Shape starts = n.attrs().dims("starts");
+      const auto steps = n.attrs().integers("steps");
+      for (size_t d = 0; d < at.size(); ++d)
+        at[d] = starts[d].is(0) && steps[d] == 1 ? index[d]
+                                                 : extent_of(starts[d]) + index[d] * static_cast<int32_t>(steps[d]);
+      return value(x, at);
+    }
+    if (n.is("reverse")) {
+      const auto axes = n.attrs().integers("axes");
+      for (size_t d = 0; d < at.size(); ++d) {
+        const bool flip = std::find(axes.begin(), axes.end(), static_cast<int64_t>(d)) != axes.end();
+        at[d] = flip ? extent(x, d) - 1 - index[d] : index[d];
+      }
+      return value(x, at);
+    }
+    if (n.is("dilate")) {
+      const auto factors = n.attrs().integers("factors");
+      Expr on = Halide::Internal::const_true();
+      for (size_t d = 0; d < at.size(); ++d) {
+        const auto f = static_cast<int32_t>(factors[d]);
+        at[d] = f == 1 ? index[d] : index[d] / f;
+        if (f != 1) on = on && index[d] % f == 0;
+      }
+      const Expr inside = value(x, at);
+      return Halide::select(on, inside, Halide::Internal::make_zero(inside.type()));
+    }
+    if (n.is("pad")) return padded(n, index);
+    if (n.is("gather")) return gathered(n, index);
+    throw InternalError("op " + std::string(n.name()) + " has no definition in codegen");
+  }
+
+  Expr padded(const Node& n, const Index& index) {
+    Value* x = n.operand(0);
+    const Shape before = n.attrs().dims("before");
+    const Shape after = n.attrs().dims("after");
+    const std::string mode = n.attrs().string("mode", "constant");
+    Index at(index.size());
+    Expr inside = Halide::Internal::const_true();
+    for (size_t d = 0; d < at.size(); ++d) {
+      at[d] = index[d];
+      if (before[d].is(0) && after[d].is(0)) continue;
+      const Expr size = extent(x, d);
+      const Expr i = index[d] - extent_of(before[d]);
+      if (mode == "constant") {
+        inside = inside && i >= 0 && i < size;
+        at[d] = Halide::clamp(i, 0, Halide::max(size - 1, 0));
+      } else if (mode == "edge") {
+        at[d] = Halide::clamp(i, 0, size - 1);
+      } else if (mode == "wrap") {
+        at[d] = i % size;
+      } else {  // reflect: period 2 (size - 1), without repeating the border
+        const Expr period = Halide::max(2 * (size - 1), 1);
+        const Expr j = i % period;
+        at[d] = Halide::min(j, period - j);
+      }
+    }
+    const Expr e = value(x, at);
+    if (mode != "constant") return e;
+    Expr fill = Halide::Internal::make_zero(e.type());
+    if (n.operand(1) != nullptr) fill = value(n.operand(1), Index(n.operand(1)->shape().size(), Expr(0)));
+    return Halide::select(inside, e, fill);
+  }
+
+  Expr gathered(const Node& n, const Index& index) {
+    Value* x = n.operand(0);
+    Value* indices = n.operand(1);
+    const auto axis = static_cast<size_t>(n.attrs().integer("axis"));
+    const size_t k = indices->shape().size();
+    const Index which(index.begin() + static_cast<std::ptrdiff_t>(axis),
+                      index.begin() + static_cast<std::ptrdiff_t>(axis + k));
+    Expr i = Halide::cast<int32_t>(value(indices, which));
+    const Expr size = extent(x, axis);
+    i = Halide::select(i < 0, i + size, i);
+    Index at(index.begin(), index.begin() + static_cast<std::ptrdiff_t>(axis));
+    // Out-of-range indices are caught before the kernel runs; the clamp keeps loads in bounds.
+    at.push_back(Halide::unsafe_promise_clamped(Halide::clamp(i, 0, Halide::max(size - 1, 0)), 0, size - 1));
+    at.insert(at.end(), index.begin() + static_cast<std::ptrdiff_t>(axis + k), index.end());
+    return value(x, at);
+  }
+
+  // ---- reductions ---------------------------------------------------------------------------
+
+  static std::vector<Var> make_vars(int rank) {
+    static const char* const names[] = {"i0", "i1", "i2", "i3", "i4", "i5", "i6", "i7",
+                                        "i8", "i9", "i10", "i11", "i12", "i13", "i14", "i15"};
+    TINTYPE_CHECK(rank <= 16, "rank above 16");
+    std::vector<Var> vars;
+    for (int i = 0; i < rank; ++i) vars.emplace_back(names[i]);
+    return vars;
+  }
+
+  static Index index_of(const std::vector<Var>& vars) {
+    Index index;
+    for (auto it = vars.rbegin(); it != vars.rend(); ++it) index.emplace_back(*it);
+    return index;
+  }
+
+  void define_anchor(const Node& n) {
+    if (n.is("conv")) define_conv(n);
+    else if (n.is("dot")) define_dot(n);
+    else if (n.is("window_reduce")) define_window(n);
+    else if (n.is("winograd_input") || n.is("winograd_output")) define_winograd(n);
+    else if (n.op().has(kReduction)) define_reduce(n);
+    else if (spec_.schedule == ScheduleKind::rows) maybe_store(n);
+  }
+
+  Func new_func(const Node& n) {
+    return Func(std::string(n.name()) + std::to_string(c_.anchors.size()));
+  }
+
+  /// Rows kernels store what is costly and read more than once.
+  void maybe_store(const Node& n) {
+    if (!n.op().has(kPointwise) || n.result()->uses().size() < 2 || !is_expensive(n)) return;
+    const std::vector<Var> vars = make_vars(n.result()->rank());
+    Func f("stage" + std::to_string(c_.stages.size()));
+    Index index = index_of(vars);
+    for (size_t d = 0; d < index.size(); ++d)
+      if (is_unit(n.result(), d)) index[d] = 0;
+    f(vars) = value(n.result(), index);
+    stored_[n.result()] = f;
+    c_.stages.push_back(f);
+  }
+
+  void add_anchor(const Node& n, const Func& f, const std::vector<Var>& vars, const RDom& r) {
+    stored_[n.result()] = f;
+    c_.anchors.push_back({&n, f, vars, r});
+  }
+
+  /// Promises that an extent is a multiple of m, so that unrolling needs no tail.
+  static Expr multiple_of(const Expr& e, int m) { return m > 1 ? (e / m) * m : e; }
+
+  void define_conv(const Node& n) {
+    Value* x = n.operand(0);
+    Value* w = n.operand(1);
+    const auto window = n.attrs().integers("window");
+    const size_t spatial = window.size();
+    const auto strides = n.attrs().integers("strides", std::vector<int64_t>(spatial, 1));
+    const auto dilations = n.attrs().integers("dilations", std::vector<int64_t>(spatial, 1));
+    const auto group = static_cast<int32_t>(n.attrs().integer("group", 1));
+    const auto block = static_cast<int32_t>(n.attrs().integer("block"));
+    const std::vector<Var> vars = make_vars(n.result()->rank());
+    const Index index = index_of(vars);
+    const Expr filter = index.back();
+    // Reduction order: channel innermost, then the window from its last axis outwards.
+    const size_t w_axis = block > 0 ? 1 : 0;  // where the window starts in the weights
+    Halide::Region region;
+    const Expr depth = multiple_of(extent(w, w_axis + spatial), spec_.depth_multiple);
+    region.push_back({0, depth});
+    for (size_t i = spatial; i-- > 0;) region.push_back({0, static_cast<int32_t>(window[i])});
+    const RDom r(region, "r");
+    Index at = {index[0]};
+    for (size_t i = 0; i < spatial; ++i)
+      at.push_back(index[i + 1] * static_cast<int32_t>(strides[i]) +
+                   r[static_cast<int>(spatial - i)] * static_cast<int32_t>(dilations[i]));
+    Expr channel = r[0];
+    if (spec_.schedule == ScheduleKind::depthwise) {
+      channel = filter;  // one channel per filter, known to be the same one
+    } else if (group > 1) {
+      // Filters of group g read channels [g * depth, (g + 1) * depth).
+      const Expr g = block > 0 ? (filter / block) / (extent(w, 0) / group)
+                               : filter / (extent(w, w_axis + spatial + 1) / group);
+      channel = channel + g * extent(w, w_axis + spatial);
+    }
+    at.push_back(channel);
+    Index weight;
+    if (block > 0) weight.push_back(filter / block);
+    for (size_t i = 0; i < spatial; ++i) weight.push_back(r[static_cast<int>(spatial - i)]);
+    weight.push_back(r[0]);
+    weight.push_back(block > 0 ? filter % block : filter);
+    pin_panel(w, block);
+    Func f = new_func(n);
+    f(vars) = Halide::Internal::make_zero(arithmetic_type(n.result()->dtype()));
+    f(vars) += value(x, at) * value(w, weight);
+    add_anchor(n, f, vars, r);
+  }
+
+  /// The innermost extent of packed weights is the panel width; rows of a panel are adjacent.
+  void pin_panel(const Value* w, int32_t block) {
+    auto it = inputs_.find(w);
+    if (block == 0 || it == inputs_.end()) return;
+    it->second.dim(0).set_bounds(0, block);
+    it->second.dim(1).set_stride(block);
+  }
+
+  void define_dot(const Node& n) {
+    Value* a = n.operand(0);
+    Value* b = n.operand(1);
+    const auto block = static_cast<int32_t>(n.attrs().integer("block"));
+    const std::vector<Var> vars = make_vars(n.result()->rank());
+    const Index index = index_of(vars);
+    const size_t batch = index.size() - 2;
+    const Expr depth = multiple_of(extent(a, a->shape().size() - 1), spec_.depth_multiple);
+    const RDom r(0, depth, "r");
+    auto batch_index = [&](const Value* v, size_t matrix) {
+      const size_t own = v->shape().size() - matrix;
+      Index at;
+      for (size_t d = 0; d < own; ++d) at.push_back(is_unit(v, d) ? Expr(0) : index[batch - own + d]);
+      return at;
+    };
+    Index left = batch_index(a, 2);
+    left.push_back(index[batch]);
+    left.push_back(r.x);
+    const Expr column = index[batch + 1];
+    Index right = batch_index(b, block > 0 ? 3 : 2);
+    if (block > 0) right.push_back(column / block);
+    right.push_back(r.x);
+    right.push_back(block > 0 ? column % block : column);
+    pin_panel(b, block);
+    Func f = new_func(n);
+    f(vars) = Halide::Internal::make_zero(arithmetic_type(n.result()->dtype()));
+    f(vars) += value(a, left) * value(b, right);
+    add_anchor(n, f, vars, r);
+  }
+
+  static Expr lowest(const Halide::Type& t) {
+    return t.is_float() ? Halide::cast(t, -std::numeric_limits<float>::infinity()) : t.min();
+  }
+  static Expr highest(const Halide::Type& t) {
+    return t.is_float() ? Halide::cast(t, std::numeric_limits<float>::infinity()) : t.max();
+  }
+
+  void define_window(const Node& n) {
+    Value* x = n.operand(0);
+    const auto window = n.attrs().integers("window");
+    const size_t spatial = window.size();
+    const auto strides = n.attrs().integers("strides", std::vector<int64_t>(spatial, 1));
+    const auto dilations = n.attrs().integers("dilations", std::vector<int64_t>(spatial, 1));
+    const std::vector<Var> vars = make_vars(n.result()->rank());
+    const Index index = index_of(vars);
+    Halide::Region region;
+    for (size_t i = spatial; i-- > 0;) region.push_back({0, static_cast<int32_t>(window[i])});
+    const RDom r(region, "r");
+    Index at = {index[0]};
+    for (size_t i = 0; i < spatial; ++i)
+      at.push_back(index[i + 1] * static_cast<int32_t>(strides[i]) +
+                   r[static_cast<int>(spatial - 1 - i)] * static_cast<int32_t>(dilations[i]));
+    at.push_back(index.back());
+    const bool is_max = n.attrs().string("kind") == "max";
+    const Halide::Type t = arithmetic_type(n.result()->dtype());
+    Func f = new_func(n);
+    f(vars) = is_max ? lowest(t) : Halide::Internal::make_zero(t);
+    if (is_max) f(vars) = Halide::max(f(vars), value(x, at));
+    else f(vars) += value(x, at);
+    add_anchor(n, f, vars, r);
+  }
+
+  struct Monoid {
+    Expr identity;
+    std::function<Expr(const Expr&, const Expr&)> combine;
+  };
+
+  Monoid monoid_of(const Node& n) {
+    const Halide::Type t = arithmetic_type(n.result()->dtype());
+    if (n.is("reduce_sum")) return {Halide::Internal::make_zero(t), [](const Expr& a, const Expr& b) { return a + b; }};
+    if (n.is("reduce_prod")) return {Halide::Internal::make_one(t), [](const Expr& a, const Expr& b) { return a * b; }};
+    // NaN wins, as in numpy.
+    if (n.is("reduce_max"))
+      return {lowest(t), [](const Expr& a, const Expr& b) {
+                return a.type().is_float() ? Halide::select(b > a || Halide::is_nan(b), b, a) : Halide::max(a, b); }};
+    TINTYPE_CHECK(n.is("reduce_min"), "unknown reduction " + std::string(n.name()));
+    return {highest(t), [](const Expr& a, const Expr& b) {
+              return a.type().is_float() ? Halide::select(b < a || Halide::is_nan(b), b, a) : Halide::min(a, b); }};
+  }
+
+  // A reduction over the innermost axis keeps one partial result per lane, so that it runs on
+  // vectors; the order of additions depends on the extent alone.
+  void define_reduce(const Node& n) {
+    Value* x = n.operand(0);
+    const auto axes = n.attrs().integers("axes");
+    const int rank = x->rank();
+    const std::vector<Var> vars = make_vars(rank);
+    const Monoid m = monoid_of(n);
+    const bool inner = spec_.schedule == ScheduleKind::rows &&
+                       std::find(axes.begin(), axes.end(), static_cast<int64_t>(rank - 1)) != axes.end() &&
+                       !is_unit(x, static_cast<size_t>(rank - 1));
+    const int32_t lanes = inner ? machine_.lanes : 1;
+    Halide::Region region;
+    std::vector<size_t> reduced;  // innermost first
+    for (size_t d = static_cast<size_t>(rank); d-- > 0;)
+      if (std::find(axes.begin(), axes.end(), static_cast<int64_t>(d)) != axes.end()) reduced.push_back(d);
+    for (size_t d : reduced) {
+      const Expr e = extent(x, d);
+      const bool split = inner && d + 1 == static_cast<size_t>(rank);
+      region.push_back({0, split ? (e + lanes - 1) / lanes : e});
+    }
+    const RDom r(region, "r");
+    auto operand = [&](const Index& base, const Expr& lane) {
+      Index at = base;
+      for (size_t i = 0; i < reduced.size(); ++i) at[reduced[i]] = r[static_cast<int>(i)];
+      if (!inner) return value(x, at);
+      const size_t last = static_cast<size_t>(rank - 1);
+      const Expr e = extent(x, last);
+      const Expr i = r[0] * lanes + lane;
+      at[last] = Halide::min(i, e - 1);
+      return Halide::select(i < e, value(x, at), m.identity);
+    };
+    Index index = index_of(vars);
+    Func total = new_func(n);
+    if (!inner) {
+      total(vars) = m.identity;
+      total(vars) = m.combine(total(vars), operand(index, Expr()));
+      add_anchor(n, total, vars, r);
+      return;
+    }
+    Var lane("lane");
+    std::vector<Var> partial_vars = {lane};
+    partial_vars.insert(partial_vars.end(), vars.begin() + 1, vars.end());
+    Func partial("partial" + std::to_string(c_.partials.size()));
+    partial(partial_vars) = m.identity;
+    partial(partial_vars) = m.combine(partial(partial_vars), operand(index, Expr(lane)));
+    const RDom lanes_domain(0, lanes, "l");
+    std::vector<Expr> from = {lanes_domain.x};
+    for (size_t d = 1; d < vars.size(); ++d) from.emplace_back(vars[d]);
+    total(vars) = m.identity;
+    total(vars) = m.combine(total(vars), partial(from));
+    c_.partials.push_back(partial);
+    add_anchor(n, total, vars, lanes_domain);
+  }
+
+  void define_winograd(const Node& n) {
+    const std::vector<Var> vars = make_vars(n.result()->rank());
+    winograd::Reader read = [this, &n](const std::vector<Expr>& index) { return value(n.operand(0), index); };
+    Func f = n.is("winograd_input") ? winograd::input_transform(n, vars, read, c_.stages)
+                                    : winograd::output_transform(n, vars, read, c_.stages);
+    add_anchor(n, f, vars, RDom());
+  }
+
+  // ---- outputs ------------------------------------------------------------------------------
+
+  void make_outputs() {
+    const int rank = static_cast<int>(spec_.outputs[0].unit.size());
+    c_.vars = make_vars(rank);
+    std::vector<Expr> values;
+    for (size_t i = 0; i < spec_.outputs.size(); ++i) {
+      const Value* v = spec_.body->output(i);
+      Index index = index_of(c_.vars);
+      for (size_t d = 0; d < index.size(); ++d)
+        if (is_unit(v, d)) index[d] = 0;
+      values.push_back(Halide::cast(halide_type(v->dtype()), value(v, index)));
+    }
+    for (size_t i = 0; i < values.size(); ++i) {
+      Func out("out" + std::to_string(i));
+      out(c_.vars) = values[i];
+      for (int d = 0; d < rank; ++d) {
+        out.output_buffer().dim(d).set_min(0);
+        if (spec_.outputs[i].unit[static_cast<size_t>(rank - 1 - d)]) out.output_buffer().dim(d).set_extent(1);
+      }
+      if (rank > 0 && !spec_.outputs[i].dense) out.output_buffer().dim(0).set_stride(Expr());
+      c_.outputs.push_back(out);
+    }
+  }
+
+  const KernelSpec& spec_;
+  const Machine& machine_;
+  Composition c_;
+  std::unordered_map<const Value*, Halide::ImageParam> inputs_;
+  Halide::ImageParam scalars_;
+  std::unordered_map<const Value*, Func> stored_;
+  std::unordered_map<std::string, Expr> memo_;
+};
+
+}  // namespace
+
+Composition compose(const KernelSpec& spec, const Machine& machine) {
+  return Composer(spec, machine).run();
+}
+
+}  // namespace tintype

@@ -1,0 +1,47 @@
+// Composes the definitions of a region's ops into one Halide pipeline, without a schedule.
+#pragma once
+
+#include "codegen/kernel.h"
+
+#include <Halide.h>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace tintype {
+
+/// A reduction inside a region.
+struct Anchor {
+  const Node* node = nullptr;
+  Halide::Func func;           ///< pure initialisation and one update
+  std::vector<Halide::Var> vars;  ///< of the Func, innermost first
+  Halide::RDom domain;
+};
+
+/// A pipeline ready to be scheduled. Dimensions are innermost first, as Halide counts.
+struct Composition {
+  std::vector<Halide::Argument> arguments;   ///< input buffers, in the order of the kernel
+  std::vector<Halide::ImageParam> inputs;
+  std::vector<Halide::Func> outputs;
+  std::vector<Halide::Var> vars;             ///< of the outputs
+  std::vector<Anchor> anchors;               ///< in topological order
+  std::vector<Halide::Func> stages;          ///< values worth storing once per row
+  std::vector<Halide::Func> partials;        ///< lane-wise partial sums of `rows` kernels
+};
+
+Composition compose(const KernelSpec& spec, const Machine& machine);
+
+/// The scalar definition of a pointwise op. Operands already have the arithmetic type; 16-bit floats
+/// arrive as f32. InternalError for an op without definition.
+Halide::Expr define_pointwise(const Node& node, const std::vector<Halide::Expr>& operands);
+/// True when the op costs more to compute again than to store.
+bool is_expensive(const Node& node);
+/// True when define_pointwise knows the op.
+bool has_pointwise_definition(std::string_view op_name);
+
+/// Element type as Halide names it; boolean is a one-bit unsigned integer stored in a byte.
+Halide::Type halide_type(DType dtype);
+/// The type that arithmetic on this element type uses.
+Halide::Type arithmetic_type(DType dtype);
+
+}  // namespace tintype

@@ -1,0 +1,19 @@
+// Transcendental functions as vector expressions, where Halide would call libm per element.
+#pragma once
+
+#include <Halide.h>
+
+namespace tintype::math {
+
+/// f32: odd polynomial below 0.625, exponentials above (Cephes tanhf's split), error below 2 ulp.
+/// f64: libm.
+Halide::Expr tanh(const Halide::Expr& x);
+/// f32: odd rational approximation on [-4, 4] (as in Eigen and XLA), absolute error below 2e-7.
+/// f64: libm.
+Halide::Expr erf(const Halide::Expr& x);
+/// 1 / (1 + exp(-x)), saturating cleanly at both ends.
+Halide::Expr sigmoid(const Halide::Expr& x);
+/// x^y with IEEE's special cases: negative bases with integral exponents, zeros, infinities.
+Halide::Expr power(const Halide::Expr& x, const Halide::Expr& y);
+
+}  // namespace tintype::math

@@ -1,0 +1,148 @@
+// Canonical text of kernels, and driving Halide to an object file.
+#include "codegen/kernel.h"
+
+#include "codegen/compose.h"
+#include "codegen/schedule/schedules.h"
+#include "ir/diagnostic.h"
+#include "ir/print.h"
+
+#include <Halide.h>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <unistd.h>
+#include <unordered_map>
+
+namespace tintype {
+
+std::string_view name_of(ScheduleKind kind) {
+  switch (kind) {
+    case ScheduleKind::reference: return "reference";
+    case ScheduleKind::elementwise: return "elementwise";
+    case ScheduleKind::contraction: return "contraction";
+    case ScheduleKind::depthwise: return "depthwise";
+    case ScheduleKind::window: return "window";
+    case ScheduleKind::rows: return "rows";
+    case ScheduleKind::winograd_input: return "winograd_input";
+    case ScheduleKind::winograd_output: return "winograd_output";
+  }
+  return "?";
+}
+
+namespace {
+
+std::string buffer_text(const BufferSpec& b) {
+  std::string s(name_of(b.dtype));
+  s += '[';
+  for (const bool u : b.unit) s += u ? '1' : 'n';
+  return s + (b.dense ? "]" : "]strided");
+}
+
+/// Attributes that shape loops at run time only; their values are not part of the machine code.
+bool is_extent_only(const Node& n, std::string_view attr) {
+  if (attr == "sizes" || attr == "filters" || attr == "columns" || attr == "extents") return true;
+  return attr == "shape" && (n.is("broadcast") || n.is("iota"));
+}
+
+AttrMap coded_attributes(const Node& n) {
+  AttrMap coded;
+  for (const auto& [name, value] : n.attrs().entries())
+    if (!is_extent_only(n, name)) coded.set(name, value);
+  return coded;
+}
+
+}  // namespace
+
+std::string KernelSpec::text() const {
+  std::unordered_map<const Value*, std::string> names;
+  std::string s = "kernel " + name + " schedule=" + std::string(name_of(schedule)) +
+                  " rows=" + std::to_string(rows) + " vectors=" + std::to_string(vectors) +
+                  " tail=" + std::to_string(static_cast<int>(tail)) +
+                  " depth=" + std::to_string(depth_multiple) + "\n";
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    names[body->inputs()[i].get()] = "a" + std::to_string(i);
+    s += "a" + std::to_string(i) + ": " + buffer_text(inputs[i]) + "\n";
+  }
+  for (const Dim& d : scalars) s += "scalar " + d.text() + "\n";
+  int next = 0;
+  for (const auto& n : body->nodes()) {
+    std::string line;
+    for (int i = 0; i < n->result_count(); ++i) {
+      names[n->result(i)] = "v" + std::to_string(next++);
+      line += (i == 0 ? "" : ", ") + names[n->result(i)] + ":" + std::string(name_of(n->result(i)->dtype()));
+      for (const Dim& d : n->result(i)->shape()) line += d.is(1) ? '1' : 'n';
+    }
+    line += " = " + std::string(n->name()) + "(";
+    for (Value* v : n->operands()) line += (v == nullptr ? std::string("none") : names[v]) + " ";
+    s += line + ") " + print(coded_attributes(*n), 64) + "\n";
+  }
+  for (size_t i = 0; i < outputs.size(); ++i)
+    s += "return " + names[body->output(i)] + ": " + buffer_text(outputs[i]) + "\n";
+  return s;
+}
+
+namespace {
+
+/// A file of our own in the temporary folder, removed on destruction. Halide writes objects to
+/// paths only.
+class ScratchFile {
+ public:
+  ScratchFile() {
+    const char* dir = std::getenv("TMPDIR");
+    path_ = std::string(dir == nullptr || *dir == '\0' ? "/tmp" : dir) + "/tintype-XXXXXX.o";
+    const int fd = mkstemps(path_.data(), 2);
+    if (fd < 0) throw Error("cannot create a temporary file in the folder of '" + path_ + "'; set TMPDIR");
+    close(fd);
+  }
+  ~ScratchFile() { std::remove(path_.c_str()); }
+  ScratchFile(const ScratchFile&) = delete;
+  ScratchFile& operator=(const ScratchFile&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+/// Halide prints warnings to the terminal by default (that half precision is emulated, say). They
+/// tell the user nothing that helps; errors become exceptions.
+class QuietReporter : public Halide::CompileTimeErrorReporter {
+ public:
+  void warning(const char*) override {}
+  [[noreturn]] void error(const char* message) override { throw Halide::CompileError(message); }
+};
+
+void silence_warnings() {
+  static QuietReporter reporter;
+  static const bool once = [] {
+    Halide::set_custom_compile_time_error_reporter(&reporter);
+    return true;
+  }();
+  (void)once;
+}
+
+}  // namespace
+
+std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
+                                 const std::string& symbol) {
+  silence_warnings();
+  try {
+    Halide::Target target(machine.target);
+    // Outside contractions, infinities and NaNs mean what IEEE says: masks are minus infinity, say.
+    if (spec.schedule == ScheduleKind::elementwise || spec.schedule == ScheduleKind::rows ||
+        spec.schedule == ScheduleKind::reference)
+      target.set_feature(Halide::Target::StrictFloat);
+    Composition c = compose(spec, machine);
+    schedule(c, spec, machine);
+    Halide::Pipeline pipeline(c.outputs);
+    const ScratchFile file;
+    pipeline.compile_to_object(file.path(), c.arguments, symbol, target);
+    std::ifstream in(file.path(), std::ios::binary);
+    std::vector<char> object((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+    if (object.empty()) throw Error("writing the object of kernel " + spec.name + " to '" + file.path() + "' failed");
+    return object;
+  } catch (const Halide::Error& e) {
+    throw InternalError("kernel " + spec.name + " does not compile: " + e.what() + "\n" + spec.text());
+  }
+}
+
+}  // namespace tintype

@@ -1,0 +1,66 @@
+// A kernel to be compiled: a region of core ops, how its buffers look, and how to schedule it.
+#pragma once
+
+#include "codegen/machine.h"
+#include "ir/graph.h"
+#include "runtime/dtype.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace tintype {
+
+/// What is fixed about a buffer at compile time; extents and other strides are run-time values.
+struct BufferSpec {
+  DType dtype = DType::undefined;
+  std::vector<bool> unit;  ///< per dim, outermost first: the extent is 1
+  bool dense = true;       ///< the innermost stride is 1
+};
+
+/// Loop structures; each has one function in codegen/schedule/.
+enum class ScheduleKind : uint8_t {
+  reference,        ///< loops as written, no fusion of loops, no vectors: the oracle
+  elementwise,      ///< every result element on its own
+  contraction,      ///< dot and conv with a register tile of rows x vectors
+  depthwise,        ///< conv with one input channel per filter
+  window,           ///< sliding-window reduction
+  rows,             ///< reductions over axes, and what follows them, per remaining index
+  winograd_input,
+  winograd_output,
+};
+std::string_view name_of(ScheduleKind kind);
+
+/// How output channels end that do not fill the last panel of a tile, or the last vector.
+enum class PanelTail : uint8_t {
+  whole,    ///< there are none
+  padded,   ///< contractions compute them from zero-filled weights and do not store them; other
+            ///< schedules mask them
+  shifted,  ///< the last panel overlaps the one before; at least one panel of channels exists
+};
+
+/// Everything that decides the machine code, hence the cache key, apart from the Machine.
+struct KernelSpec {
+  std::string name;                   ///< "conv_relu"
+  std::shared_ptr<const Graph> body;  ///< inputs and outputs are the kernel's buffers, in order
+  std::vector<BufferSpec> inputs, outputs;
+  /// Extents in attributes of the body that are passed at run time, in an extra last input buffer
+  /// whose extents they are.
+  std::vector<Dim> scalars;
+  ScheduleKind schedule = ScheduleKind::elementwise;
+  int rows = 1;                 ///< register tile: output positions
+  int vectors = 1;              ///< register tile: vectors of output channels
+  PanelTail tail = PanelTail::whole;
+  int depth_multiple = 1;       ///< the reduced channel count is a multiple of this
+
+  /// Canonical text: equal texts mean equal machine code on one machine.
+  std::string text() const;
+};
+
+/// Compiles to an ELF object that exports `symbol` and `symbol_argv`, needs only the halide_*
+/// hooks, libc and libm. Thread-safe; throws InternalError when Halide refuses.
+std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
+                                 const std::string& symbol);
+
+}  // namespace tintype

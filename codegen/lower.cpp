@@ -1,0 +1,297 @@
+// Walks the graph once, giving every value a place and every op a step.
+#include "codegen/lower.h"
+
+#include "codegen/placement.h"
+#include "codegen/region_kernel.h"
+#include "ir/builder.h"
+#include "ir/diagnostic.h"
+#include "ir/print.h"
+#include "runtime/host_ops.h"
+
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+namespace tintype {
+
+namespace {
+
+bool is_view(const Node& n) { return n.op().has(kView) || n.is("reverse"); }
+
+class Lowering {
+ public:
+  Lowering(const Graph& graph, const LowerOptions& options)
+      : graph_(graph), options_(options), builder_(result_.program),
+        places_(graph, builder_, [](const Value* v) { return v->def() != nullptr && v->def()->is("region"); }) {}
+
+  Lowered run() {
+    result_.program.model_name = graph_.name();
+    result_.program.target = options_.machine.target;
+    places_.on_margin = [this](const Margin& m) { add_fill(m); };
+    add_inputs();
+    claim_outputs();
+    for (const auto& n : graph_.nodes()) lower_node(*n);
+    finish_outputs();
+    for (const DimConstraint& c : graph_.constraints())
+      result_.program.constraints.push_back({builder_.expression(c.left), builder_.expression(c.right), c.message});
+    set_lifetimes();
+    return std::move(result_);
+  }
+
+ private:
+  static Dim bytes_of(const Value* v) {
+    return product(v->shape()) * Dim(static_cast<int64_t>(size_of(v->dtype())));
+  }
+
+  int64_t hint(const Dim& d) const {
+    return d.evaluate([this](std::string_view name) -> std::optional<int64_t> {
+              auto it = options_.hints.find(std::string(name));
+              return it == options_.hints.end() ? 1 : it->second;
+            }).value_or(1);
+  }
+
+  void add_inputs() {
+    Program& p = result_.program;
+    for (const auto& v : graph_.inputs())
+      for (size_t axis = 0; axis < v->shape().size(); ++axis)
+        if (auto name = v->shape()[axis].symbol_name(); name && !builder_.has_symbol(*name))
+          builder_.add_symbol(*name, v->index(), static_cast<int32_t>(axis));
+    for (const auto& v : graph_.inputs()) {
+      Placement place{builder_.storage(Storage::Kind::input, v->index(), bytes_of(v.get())), Dim(0),
+                      dense_strides(v->shape())};
+      Port port{v->name(), v->dtype(), builder_.expressions(v->shape()), builder_.view(v->dtype(), place, v->shape())};
+      places_.set(v.get(), std::move(place));
+      p.inputs.push_back(std::move(port));
+    }
+  }
+
+  /// Results of regions become outputs directly; everything else is copied at the end.
+  void claim_outputs() {
+    for (size_t i = 0; i < graph_.output_count(); ++i) {
+      Value* v = graph_.output(i);
+      Placement place{builder_.storage(Storage::Kind::output, static_cast<int32_t>(i), bytes_of(v)), Dim(0),
+                      dense_strides(v->shape())};
+      const bool writable = v->def() != nullptr && !v->def()->is("constant") && !is_view(*v->def());
+      if (writable && !places_.known(v)) places_.set(v, place);
+      result_.program.outputs.push_back({graph_.output_name(i), v->dtype(), builder_.expressions(v->shape()),
+                                         builder_.view(v->dtype(), place, v->shape())});
+      output_places_.push_back(std::move(place));
+    }
+  }
+
+  void finish_outputs() {
+    for (size_t i = 0; i < graph_.output_count(); ++i) {
+      const Value* v = graph_.output(i);
+      const Placement& at = places_.of(v);
+      if (at.storage != output_places_[i].storage) add_copy(v->dtype(), v->shape(), at, output_places_[i], "output " + graph_.output_name(i), "");
+    }
+  }
+
+  // ---- steps --------------------------------------------------------------------------------
+
+  void add_fill(const Margin& m) {
+    Step s;
+    s.kind = Step::Kind::fill;
+    s.fill = m.fill;
+    s.outputs = {builder_.view(m.dtype, m.placement, m.extents)};
+    s.name = "fill";
+    result_.program.steps.push_back(std::move(s));
+  }
+
+  void add_copy(DType dtype, const Shape& shape, const Placement& from, const Placement& to,
+                const std::string& name, const std::string& origin) {
+    Step s;
+    s.kind = Step::Kind::copy;
+    s.inputs = {builder_.view(dtype, from, shape)};
+    s.outputs = {builder_.view(dtype, to, shape)};
+    s.name = "copy " + name;
+    s.origin = origin;
+    result_.program.steps.push_back(std::move(s));
+  }
+
+  Placement fresh(const Value* v) {
+    return {builder_.storage(Storage::Kind::arena, 0, bytes_of(v)), Dim(0), dense_strides(v->shape())};
+  }
+
+  /// The operand's place, or that of a dense copy made for this reader.
+  Placement dense_place(const Value* v, const Node& reader) {
+    const Placement at = places_.of(v);
+    if (is_dense(at, v->shape())) return at;
+    const Placement copy = fresh(v);
+    add_copy(v->dtype(), v->shape(), at, copy, "to dense", reader.where());
+    return copy;
+  }
+
+  void lower_node(const Node& n) {
+    if (n.is("constant")) return lower_constant(n);
+    if (n.is("region")) return lower_region(n);
+    if (is_view(n)) return lower_view(n);
+    if (n.is("concat")) return lower_concat(n);
+    if (n.is("pad") && places_.in_place(&n, 0)) {
+      places_.of(n.result());
+      return;
+    }
+    lower_host(n);
+  }
+
+  void lower_constant(const Node& n) {
+    const Tensor& t = *n.result()->constant();
+    const auto index = static_cast<int32_t>(result_.program.constants.size());
+    result_.program.constants.push_back(t);
+    places_.set(n.result(), {builder_.storage(Storage::Kind::constant, index, Dim(static_cast<int64_t>(t.bytes()))),
+                             Dim(0), dense_strides(n.result()->shape())});
+  }
+
+  void lower_view(const Node& n) {
+    const Value* x = n.operand(0);
+    std::optional<Placement> view = view_of(n, places_.of(x));
+    if (!view) {
+      const Placement copy = fresh(x);
+      add_copy(x->dtype(), x->shape(), places_.of(x), copy, "to dense", n.where());
+      view = view_of(n, copy);
+    }
+    places_.set(n.result(), std::move(*view));
+  }
+
+  void lower_concat(const Node& n) {
+    const Placement whole = places_.of(n.result());
+    const auto axis = static_cast<size_t>(normalize_axis(n.attrs().integer("axis"), n.result()->rank(), n.where()));
+    Dim start = 0;
+    for (int i = 0; i < n.operand_count(); ++i) {
+      const Value* v = n.operand(i);
+      if (!places_.in_place(&n, i)) {
+        Placement part = whole;
+        part.offset = part.offset + start * whole.strides[axis];
+        add_copy(v->dtype(), v->shape(), places_.of(v), part, "into concat", n.where());
+      }
+      start = start + v->shape()[axis];
+    }
+  }
+
+  void lower_host(const Node& n) {
+    if (find_host_op(n.name()) == nullptr)
+      throw Error(n.where() + ": op '" + std::string(n.name()) + "' has neither a kernel nor a host evaluation");
+    Step s;
+    s.kind = Step::Kind::host;
+    s.host_op = std::string(n.name());
+    for (Value* v : n.operands())
+      s.inputs.push_back(v == nullptr ? kNoView : builder_.view(v->dtype(), dense_place(v, n), v->shape()));
+    for (int i = 0; i < n.result_count(); ++i) {
+      const Value* v = n.result(i);
+      s.outputs.push_back(builder_.view(v->dtype(), places_.of(v), v->shape()));
+    }
+    for (const auto& [name, value] : n.attrs().entries()) set_attribute(s, name, value);
+    s.name = s.host_op;
+    s.origin = n.where();
+    result_.program.steps.push_back(std::move(s));
+  }
+
+  void set_attribute(Step& s, const std::string& name, const Attr& value) {
+    if (const auto* i = std::get_if<int64_t>(&value)) s.attributes.set(name, *i);
+    else if (const auto* d = std::get_if<double>(&value)) s.attributes.set(name, *d);
+    else if (const auto* t = std::get_if<std::string>(&value)) s.attributes.set(name, *t);
+    else if (const auto* is = std::get_if<std::vector<int64_t>>(&value)) s.attributes.set(name, *is);
+    else if (const auto* ds = std::get_if<std::vector<double>>(&value)) s.attributes.set(name, *ds);
+    else if (const auto* tensor = std::get_if<Tensor>(&value)) s.attributes.set(name, *tensor);
+    else if (const auto* shape = std::get_if<Shape>(&value)) s.extent_attributes.emplace_back(name, builder_.expressions(*shape));
+    // Element types and string lists are already visible in the views.
+  }
+
+  /// The right side of an unpacked dot is read along its columns: they must be adjacent.
+  Placement region_input(const Node& region, int i) {
+    const Value* v = region.operand(i);
+    const Placement at = places_.of(v);
+    if (options_.reference || v->rank() < 2 || at.strides.back().is(1) || v->shape().back().is(1)) return at;
+    const Value* inner = region.body()->inputs()[static_cast<size_t>(i)].get();
+    for (const Use& u : inner->uses()) {
+      if (!u.node->is("dot") || u.operand != 1) continue;
+      const Placement copy = fresh(v);
+      add_copy(v->dtype(), v->shape(), at, copy, "to dense columns", region.where());
+      return copy;
+    }
+    return at;
+  }
+
+  void lower_region(const Node& n) {
+    std::vector<Placement> inputs, outputs;
+    for (int i = 0; i < n.operand_count(); ++i) inputs.push_back(region_input(n, i));
+    for (int i = 0; i < n.result_count(); ++i) outputs.push_back(places_.of(n.result(i)));
+    RegionOptions options;
+    options.machine = &options_.machine;
+    options.reference = options_.reference;
+    options.hint = [this](const Dim& d) { return hint(d); };
+    Step s;
+    s.kind = Step::Kind::kernel;
+    for (KernelChoice& c : choose_kernels(n, inputs, outputs, options)) {
+      Step::Alternative a;
+      if (c.least > 0) a.condition = builder_.at_least(c.position_extent, Dim(c.least));
+      for (const KernelArgument& arg : c.arguments)
+        a.arguments.push_back(builder_.view(arg.dtype, arg.placement, arg.extents));
+      a.kernel = kernel_index(c);
+      s.alternatives.push_back(std::move(a));
+    }
+    s.name = n.attrs().string("name", "region");
+    s.origin = n.where();
+    s.flops = builder_.expression(flops(*n.body()));
+    result_.program.steps.push_back(std::move(s));
+  }
+
+  int32_t kernel_index(KernelChoice& c) {
+    const std::string text = c.spec.text();
+    auto [it, inserted] = kernel_ids_.emplace(text, static_cast<int32_t>(result_.kernels.size()));
+    if (inserted) {
+      result_.program.kernels.push_back({"", c.spec.name, c.algorithm});
+      result_.kernels.push_back(std::move(c.spec));
+    }
+    return it->second;
+  }
+
+  /// Multiply-adds times two of the contractions, as the algorithm executes them.
+  static Dim flops(const Graph& body) {
+    Dim total = 0;
+    for (const auto& n : body.nodes()) {
+      if (!n->op().has(kContraction)) continue;
+      const Shape& w = n->operand(1)->shape();
+      Dim depth = w[w.size() - 2];
+      for (int64_t k : n->attrs().integers("window")) depth = depth * Dim(k);
+      total = total + Dim(2) * depth * product(n->result()->shape());
+    }
+    return total;
+  }
+
+  void set_lifetimes() {
+    Program& p = result_.program;
+    std::vector<int32_t> first(p.storages.size(), -1), last(p.storages.size(), -1);
+    auto touch = [&](ViewId v, int32_t step) {
+      if (v == kNoView) return;
+      const auto s = static_cast<size_t>(p.views[static_cast<size_t>(v)].storage);
+      if (first[s] < 0) first[s] = step;
+      last[s] = step;
+    };
+    for (size_t i = 0; i < p.steps.size(); ++i) {
+      const auto step = static_cast<int32_t>(i);
+      for (ViewId v : p.steps[i].inputs) touch(v, step);
+      for (ViewId v : p.steps[i].outputs) touch(v, step);
+      for (const auto& a : p.steps[i].alternatives)
+        for (ViewId v : a.arguments) touch(v, step);
+    }
+    for (size_t s = 0; s < p.storages.size(); ++s) {
+      p.storages[s].first_step = std::max(first[s], 0);
+      p.storages[s].last_step = std::max(last[s], 0);
+    }
+  }
+
+  const Graph& graph_;
+  const LowerOptions& options_;
+  Lowered result_;
+  ProgramBuilder builder_;
+  PlacementPlan places_;
+  std::vector<Placement> output_places_;
+  std::unordered_map<std::string, int32_t> kernel_ids_;
+};
+
+}  // namespace
+
+Lowered lower(const Graph& graph, const LowerOptions& options) { return Lowering(graph, options).run(); }
+
+}  // namespace tintype

@@ -1,0 +1,386 @@
+// Choice of schedule, register tile and dim merging for one region.
+#include "codegen/region_kernel.h"
+
+#include "codegen/tiles.h"
+#include "ir/builder.h"
+#include "ir/diagnostic.h"
+
+#include <algorithm>
+
+namespace tintype {
+
+namespace {
+
+const Node* find_anchor(const Graph& body) {
+  for (const auto& n : body.nodes())
+    if (n->op().has(kContraction | kWindow | kReduction) || n->is("winograd_input") || n->is("winograd_output"))
+      return n.get();
+  return nullptr;
+}
+
+bool is_pointwise_only(const Graph& body) {
+  return std::all_of(body.nodes().begin(), body.nodes().end(), [](const auto& n) {
+    return n->op().has(kPointwise) || n->is("constant");
+  });
+}
+
+/// One buffer of the region while its dims are being merged.
+struct Buffer {
+  const Value* value;
+  DType dtype;
+  Placement placement;
+};
+
+std::vector<Buffer> buffers_of(const Node& region, const std::vector<Placement>& inputs,
+                               const std::vector<Placement>& outputs) {
+  std::vector<Buffer> list;
+  const Graph& body = *region.body();
+  for (size_t i = 0; i < inputs.size(); ++i)
+    list.push_back({body.inputs()[i].get(), body.inputs()[i]->dtype(), inputs[i]});
+  for (size_t i = 0; i < outputs.size(); ++i)
+    list.push_back({body.output(i), body.output(i)->dtype(), outputs[i]});
+  return list;
+}
+
+/// Position of iteration dim d among the buffer's own dims, or -1 where it broadcasts.
+int own_dim(const Buffer& b, size_t rank, size_t d) {
+  const size_t skip = rank - b.value->shape().size();
+  if (d < skip || b.value->shape()[d - skip].is(1)) return -1;
+  return static_cast<int>(d - skip);
+}
+
+/// Groups of iteration dims that all buffers can treat as one; dims of extent 1 vanish.
+std::vector<std::vector<size_t>> merge_dims(const std::vector<Buffer>& buffers, const Shape& space) {
+  std::vector<std::vector<size_t>> groups;
+  for (size_t d = 0; d < space.size(); ++d) {
+    if (space[d].is(1)) continue;
+    bool merge = !groups.empty();
+    if (merge) {
+      // Skipped unit dims between the two do not matter: compare with the last kept dim.
+      const size_t last = groups.back().back();
+      for (const Buffer& b : buffers) {
+        const int outer = own_dim(b, space.size(), last);
+        const int inner = own_dim(b, space.size(), d);
+        if ((outer < 0) != (inner < 0)) merge = false;
+        else if (outer >= 0 && !(b.placement.strides[static_cast<size_t>(outer)] ==
+                                 b.placement.strides[static_cast<size_t>(inner)] * space[d]))
+          merge = false;
+      }
+    }
+    if (merge) groups.back().push_back(d);
+    else groups.push_back({d});
+  }
+  if (groups.empty()) groups.emplace_back();  // a scalar: one dim of extent 1
+  return groups;
+}
+
+KernelArgument merged_argument(const Buffer& b, const Shape& space, const std::vector<std::vector<size_t>>& groups) {
+  KernelArgument a{b.dtype, {b.placement.storage, b.placement.offset, {}}, {}};
+  for (const auto& group : groups) {
+    Dim extent = 1;
+    Dim stride = 0;
+    bool varies = false;
+    for (size_t d : group) {
+      const int own = own_dim(b, space.size(), d);
+      if (own < 0) continue;
+      extent = extent * space[d];
+      stride = b.placement.strides[static_cast<size_t>(own)];
+      varies = true;
+    }
+    a.extents.push_back(varies ? extent : Dim(1));
+    a.placement.strides.push_back(varies ? stride : Dim(1));
+  }
+  return a;
+}
+
+BufferSpec spec_of(const KernelArgument& a) {
+  BufferSpec s;
+  s.dtype = a.dtype;
+  for (const Dim& d : a.extents) s.unit.push_back(d.is(1));
+  s.dense = a.placement.strides.empty() || a.extents.back().is(1) || a.placement.strides.back().is(1);
+  return s;
+}
+
+/// The body with inputs of other shapes; `replace` may build a node differently.
+std::shared_ptr<Graph> rebuild(const Graph& body, const std::vector<Shape>& input_shapes,
+                               const std::function<Value*(Builder&, const Node&, const std::vector<Value*>&)>& replace) {
+  auto copy = std::make_shared<Graph>(body.name());
+  std::map<const Value*, Value*> map;
+  for (size_t i = 0; i < body.inputs().size(); ++i) {
+    const Value* v = body.inputs()[i].get();
+    map[v] = copy->add_input("a" + std::to_string(i), {v->dtype(), input_shapes[i]});
+  }
+  Builder b(*copy);
+  for (const auto& n : body.nodes()) {
+    std::vector<Value*> operands;
+    for (Value* v : n->operands()) operands.push_back(v == nullptr ? nullptr : map.at(v));
+    if (n->is("constant")) {  // a single element broadcasts at any rank
+      map[n->result()] = b.constant(n->result()->constant()->reshaped({}));
+      continue;
+    }
+    if (Value* v = replace(b, *n, operands); v != nullptr) {
+      map[n->result()] = v;
+      continue;
+    }
+    Node* m = b.create(n->name(), operands, n->attrs(), n->result_count());
+    for (int i = 0; i < n->result_count(); ++i) map[n->result(i)] = m->result(i);
+  }
+  for (size_t i = 0; i < body.output_count(); ++i) copy->add_output(body.output_name(i), map.at(body.output(i)));
+  return copy;
+}
+
+/// Symbolic shape of a merged buffer: 1 where it broadcasts, else a symbol per group.
+Shape group_shape(const KernelArgument& a) {
+  Shape s;
+  for (size_t i = 0; i < a.extents.size(); ++i)
+    s.push_back(a.extents[i].is(1) ? Dim(1) : Dim::symbol("g" + std::to_string(i)));
+  return s;
+}
+
+void add_specs(KernelChoice& choice, size_t input_count) {
+  for (size_t i = 0; i < choice.arguments.size(); ++i)
+    (i < input_count ? choice.spec.inputs : choice.spec.outputs).push_back(spec_of(choice.arguments[i]));
+}
+
+KernelChoice elementwise_choice(const Node& region, const std::vector<Buffer>& buffers) {
+  const Graph& body = *region.body();
+  const Shape space = body.output(0)->shape();
+  const auto groups = merge_dims(buffers, space);
+  KernelChoice c;
+  c.algorithm = "elementwise";
+  c.spec.schedule = ScheduleKind::elementwise;
+  std::vector<Shape> shapes;
+  for (const Buffer& b : buffers) c.arguments.push_back(merged_argument(b, space, groups));
+  for (size_t i = 0; i < body.inputs().size(); ++i) shapes.push_back(group_shape(c.arguments[i]));
+  c.spec.body = rebuild(body, shapes, [](Builder&, const Node&, const std::vector<Value*>&) -> Value* { return nullptr; });
+  add_specs(c, body.inputs().size());
+  return c;
+}
+
+/// Arguments without merging, and the body as it is.
+KernelChoice plain_choice(const Node& region, const std::vector<Buffer>& buffers, ScheduleKind kind) {
+  KernelChoice c;
+  c.spec.schedule = kind;
+  c.spec.body = region.body()->clone();
+  for (const Buffer& b : buffers) c.arguments.push_back({b.dtype, b.placement, b.value->shape()});
+  add_specs(c, region.body()->inputs().size());
+  return c;
+}
+
+bool all_ones(const std::vector<int64_t>& list) {
+  return std::all_of(list.begin(), list.end(), [](int64_t v) { return v == 1; });
+}
+
+/// Leading dims (all but the last) as one, when every buffer but the weights allows it.
+std::optional<KernelChoice> merged_contraction(const Node& region, const Node& anchor,
+                                               const std::vector<Buffer>& buffers) {
+  const AttrMap& attrs = anchor.attrs();
+  const int64_t block = attrs.integer("block");
+  const Value* x = anchor.operand(0);
+  const Value* w = anchor.operand(1);
+  const Shape space = anchor.result()->shape();
+  if (block == 0 || x->def() != nullptr || w->def() != nullptr || space.size() < 2) return std::nullopt;
+  if (anchor.is("dot") && w->rank() != 3) return std::nullopt;
+  if (anchor.is("conv") && (!all_ones(attrs.integers("window")) || !all_ones(attrs.integers("strides", {1})) ||
+                            attrs.integer("group", 1) != 1))
+    return std::nullopt;
+  const size_t leading = space.size() - 1;
+  KernelChoice c;
+  std::vector<Shape> shapes;
+  for (const Buffer& b : buffers) {
+    KernelArgument a{b.dtype, {b.placement.storage, b.placement.offset, {}}, {}};
+    if (b.value == w) {
+      const Shape& s = w->shape();  // [panels, (window of ones,) K, block]
+      a.extents = {s[0], s[s.size() - 2], s.back()};
+      a.placement.strides = {b.placement.strides[0], b.placement.strides[s.size() - 2], b.placement.strides.back()};
+      c.arguments.push_back(a);
+      shapes.push_back({Dim::symbol("panels"), Dim::symbol("depth"), s.back()});
+      continue;
+    }
+    const Shape own = b.value == x ? x->shape() : space;
+    Dim extent = 1, stride = 1;
+    int varying = 0, fixed = 0;
+    bool mergeable = true;
+    for (size_t d = leading; d-- > 0;) {
+      const int at = b.value == x ? (own[d].is(1) ? -1 : static_cast<int>(d)) : own_dim(b, space.size(), d);
+      if (space[d].is(1)) continue;
+      if (at < 0) {
+        ++fixed;
+        continue;
+      }
+      const Dim& s = b.placement.strides[static_cast<size_t>(at)];
+      if (varying == 0) stride = s;
+      else if (!(s == stride * extent)) mergeable = false;
+      extent = extent * space[d];
+      ++varying;
+    }
+    if (!mergeable || (varying > 0 && fixed > 0)) return std::nullopt;
+    const size_t rank = b.value->shape().size();
+    const Dim last = rank == 0 ? Dim(1) : b.value->shape().back();
+    a.extents = {varying > 0 ? extent : Dim(1), last};
+    a.placement.strides = {stride, rank == 0 ? Dim(1) : b.placement.strides.back()};
+    c.arguments.push_back(a);
+    shapes.push_back({varying > 0 ? Dim::symbol("positions") : Dim(1),
+                      b.value == x ? Dim::symbol("depth") : last.is(1) ? Dim(1) : Dim::symbol("columns")});
+  }
+  shapes.resize(region.body()->inputs().size());
+  c.spec.body = rebuild(*region.body(), shapes, [&](Builder& b, const Node& n, const std::vector<Value*>& operands) -> Value* {
+    if (&n != &anchor) return nullptr;
+    Value* y = b.make("dot", {operands[0], operands[1]}, {{"block", block}, {"columns", int64_t{1}}});
+    // Columns get the symbol the epilogue's operands use, so that shapes agree.
+    y->set_type({y->dtype(), {operands[0]->shape()[0], Dim::symbol("columns")}});
+    return y;
+  });
+  c.spec.schedule = ScheduleKind::contraction;
+  add_specs(c, region.body()->inputs().size());
+  return c;
+}
+
+int64_t static_or(const Dim& d, int64_t fallback) { return d.is_static() ? d.value() : fallback; }
+
+/// Multiply-adds per result element, where known.
+int64_t total_depth(const Node& anchor) {
+  const Shape& w = anchor.operand(1)->shape();
+  int64_t depth = static_or(w[w.size() - 2], 1);
+  for (int64_t k : anchor.attrs().integers("window")) depth *= k;
+  return depth;
+}
+
+/// Variants of a tiled kernel: the tile for the likely extent, then one that always fits.
+void expand_tiles(std::vector<KernelChoice>& out, KernelChoice c, const Dim& positions, int rows) {
+  c.spec.rows = rows;
+  const bool always = rows == 1 || (positions.is_static() && positions.value() >= rows);
+  if (always) {
+    out.push_back(std::move(c));
+    return;
+  }
+  KernelChoice small = c;
+  c.position_extent = positions;
+  c.least = rows;
+  small.spec.rows = 1;
+  out.push_back(std::move(c));
+  out.push_back(std::move(small));
+}
+
+std::vector<KernelChoice> contraction_choices(const Node& region, const Node& anchor,
+                                              const std::vector<Buffer>& buffers, const RegionOptions& options) {
+  const Machine& machine = *options.machine;
+  const int64_t block = anchor.attrs().integer("block");
+  std::optional<KernelChoice> merged = merged_contraction(region, anchor, buffers);
+  KernelChoice c = merged ? std::move(*merged) : plain_choice(region, buffers, ScheduleKind::contraction);
+  const Dim channels = anchor.result()->shape().back();
+  c.spec.vectors = static_cast<int>(block / machine.lanes);
+  if (block > 0) {
+    const bool whole = channels.is_static() && channels.value() % block == 0;
+    c.spec.tail = whole ? PanelTail::whole : PanelTail::padded;
+  } else if (channels.is_static() && channels.value() >= machine.lanes) {
+    // Unpacked columns cannot be read past their end: the last panel overlaps its neighbour.
+    const int64_t widest = machine.lanes == 16 ? 4 : 2;
+    c.spec.vectors = static_cast<int>(std::min(channels.value() / machine.lanes, widest));
+    c.spec.tail = channels.value() % (c.spec.vectors * machine.lanes) == 0 ? PanelTail::whole : PanelTail::shifted;
+  } else {
+    c.spec.schedule = ScheduleKind::window;
+    c.spec.tail = PanelTail::padded;
+    c.algorithm = "plain";
+    return {std::move(c)};
+  }
+  const Value* w = anchor.operand(1);
+  const int64_t depth = static_or(w->shape()[w->shape().size() - 2], 1);
+  c.spec.depth_multiple = depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
+  c.algorithm = anchor.is("conv") ? (merged ? "direct 1x1" : "direct") : "gemm";
+  const Dim positions = c.arguments.back().extents[c.arguments.back().extents.size() - 2];
+  const int spare = anchor.is("conv") && !merged ? kImageSpare : kMatrixSpare;
+  std::vector<KernelChoice> out;
+  expand_tiles(out, c, positions, pick_tile(options.hint(positions), c.spec.vectors, total_depth(anchor), spare, machine).rows);
+  return out;
+}
+
+std::vector<KernelChoice> depthwise_choices(const Node& region, const std::vector<Buffer>& buffers,
+                                            const RegionOptions& options) {
+  KernelChoice c = plain_choice(region, buffers, ScheduleKind::depthwise);
+  c.algorithm = "depthwise";
+  const Dim positions = c.arguments.back().extents[c.arguments.back().extents.size() - 2];
+  std::vector<KernelChoice> out;
+  expand_tiles(out, c, positions, std::min(8, pick_tile(options.hint(positions), 1, 1, kImageSpare, *options.machine).rows));
+  return out;
+}
+
+/// The ending of vectors along the innermost output dim.
+PanelTail vector_tail(const KernelChoice& c, const Machine& machine) {
+  size_t bytes = 4;
+  for (const BufferSpec& b : c.spec.inputs) bytes = std::max(bytes, size_of(b.dtype));
+  for (const BufferSpec& b : c.spec.outputs) bytes = std::max(bytes, size_of(b.dtype));
+  const int64_t lanes = std::max<int64_t>(1, machine.lanes * 4 / static_cast<int64_t>(bytes));
+  const Shape& extents = c.arguments.back().extents;
+  if (extents.empty() || !extents.back().is_static() || extents.back().value() < lanes) return PanelTail::padded;
+  return extents.back().value() % lanes == 0 ? PanelTail::whole : PanelTail::shifted;
+}
+
+/// Extents in attributes that the kernel has to be told.
+void collect_scalars(KernelChoice& c) {
+  auto add = [&c](const Shape& dims) {
+    for (const Dim& d : dims)
+      if (!d.is_static() && std::find(c.spec.scalars.begin(), c.spec.scalars.end(), d) == c.spec.scalars.end())
+        c.spec.scalars.push_back(d);
+  };
+  for (const auto& n : c.spec.body->nodes()) {
+    if (n->is("pad")) {
+      add(n->attrs().dims("before"));
+      add(n->attrs().dims("after"));
+    }
+    if (n->is("slice")) add(n->attrs().dims("starts"));
+  }
+  if (c.spec.scalars.empty()) return;
+  const size_t inputs = c.spec.inputs.size();
+  KernelArgument a{DType::u8, {c.arguments.back().placement.storage, Dim(0), Shape(c.spec.scalars.size(), Dim(0))}, c.spec.scalars};
+  c.arguments.insert(c.arguments.begin() + static_cast<std::ptrdiff_t>(inputs), a);
+}
+
+bool is_depthwise(const Node& conv) {
+  const Dim& filters = conv.result()->shape().back();
+  const Dim& channels = conv.operand(0)->shape().back();
+  return conv.attrs().integer("block") == 0 && filters == channels && filters.is(conv.attrs().integer("group", 1)) &&
+         conv.result()->rank() >= 3;
+}
+
+}  // namespace
+
+std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<Placement>& inputs,
+                                         const std::vector<Placement>& outputs, const RegionOptions& options) {
+  const std::vector<Buffer> buffers = buffers_of(region, inputs, outputs);
+  const Node* anchor = find_anchor(*region.body());
+  std::vector<KernelChoice> choices;
+  if (options.reference) {
+    choices = {plain_choice(region, buffers, ScheduleKind::reference)};
+    choices[0].algorithm = "reference";
+  } else if (anchor == nullptr && is_pointwise_only(*region.body())) {
+    choices = {elementwise_choice(region, buffers)};
+  } else if (anchor == nullptr) {
+    choices = {plain_choice(region, buffers, ScheduleKind::elementwise)};
+    choices[0].algorithm = "movement";
+  } else if (anchor->is("conv") && is_depthwise(*anchor)) {
+    choices = depthwise_choices(region, buffers, options);
+    for (KernelChoice& c : choices) c.spec.tail = vector_tail(c, *options.machine);
+  } else if (anchor->is("dot") || (anchor->is("conv") && anchor->attrs().integer("block") > 0)) {
+    choices = contraction_choices(region, *anchor, buffers, options);
+  } else if (anchor->is("conv") || anchor->op().has(kWindow)) {
+    choices = {plain_choice(region, buffers, ScheduleKind::window)};
+    choices[0].algorithm = anchor->is("conv") ? "plain" : "window";
+    choices[0].spec.tail = vector_tail(choices[0], *options.machine);
+  } else if (anchor->op().has(kReduction)) {
+    choices = {plain_choice(region, buffers, ScheduleKind::rows)};
+    choices[0].algorithm = "rows";
+  } else {
+    const bool input = anchor->is("winograd_input");
+    choices = {plain_choice(region, buffers, input ? ScheduleKind::winograd_input : ScheduleKind::winograd_output)};
+    choices[0].spec.tail = vector_tail(choices[0], *options.machine);
+    choices[0].algorithm = "winograd f" + std::to_string(anchor->attrs().integer("m"));
+  }
+  for (KernelChoice& c : choices) {
+    c.spec.name = region.attrs().string("name", "kernel");
+    collect_scalars(c);
+  }
+  return choices;
+}
+
+}  // namespace tintype

@@ -1,0 +1,149 @@
+// CPU schedules with a register tile: dot, direct convolution, depthwise convolution.
+#include "codegen/schedule/schedules.h"
+
+#include <algorithm>
+
+namespace tintype {
+
+using Halide::Func;
+using Halide::TailStrategy;
+using Halide::Var;
+using Halide::VarOrRVar;
+
+// One tile is `rows` output positions by `vectors` vectors of channels, held in registers while the
+// reduction runs: per step `vectors` loads of weights, `rows` broadcasts, rows * vectors
+// multiply-adds. Tiles shift inwards at the end of a row of positions, so a row has at least `rows`
+// of them (the caller picks a smaller tile otherwise).
+void schedule_contraction(Composition& c, const KernelSpec& spec, const Machine& machine) {
+  const int lanes = machine.lanes;
+  const int panel = lanes * spec.vectors;
+  Func& out = c.outputs[0];
+  Anchor& a = c.anchors.at(0);
+  const Var& channel = c.vars[0];
+  const Var& x = c.vars[1];
+  Var ko("ko"), ki("ki"), xt("xt"), xi("xi"), yo("yo"), yi("yi"), xo("xo");
+  const TailStrategy panel_tail = spec.tail == PanelTail::whole    ? TailStrategy::RoundUp
+                                  : spec.tail == PanelTail::padded ? TailStrategy::GuardWithIf
+                                                                   : TailStrategy::ShiftInwards;
+  if (spec.tail == PanelTail::whole) {
+    const auto extent = out.output_buffer().dim(0).extent();
+    out.output_buffer().dim(0).set_extent((extent / panel) * panel);
+  }
+  out.split(channel, ko, ki, panel, panel_tail);
+  if (spec.rows > 1) out.split(x, xt, xi, spec.rows, TailStrategy::ShiftInwards);
+  else out.split(x, xt, xi, 1);
+  std::vector<VarOrRVar> order = {ki, xi};
+  std::vector<VarOrRVar> tasks;
+  const bool spatial = a.node->is("conv") && c.vars.size() > 3;
+  if (spatial) {
+    // A task is one panel of weights over a few rows of the image: the panel stays in cache.
+    // Strided windows spread over more of the image, so they take fewer rows.
+    const auto strides = a.node->attrs().integers("strides", {1});
+    const int image_rows = strides[0] > 1 ? 3 : 7;
+    out.split(c.vars[2], yo, yi, image_rows, TailStrategy::GuardWithIf);
+    order.insert(order.end(), {xt, yi, ko, yo});
+    tasks = {ko, yo};
+  } else {
+    // A task is one panel over several tiles; panels vary fastest, so that the positions of a chunk
+    // are read from cache for every panel after the first.
+    constexpr int kTiles = 8;
+    out.split(xt, xo, xt, kTiles, TailStrategy::GuardWithIf);
+    order.insert(order.end(), {xt, ko, xo});
+    tasks = {ko, xo};
+    if (c.vars.size() > 2) {
+      order.emplace_back(c.vars[2]);
+      tasks.emplace_back(c.vars[2]);
+    }
+  }
+  for (size_t d = 3; d < c.vars.size(); ++d) {
+    order.emplace_back(c.vars[d]);
+    tasks.emplace_back(c.vars[d]);
+  }
+  out.reorder(order).vectorize(ki, lanes).unroll(ki).unroll(xi);
+  parallel_over(out, tasks);
+  // Weights are padded to whole panels, so the accumulators may be computed for all of the last one.
+  if (spec.tail == PanelTail::padded) a.func.bound_extent(a.vars[0], panel);
+  a.func.compute_at(out, xt).vectorize(a.vars[0], lanes).unroll(a.vars[0]).unroll(a.vars[1]);
+  std::vector<VarOrRVar> inner = {a.vars[0], a.vars[1]};
+  for (int d = 0; d < a.domain.dimensions(); ++d) inner.emplace_back(a.domain[d]);
+  Halide::Stage update = a.func.update();
+  update.reorder(inner).vectorize(a.vars[0], lanes).unroll(a.vars[0]).unroll(a.vars[1]);
+  if (spec.depth_multiple > 1) update.unroll(a.domain[0], std::min(spec.depth_multiple, 4));
+}
+
+// One vector of channels times `rows` positions: every tap is one load of weights and one
+// multiply-add per position.
+void schedule_depthwise(Composition& c, const KernelSpec& spec, const Machine& machine) {
+  const int lanes = machine.lanes;
+  Func& out = c.outputs[0];
+  Anchor& a = c.anchors.at(0);
+  const Var& channel = c.vars[0];
+  const Var& x = c.vars[1];
+  Var block("block"), lane("lane"), xt("xt"), xi("xi");
+  const TailStrategy tail = channel_tail(c, spec, lanes);
+  const TailStrategy inner_tail = tail == TailStrategy::GuardWithIf ? tail : TailStrategy::Auto;
+  out.split(channel, block, lane, lanes, tail).vectorize(lane);
+  out.split(x, xt, xi, spec.rows, spec.rows > 1 ? TailStrategy::ShiftInwards : TailStrategy::Auto)
+      .reorder(lane, xi, block, xt)
+      .unroll(xi);
+  a.func.compute_at(out, block).vectorize(a.vars[0], lanes, inner_tail).unroll(a.vars[1]);
+  Halide::Stage update = a.func.update();
+  update.vectorize(a.vars[0], lanes, inner_tail).unroll(a.vars[1]);
+  int taps = 1;
+  for (int64_t k : a.node->attrs().integers("window")) taps *= static_cast<int>(k);
+  std::vector<VarOrRVar> inner = {a.vars[0], a.vars[1]};
+  for (int d = 0; d < a.domain.dimensions(); ++d) inner.emplace_back(a.domain[d]);
+  update.reorder(inner);
+  if (taps <= 25)
+    for (int d = 1; d < a.domain.dimensions(); ++d) update.unroll(a.domain[d]);
+  std::vector<VarOrRVar> tasks;
+  for (size_t d = 2; d < c.vars.size(); ++d) tasks.emplace_back(c.vars[d]);
+  if (tasks.empty()) tasks.emplace_back(xt);
+  parallel_over(out, tasks);
+}
+
+void schedule_winograd_input(Composition& c, const KernelSpec& spec, const Machine& machine) {
+  const int lanes = machine.lanes;
+  Func& out = c.outputs[0];  // C, TW, TH, N, point
+  Var block("block"), lane("lane");
+  const int64_t m = c.anchors.at(0).node->attrs().integer("m");
+  int points = 1;
+  for (int64_t r : c.anchors[0].node->attrs().integers("window"))
+    if (r > 1) points *= static_cast<int>(m + r - 1);
+  out.bound(c.vars[4], 0, points);
+  out.split(c.vars[0], block, lane, lanes, channel_tail(c, spec, lanes))
+      .reorder(lane, c.vars[4], block, c.vars[1], c.vars[2], c.vars[3])
+      .vectorize(lane)
+      .unroll(c.vars[4]);
+  Func& rows = c.stages.at(0);
+  const auto args = rows.args();
+  rows.compute_at(out, block).vectorize(args[0], lanes).unroll(args[1]).unroll(args[2]);
+  parallel_over(out, {c.vars[2], c.vars[3]});
+}
+
+void schedule_winograd_output(Composition& c, const KernelSpec& spec, const Machine& machine) {
+  const int lanes = machine.lanes;
+  Func& out = c.outputs[0];  // C, W, H, N
+  const int64_t m = c.anchors.at(0).node->attrs().integer("m");
+  const auto window = c.anchors[0].node->attrs().integers("window");
+  const int mh = window[0] > 1 ? static_cast<int>(m) : 1;
+  const int mw = window[1] > 1 ? static_cast<int>(m) : 1;
+  Var block("block"), lane("lane"), tx("tx"), ty("ty"), xi("xi"), yi("yi");
+  out.split(c.vars[0], block, lane, lanes, channel_tail(c, spec, lanes))
+      .split(c.vars[1], tx, xi, mw, TailStrategy::GuardWithIf)
+      .split(c.vars[2], ty, yi, mh, TailStrategy::GuardWithIf)
+      .reorder(lane, xi, yi, block, tx, ty, c.vars[3])
+      .vectorize(lane)
+      .unroll(xi)
+      .unroll(yi);
+  Func& rows = c.stages.at(0);
+  Func& tile = c.stages.at(1);
+  auto args = tile.args();
+  tile.compute_at(out, block).vectorize(args[0], lanes).unroll(args[1]).unroll(args[2]);
+  tile.bound(args[1], 0, mw).bound(args[2], 0, mh);
+  args = rows.args();
+  rows.compute_at(out, block).vectorize(args[0], lanes).unroll(args[1]).unroll(args[2]);
+  parallel_over(out, {ty, c.vars[3]});
+}
+
+}  // namespace tintype

@@ -1,0 +1,172 @@
+// CPU schedules without a register tile: elementwise, windows, rows, and what all share.
+#include "codegen/schedule/schedules.h"
+#include "ir/diagnostic.h"
+
+#include <algorithm>
+
+namespace tintype {
+
+using Halide::Func;
+using Halide::TailStrategy;
+using Halide::Var;
+using Halide::VarOrRVar;
+
+void schedule(Composition& c, const KernelSpec& spec, const Machine& machine) {
+  switch (spec.schedule) {
+    case ScheduleKind::reference: return;
+    case ScheduleKind::elementwise: return schedule_elementwise(c, spec, machine);
+    case ScheduleKind::contraction: return schedule_contraction(c, spec, machine);
+    case ScheduleKind::depthwise: return schedule_depthwise(c, spec, machine);
+    case ScheduleKind::window: return schedule_window(c, spec, machine);
+    case ScheduleKind::rows: return schedule_rows(c, spec, machine);
+    case ScheduleKind::winograd_input: return schedule_winograd_input(c, spec, machine);
+    case ScheduleKind::winograd_output: return schedule_winograd_output(c, spec, machine);
+  }
+}
+
+int vector_lanes(const KernelSpec& spec, const Machine& machine) {
+  size_t bytes = 4;
+  for (const BufferSpec& b : spec.inputs) bytes = std::max(bytes, size_of(b.dtype));
+  for (const BufferSpec& b : spec.outputs) bytes = std::max(bytes, size_of(b.dtype));
+  return std::max(1, machine.lanes * 4 / static_cast<int>(bytes));
+}
+
+TailStrategy channel_tail(Composition& c, const KernelSpec& spec, int lanes) {
+  if (spec.tail == PanelTail::shifted) return TailStrategy::ShiftInwards;
+  if (spec.tail == PanelTail::padded) return TailStrategy::GuardWithIf;
+  auto dim = c.outputs[0].output_buffer().dim(0);
+  dim.set_extent((dim.extent() / lanes) * lanes);
+  return TailStrategy::RoundUp;
+}
+
+void parallel_over(Func& f, const std::vector<VarOrRVar>& loops) {
+  if (loops.empty()) return;
+  VarOrRVar fused = loops[0];
+  for (size_t i = 1; i < loops.size(); ++i) {
+    Var next("task" + std::to_string(i));
+    f.fuse(fused, loops[i], next);
+    fused = next;
+  }
+  f.parallel(fused);
+}
+
+namespace {
+
+/// Outer loops of a Func from position `first` on.
+std::vector<VarOrRVar> outer(const std::vector<Var>& vars, size_t first) {
+  std::vector<VarOrRVar> loops;
+  for (size_t i = first; i < vars.size(); ++i) loops.emplace_back(vars[i]);
+  return loops;
+}
+
+bool unit_dim(const KernelSpec& spec, size_t inner_index) {
+  const auto& unit = spec.outputs[0].unit;
+  return unit[unit.size() - 1 - inner_index];
+}
+
+}  // namespace
+
+void schedule_elementwise(Composition& c, const KernelSpec& spec, const Machine& machine) {
+  const int lanes = vector_lanes(spec, machine);
+  Func& out = c.outputs[0];
+  if (c.vars.empty()) return;
+  constexpr int kVectorsPerTask = 512;  // 32 KiB of f32: large against a task's start, small against L1
+  const Var& x = c.vars[0];
+  Var block("block"), lane("lane");
+  if (c.vars.size() == 1) {
+    Var task("task");
+    out.split(x, block, lane, lanes, TailStrategy::GuardWithIf)
+        .vectorize(lane)
+        .split(block, task, block, kVectorsPerTask, TailStrategy::GuardWithIf)
+        .parallel(task);
+    return;
+  }
+  // Rows of unknown length: a task takes several of them, so that short rows do not cost a task each.
+  Var row("row"), task("task");
+  if (!unit_dim(spec, 0)) out.split(x, block, lane, lanes, TailStrategy::GuardWithIf).vectorize(lane);
+  VarOrRVar fused = c.vars[1];
+  for (size_t i = 2; i < c.vars.size(); ++i) {
+    Var next("fused" + std::to_string(i));
+    out.fuse(fused, c.vars[i], next);
+    fused = next;
+  }
+  out.split(fused, task, row, 8, TailStrategy::GuardWithIf).parallel(task);
+}
+
+void schedule_window(Composition& c, const KernelSpec& spec, const Machine& machine) {
+  const int lanes = vector_lanes(spec, machine);
+  Func& out = c.outputs[0];
+  Anchor& a = c.anchors.at(0);
+  const Var& channel = c.vars[0];
+  const Var& x = c.vars[1];
+  Var block("block"), lane("lane");
+  // A vector of channels per output position; the window is unrolled by its static extents.
+  const TailStrategy tail = channel_tail(c, spec, lanes);
+  out.split(channel, block, lane, lanes, tail).vectorize(lane).reorder(lane, block, x);
+  const TailStrategy inner = tail == TailStrategy::GuardWithIf ? tail : TailStrategy::Auto;
+  a.func.compute_at(out, block).vectorize(a.vars[0], lanes, inner);
+  a.func.update().vectorize(a.vars[0], lanes, inner);
+  int taps = 1;
+  for (int64_t k : a.node->attrs().integers("window")) taps *= static_cast<int>(k);
+  if (taps <= 16 && a.node->op().has(kWindow))
+    for (int d = 0; d < a.domain.dimensions(); ++d) a.func.update().unroll(a.domain[d]);
+  parallel_over(out, outer(c.vars, 2));
+}
+
+void schedule_rows(Composition& c, const KernelSpec& spec, const Machine& machine) {
+  const int lanes = vector_lanes(spec, machine);
+  Func& out = c.outputs[0];
+  const size_t rank = c.vars.size();
+  std::vector<bool> reduced(rank, false);
+  for (const Anchor& a : c.anchors)
+    for (int64_t axis : a.node->attrs().integers("axes")) reduced[rank - 1 - static_cast<size_t>(axis)] = true;
+  const bool inner_reduced = reduced[0];
+  std::vector<VarOrRVar> order, rows;
+  Var block("block"), lane("lane");
+  const bool lane_loop = !unit_dim(spec, 0);
+  if (lane_loop) {
+    out.split(c.vars[0], block, lane, lanes, TailStrategy::GuardWithIf).vectorize(lane);
+    order.emplace_back(lane);
+    if (inner_reduced) order.emplace_back(block);
+  }
+  for (size_t d = 1; d < rank; ++d)
+    if (reduced[d]) order.emplace_back(c.vars[d]);
+  if (!inner_reduced && lane_loop) rows.emplace_back(block);
+  for (size_t d = 0; d < rank; ++d)
+    if (!reduced[d] && d > 0) rows.emplace_back(c.vars[d]);
+  if (inner_reduced && !lane_loop) order.insert(order.begin(), VarOrRVar(c.vars[0]));
+  if (!inner_reduced && !lane_loop) rows.insert(rows.begin(), VarOrRVar(c.vars[0]));
+  std::vector<VarOrRVar> all = order;
+  all.insert(all.end(), rows.begin(), rows.end());
+  if (all.size() > 1) out.reorder(all);
+  auto place = [&](Func& f) {
+    if (rows.empty()) f.compute_root();
+    else if (rows[0].is_rvar) internal_error(__FILE__, __LINE__, "row loop is a reduction");
+    else f.compute_at(out, rows[0].var);
+  };
+  for (Func& f : c.stages) {
+    place(f);
+    f.vectorize(f.args()[0], lanes, TailStrategy::GuardWithIf);
+  }
+  for (Func& f : c.partials) {
+    place(f);
+    f.vectorize(f.args()[0], lanes);
+    f.update().vectorize(f.args()[0], lanes);
+  }
+  for (Anchor& a : c.anchors) {
+    place(a.func);
+    const bool own_partial = std::any_of(a.node->attrs().integers("axes").begin(), a.node->attrs().integers("axes").end(),
+                                         [](int64_t) { return true; }) && inner_reduced;
+    if (own_partial) {
+      a.func.update().unroll(a.domain[0]);
+    } else if (lane_loop) {
+      a.func.vectorize(a.vars[0], lanes, TailStrategy::GuardWithIf);
+      a.func.update().vectorize(a.vars[0], lanes, TailStrategy::GuardWithIf);
+    }
+  }
+  // The row loops become one parallel loop; compute_at names the innermost row loop, so it stays.
+  if (rows.size() > 1) parallel_over(out, std::vector<VarOrRVar>(rows.begin() + 1, rows.end()));
+  else if (rows.size() == 1) out.parallel(rows[0]);
+}
+
+}  // namespace tintype

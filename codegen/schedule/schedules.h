@@ -1,0 +1,27 @@
+// Schedules of composed kernels: how loops are split, ordered, vectorised and made parallel. A
+// schedule never changes results beyond the order that define_reduce fixes.
+#pragma once
+
+#include "codegen/compose.h"
+
+namespace tintype {
+
+/// Dispatches on spec.schedule.
+void schedule(Composition& c, const KernelSpec& spec, const Machine& machine);
+
+void schedule_elementwise(Composition& c, const KernelSpec& spec, const Machine& machine);
+void schedule_contraction(Composition& c, const KernelSpec& spec, const Machine& machine);
+void schedule_depthwise(Composition& c, const KernelSpec& spec, const Machine& machine);
+void schedule_window(Composition& c, const KernelSpec& spec, const Machine& machine);
+void schedule_rows(Composition& c, const KernelSpec& spec, const Machine& machine);
+void schedule_winograd_input(Composition& c, const KernelSpec& spec, const Machine& machine);
+void schedule_winograd_output(Composition& c, const KernelSpec& spec, const Machine& machine);
+
+/// Elements of the widest output type that fill a vector register.
+int vector_lanes(const KernelSpec& spec, const Machine& machine);
+/// How vectors of channels end, by spec.tail; promises whole vectors to Halide where that holds.
+Halide::TailStrategy channel_tail(Composition& c, const KernelSpec& spec, int lanes);
+/// Fuses the given loops, innermost first, into one and runs it in parallel.
+void parallel_over(Halide::Func& f, const std::vector<Halide::VarOrRVar>& loops);
+
+}  // namespace tintype

@@ -1,0 +1,244 @@
+// The cost model and the rewrites it chooses between.
+#include "codegen/select_algorithms.h"
+
+#include "codegen/tiles.h"
+#include "ir/builder.h"
+#include "ir/diagnostic.h"
+#include "runtime/winograd.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <optional>
+
+namespace tintype {
+
+namespace {
+
+constexpr double kCores = 2.0;  // proportion between arithmetic and shared memory bandwidth
+
+bool all_ones(const std::vector<int64_t>& list) {
+  return std::all_of(list.begin(), list.end(), [](int64_t v) { return v == 1; });
+}
+
+/// A weight tensor that is the same in every run.
+bool is_constant_tree(const Value* v) {
+  while (v->def() != nullptr && v->constant() == nullptr) {
+    if (v->def()->operand_count() == 0) return false;
+    for (Value* o : v->def()->operands())
+      if (o != nullptr && !is_constant_tree(o)) return false;
+    return true;
+  }
+  return v->def() != nullptr;
+}
+
+class Selector {
+ public:
+  Selector(Graph& graph, const SelectAlgorithmsOptions& options) : graph_(graph), o_(options) {}
+
+  void run() {
+    for (Node* n : graph_.node_list()) {
+      if (n->is("conv")) select_conv(n);
+      else if (n->is("dot")) select_dot(n);
+    }
+  }
+
+ private:
+  int64_t hint(const Dim& d) const {
+    return d.evaluate([this](std::string_view name) -> std::optional<int64_t> {
+              auto it = o_.hints.find(std::string(name));
+              return it == o_.hints.end() ? 1 : it->second;
+            }).value_or(1);
+  }
+
+  /// Panel width in vectors: the one that wastes least on the last panel and the last tile. Wide
+  /// panels need fewer broadcasts per multiply-add; a panel that leaves the second-level cache is
+  /// fetched again for every tile of positions. `depth` counts the weights per filter.
+  int panel_vectors(int64_t channels, int64_t positions, int64_t depth, int spare, int narrowest = 1) const {
+    const int widest = o_.machine.registers == 32 ? 4 : 2;
+    double best_cost = 1e30;
+    int best = 1;
+    for (int v = std::min(narrowest, widest); v <= widest; ++v) {
+      const int64_t width = v * o_.machine.lanes;
+      const double panels = std::ceil(static_cast<double>(channels) / static_cast<double>(width));
+      const TileChoice tile = pick_tile(positions, v, depth, spare, o_.machine);
+      const bool spills = 4 * depth * width > o_.machine.l2_bytes * 3 / 4 && positions > 2 * tile.rows;
+      const double cost = panels * v * tile.cost * (spills ? 1.4 : 1.0);
+      if (cost < best_cost - 1e-9) {
+        best_cost = cost;
+        best = v;
+      }
+    }
+    return best;
+  }
+
+  void replace(Node* n, Value* v) {
+    v->set_name(n->result()->name());
+    graph_.replace_all_uses(n->result(), v);
+    graph_.erase(n);
+  }
+
+  Builder builder_before(Node* n) const {
+    Builder b(graph_, n);
+    b.set_origins(n->origins());
+    return b;
+  }
+
+  void select_dot(Node* n) {
+    Value* w = n->operand(1);
+    if (n->attrs().integer("block") > 0 || w->rank() != 2 || !is_constant_tree(w) || w->dtype() != DType::f32 ||
+        !w->shape()[1].is_static())
+      return;
+    const int64_t columns = w->shape()[1].value();
+    const Shape& out = n->result()->shape();
+    const int64_t positions = hint(product(Shape(out.begin(), out.end() - 1)));
+    const int64_t block = panel_vectors(columns, positions, hint(w->shape()[0]), kMatrixSpare) * o_.machine.lanes;
+    Builder b = builder_before(n);
+    Value* packed = b.make("pack", {w}, {{"perm", std::vector<int64_t>{0, 1}}, {"block", block}});
+    replace(n, b.make("dot", {n->operand(0), packed}, {{"block", block}, {"columns", columns}}));
+  }
+
+  void select_conv(Node* n) {
+    Value* w = n->operand(1);
+    if (n->attrs().integer("block") > 0 || !is_constant_tree(w) || w->dtype() != DType::f32) return;
+    const int64_t group = n->attrs().integer("group", 1);
+    const int64_t filters = n->attrs().integer("filters");
+    if (group == 1 && !o_.strict) {
+      const int64_t m = winograd_tile(*n);
+      if (m > 0) return rewrite_winograd(n, m);
+    }
+    const Shape& out = n->result()->shape();
+    const auto window = n->attrs().integers("window");
+    // A 1x1 window may treat all positions as one row; others tile along the last spatial axis.
+    const bool merges = all_ones(window) && all_ones(n->attrs().integers("strides", {1}));
+    const int64_t positions = merges ? hint(product(Shape(out.begin(), out.end() - 1))) : hint(out[out.size() - 2]);
+    int64_t depth = hint(w->shape()[w->shape().size() - 2]);
+    for (int64_t k : window) depth *= k;
+    const int spare = merges ? kMatrixSpare : kImageSpare;
+    int64_t block = panel_vectors(filters, positions, depth, spare) * o_.machine.lanes;
+    if (group > 1) {
+      block = 0;  // panels must not straddle groups
+      for (int v = panel_vectors(filters / group, positions, depth, spare); v >= 1 && block == 0; --v)
+        if ((filters / group) % (v * o_.machine.lanes) == 0) block = v * o_.machine.lanes;
+      if (block == 0) return;
+    }
+    Builder b = builder_before(n);
+    std::vector<int64_t> perm(w->shape().size());
+    std::iota(perm.begin(), perm.end(), int64_t{0});
+    Value* packed = b.make("pack", {w}, {{"perm", perm}, {"block", block}});
+    AttrMap attrs = n->attrs();
+    attrs.set("block", block);
+    replace(n, b.make("conv", {n->operand(0), packed}, attrs));
+  }
+
+  // ---- Winograd -----------------------------------------------------------------------------
+
+  struct Problem {
+    double n, h, w, ci, co;
+    std::vector<int64_t> window;
+  };
+
+  /// Estimated milliseconds of the direct algorithm: arithmetic or reading the weights once.
+  double direct_cost(const Problem& p) const {
+    const double taps = static_cast<double>(p.window[0] * p.window[1]);
+    const double flops = 2 * p.n * p.h * p.w * p.ci * p.co * taps;
+    const double bytes = 4 * taps * p.ci * p.co;
+    return std::max(flops / (o_.machine.gflops * kCores * 1e6), bytes / (o_.machine.dram_gbs * kCores * 1e6));
+  }
+
+  /// The same for tiles of m: transforms, products, reading the larger weights.
+  double winograd_cost(const Problem& p, int64_t m) const {
+    double points = 1, tiles = p.n;
+    const double extents[2] = {p.h, p.w};
+    for (size_t i = 0; i < 2; ++i) {
+      const bool wide = p.window[i] > 1;
+      points *= wide ? static_cast<double>(m + p.window[i] - 1) : 1.0;
+      tiles *= wide ? std::ceil(extents[i] / static_cast<double>(m)) : extents[i];
+    }
+    const double flops = 2 * points * tiles * p.ci * p.co;
+    const double weights = 4 * points * p.ci * p.co;
+    // Both transformed tensors are written once and read once, mostly through the last-level cache.
+    const double traffic = 2 * 4 * points * tiles * (p.ci + p.co);
+    const double cache_gbs = 2.5 * o_.machine.dram_gbs;
+    return std::max(flops / (o_.machine.gflops * kCores * 1e6), weights / (o_.machine.dram_gbs * kCores * 1e6)) +
+           traffic / (cache_gbs * kCores * 1e6);
+  }
+
+  /// Tile size that beats direct convolution, or 0.
+  int64_t winograd_tile(const Node& n) const {
+    const auto window = n.attrs().integers("window");
+    if (window.size() != 2 || !all_ones(n.attrs().integers("strides", {1, 1})) ||
+        !all_ones(n.attrs().integers("dilations", {1, 1})))
+      return 0;
+    const bool square = window[0] == window[1];
+    const bool line = (window[0] == 1) != (window[1] == 1);
+    if ((!square && !line) || std::max(window[0], window[1]) < 3 || std::max(window[0], window[1]) > 7) return 0;
+    const Shape& out = n.result()->shape();
+    const int64_t ci = hint(n.operand(0)->shape()[3]);
+    const int64_t co = n.attrs().integer("filters");
+    if (ci < o_.machine.lanes || co < o_.machine.lanes) return 0;
+    const Problem p{static_cast<double>(hint(out[0])), static_cast<double>(hint(out[1])),
+                    static_cast<double>(hint(out[2])), static_cast<double>(ci), static_cast<double>(co), window};
+    double best = direct_cost(p) * 0.95;
+    int64_t tile = 0;
+    const int64_t r = std::max(window[0], window[1]);
+    for (int64_t m : {int64_t{2}, int64_t{4}}) {
+      if (find_winograd(m, r).points == 0) continue;
+      const double cost = winograd_cost(p, m);
+      if (cost < best) {
+        best = cost;
+        tile = m;
+      }
+    }
+    return tile;
+  }
+
+  // conv(x, w) = winograd_output(dot(winograd_input(pad(x)), winograd_weight(w)))
+  void rewrite_winograd(Node* n, int64_t m) {
+    Builder b = builder_before(n);
+    const auto window = n->attrs().integers("window");
+    const int64_t filters = n->attrs().integer("filters");
+    const Shape out = n->result()->shape();
+    Dim tiles_hint = out[0];
+    for (size_t i = 0; i < 2; ++i)
+      tiles_hint = tiles_hint * (window[i] > 1 ? ceil_div(out[i + 1], Dim(m)) : out[i + 1]);
+    // The products of the points stream their weights once; wide panels do that in longer runs
+    // (VGG16 loses a tenth of its speed with narrow ones).
+    const int narrowest = filters > 2 * o_.machine.lanes ? 3 : 1;
+    const int64_t block =
+        panel_vectors(filters, hint(tiles_hint), hint(n->operand(1)->shape()[2]), kMatrixSpare, narrowest) * o_.machine.lanes;
+    // The tiles may reach past the padded input; what they read there does not reach the result.
+    Value* x = n->operand(0);
+    Shape before(4, Dim(0)), after(4, Dim(0));
+    for (size_t i = 0; i < 2; ++i) {
+      if (window[i] == 1) continue;
+      after[i + 1] = round_up(out[i + 1], Dim(m)) + Dim(window[i] - 1) - x->shape()[i + 1];
+    }
+    if (Node* pad = x->def(); pad != nullptr && pad->is("pad") && pad->operand(1) == nullptr &&
+                              pad->attrs().string("mode", "constant") == "constant") {
+      before = pad->attrs().dims("before");
+      const Shape more = pad->attrs().dims("after");
+      for (size_t i = 0; i < 4; ++i) after[i] = after[i] + more[i];
+      x = pad->operand(0);
+    }
+    x = b.pad(x, before, after);
+    Value* oihw = b.transpose(n->operand(1), {3, 2, 0, 1});
+    Value* u = b.make("winograd_weight", {oihw}, {{"m", m}, {"block", block}});
+    Value* v = b.make("winograd_input", {x}, {{"m", m}, {"window", window}});
+    const Shape tiles = v->shape();  // points, N, TH, TW, C
+    Value* flat = b.reshape(v, {tiles[0], tiles[1] * tiles[2] * tiles[3], tiles[4]});
+    Value* product = b.make("dot", {flat, u}, {{"block", block}, {"columns", filters}});
+    product = b.reshape(product, {tiles[0], tiles[1], tiles[2], tiles[3], Dim(filters)});
+    replace(n, b.make("winograd_output", {product},
+                      {{"m", m}, {"window", window}, {"extents", Shape{out[1], out[2]}}}));
+  }
+
+  Graph& graph_;
+  const SelectAlgorithmsOptions& o_;
+};
+
+}  // namespace
+
+void select_algorithms(Graph& graph, const SelectAlgorithmsOptions& options) { Selector(graph, options).run(); }
+
+}  // namespace tintype

@@ -1,0 +1,23 @@
+// select-algorithms: decides how each convolution and matrix product runs, and packs its weights.
+#pragma once
+
+#include "codegen/machine.h"
+#include "ir/graph.h"
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+namespace tintype {
+
+struct SelectAlgorithmsOptions {
+  Machine machine;
+  bool strict = false;                   ///< no algorithm that reassociates across taps
+  std::map<std::string, int64_t> hints;  ///< likely values of symbols; others count as 1
+};
+
+/// Rewrites conv and dot with constant weights to packed panels, and to Winograd's form where the
+/// cost model expects it to be faster. Weights become `pack` or `winograd_weight` nodes that fold.
+void select_algorithms(Graph& graph, const SelectAlgorithmsOptions& options);
+
+}  // namespace tintype

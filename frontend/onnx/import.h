@@ -1,0 +1,74 @@
+// Reads ONNX models into the IR.
+#pragma once
+
+#include "ir/dim.h"
+#include "ir/graph.h"
+#include "ir/limits.h"
+#include "runtime/tensor.h"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace tintype {
+
+/// The newest version of the default operator set that is understood; older models are converted.
+inline constexpr int kNewestOpset = 28;
+
+struct ImportOptions {
+  /// Values for graph inputs, which then become constants.
+  std::map<std::string, Tensor> known_inputs;
+  /// Shapes of graph inputs, instead of those in the model. An input that has an initializer (a
+  /// default value) and is named here stays an input.
+  std::map<std::string, Shape> input_shapes;
+  Limits limits;
+};
+
+/// A serialized ModelProto in memory.
+struct ModelBytes {
+  std::span<const uint8_t> bytes;
+  /// Keeps the bytes alive for the weights that point into them; null makes the importer copy.
+  std::shared_ptr<const void> owner;
+  std::string name = "model";  ///< what messages call it
+  std::string directory;       ///< where external data may lie; empty refuses external data
+};
+
+struct ModelInfo {
+  int64_t ir_version = 0;
+  int opset = 0;  ///< of the default domain, before conversion
+  std::string producer;
+  /// Names in the model's order; inputs that have an initializer are left out.
+  std::vector<std::string> inputs, outputs;
+  size_t node_count = 0;  ///< as stored, before functions are inlined
+  int64_t parameter_count = 0;
+  size_t parameter_bytes = 0;
+};
+
+/// A model with all its problems, instead of the first.
+struct ImportReport {
+  std::unique_ptr<Graph> graph;  ///< null when there are problems
+  ModelInfo info;
+  std::vector<std::string> problems;  ///< one line each, as Error would say it
+};
+
+/// The model as ONNX-level nodes of opset 28, with types and shapes inferred. Weights stay where
+/// they are: in the mapped file, which the tensors keep open. Symbolic extents keep their names as
+/// far as those are identifiers.
+///
+/// Throws Error, "file:node (Op-version): what is wrong". Thread-safe.
+std::unique_ptr<Graph> import_onnx(const std::string& path, const ImportOptions& options = {});
+std::unique_ptr<Graph> import_onnx(const ModelBytes& model, const ImportOptions& options = {});
+
+/// Names of the inputs that a caller supplies (those without initializer), in the model's order.
+/// Reads the interface only; throws Error when the file is not a model.
+std::vector<std::string> onnx_input_names(const std::string& path);
+
+/// The same without throwing for mistakes in the model: nodes behind a faulty one are skipped, all
+/// others are checked.
+ImportReport import_onnx_collect(const std::string& path, const ImportOptions& options = {});
+ImportReport import_onnx_collect(const ModelBytes& model, const ImportOptions& options = {});
+
+}  // namespace tintype

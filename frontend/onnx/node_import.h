@@ -1,0 +1,83 @@
+// Turns nodes of a prepared model into IR nodes.
+#pragma once
+
+#include "frontend/onnx/model_proto.h"
+#include "frontend/onnx/skeleton.h"
+#include "ir/graph.h"
+
+#include <onnx/onnx_pb.h>
+
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace tintype {
+
+/// Names visible at some place of a model: values computed so far, weights not used yet, and the
+/// names of the enclosing scope.
+struct Scope {
+  const Scope* outer = nullptr;
+  std::unordered_map<std::string, Value*> values;
+  std::unordered_map<std::string, const onnx::TensorProto*> initializers;
+  std::set<std::string> poisoned;  ///< results of nodes that have a problem already
+
+  bool is_poisoned(const std::string& name) const;
+};
+
+/// Attributes of a node as the IR knows them. Throws Error.
+AttrMap import_attributes(const onnx::NodeProto& node, const Limits& limits);
+
+/// Where problems go; returns when the import shall go on with the other nodes.
+using ProblemHandler = std::function<void(const std::string& message)>;
+
+class NodeImporter {
+ public:
+  NodeImporter(Graph& graph, const PreparedModel& prepared, const Skeleton& skeleton,
+               std::shared_ptr<const void> owner, ExternalData& external, const Limits& limits,
+               ProblemHandler problem)
+      : graph_(graph), prepared_(prepared), skeleton_(skeleton), owner_(std::move(owner)),
+        external_(external), limits_(limits), problem_(std::move(problem)) {}
+
+  /// The nodes of a graph or a function body, in order.
+  void import_nodes(const google::protobuf::RepeatedPtrField<onnx::NodeProto>& nodes, Scope& scope,
+                    int depth);
+  /// The value of a name; null when it depends on a node that has a problem. Throws Error.
+  Value* find(Scope& scope, const std::string& name);
+
+ private:
+  struct Place {  ///< what a node is called in messages and origins
+    std::string origin;
+    std::string label;
+  };
+
+  Place place_of(const google::protobuf::RepeatedPtrField<onnx::NodeProto>& nodes, int index) const;
+  void import_node(const onnx::NodeProto& node, const Place& place, Scope& scope, int depth);
+  void import_constant(const onnx::NodeProto& node, Scope& scope);
+  void import_if(const onnx::NodeProto& node, Value* condition, Scope& scope, int depth);
+  void import_record(const onnx::NodeProto& node, const OpDef& def, std::vector<Value*> operands,
+                     Scope& scope);
+  bool import_function(const onnx::NodeProto& node, const std::vector<Value*>& operands,
+                       Scope& scope, int depth);
+  void bind(Scope& scope, const onnx::NodeProto& node, int index, Value* value);
+  Value* weight(const std::string& name, const TensorRecord& record,
+                const std::shared_ptr<const void>& owner);
+
+  Graph& graph_;
+  const PreparedModel& prepared_;
+  const Skeleton& skeleton_;
+  std::shared_ptr<const void> owner_;
+  ExternalData& external_;
+  const Limits& limits_;
+  ProblemHandler problem_;
+  std::unordered_map<std::string, Value*> weights_;
+  std::vector<std::string> origins_;  ///< of the node being imported
+  int64_t imported_ = 0;
+};
+
+/// The TypeProto of a value, symbols as dim_param.
+onnx::TypeProto type_proto(const TensorType& type);
+
+}  // namespace tintype

@@ -1,0 +1,244 @@
+// Ownership, use lists and order.
+#include "ir/graph.h"
+
+#include "ir/diagnostic.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+namespace tintype {
+
+void AttrMap::wrong_kind(std::string_view name) {
+  throw InternalError("attribute '" + std::string(name) + "' has another kind than its reader expects");
+}
+
+std::string_view name_of(AttrKind kind) {
+  switch (kind) {
+    case AttrKind::integer: return "integer";
+    case AttrKind::number: return "number";
+    case AttrKind::string: return "string";
+    case AttrKind::integers: return "list of integers";
+    case AttrKind::numbers: return "list of numbers";
+    case AttrKind::strings: return "list of strings";
+    case AttrKind::tensor: return "tensor";
+    case AttrKind::dtype: return "element type";
+    case AttrKind::dims: return "extents";
+  }
+  return "?";
+}
+
+const Tensor* Value::constant() const {
+  if (def_ == nullptr || !def_->is("constant")) return nullptr;
+  return std::get_if<Tensor>(def_->attrs().find("value"));
+}
+
+void Node::link(int i, Value* value) {
+  Operand& slot = operands_[static_cast<size_t>(i)];
+  slot.value = value;
+  if (value == nullptr) return;
+  slot.use = value->uses_.size();
+  value->uses_.push_back({this, i});
+}
+
+void Node::unlink(int i) {
+  Operand& slot = operands_[static_cast<size_t>(i)];
+  if (slot.value == nullptr) return;
+  std::vector<Use>& uses = slot.value->uses_;
+  const size_t hole = slot.use;
+  if (hole + 1 != uses.size()) {  // the last use moves into the hole and must know its new place
+    uses[hole] = uses.back();
+    uses[hole].node->operands_[static_cast<size_t>(uses[hole].operand)].use = hole;
+  }
+  uses.pop_back();
+  slot.value = nullptr;
+}
+
+std::vector<Value*> Node::operands() const {
+  std::vector<Value*> list;
+  list.reserve(operands_.size());
+  for (const Operand& o : operands_) list.push_back(o.value);
+  return list;
+}
+
+void Node::set_operand(int i, Value* value) {
+  unlink(i);
+  link(i, value);
+}
+
+void Node::add_operand(Value* value) {
+  operands_.emplace_back();
+  link(operand_count() - 1, value);
+}
+
+void Node::add_origins(const std::vector<std::string>& more) {
+  for (const std::string& o : more)
+    if (std::find(origins_.begin(), origins_.end(), o) == origins_.end()) origins_.push_back(o);
+}
+
+std::string Node::where() const {
+  if (origins_.empty()) return std::string(name());
+  std::string s;
+  for (const std::string& o : origins_) s += (s.empty() ? "" : ", ") + o;
+  return s;
+}
+
+void Node::set_body(std::unique_ptr<Graph> body) { body_ = std::move(body); }
+
+Graph::~Graph() {
+  // Nodes unlink from values when destroyed in reverse order; skip that work, everything goes.
+  for (auto& n : nodes_) n->operands_.clear();
+}
+
+Value* Graph::add_input(std::string name, TensorType type) {
+  auto v = std::make_unique<Value>();
+  v->index_ = static_cast<int>(inputs_.size());
+  v->type_ = std::move(type);
+  v->name_ = std::move(name);
+  for (const Dim& d : v->type_.shape) d.symbols([this](const std::string& s) { symbols_.insert(s); });
+  inputs_.push_back(std::move(v));
+  return inputs_.back().get();
+}
+
+void Graph::erase_input(int i) {
+  TINTYPE_CHECK(inputs_[static_cast<size_t>(i)]->uses().empty(), "erasing an input that has uses");
+  inputs_.erase(inputs_.begin() + i);
+  for (size_t k = 0; k < inputs_.size(); ++k) inputs_[k]->index_ = static_cast<int>(k);
+}
+
+void Graph::add_output(std::string name, Value* value) {
+  ++value->output_uses_;
+  outputs_.emplace_back(std::move(name), value);
+}
+
+void Graph::set_output(int i, Value* value) {
+  auto& slot = outputs_[static_cast<size_t>(i)].second;
+  --slot->output_uses_;
+  ++value->output_uses_;
+  slot = value;
+}
+
+std::vector<Node*> Graph::node_list() const {
+  std::vector<Node*> list;
+  list.reserve(nodes_.size());
+  for (const auto& n : nodes_) list.push_back(n.get());
+  return list;
+}
+
+Node* Graph::create(const OpDef& op, std::vector<Value*> operands, AttrMap attrs, int result_count,
+                    Node* before) {
+  std::unique_ptr<Node> node(new Node());
+  Node* n = node.get();
+  n->op_ = &op;
+  n->graph_ = this;
+  n->attrs_ = std::move(attrs);
+  n->operands_.resize(operands.size());
+  for (size_t i = 0; i < operands.size(); ++i) n->link(static_cast<int>(i), operands[i]);
+  for (int i = 0; i < result_count; ++i) {
+    auto v = std::make_unique<Value>();
+    v->def_ = n;
+    v->index_ = i;
+    n->results_.push_back(std::move(v));
+  }
+  const auto where = before == nullptr ? nodes_.end() : before->position_;
+  n->position_ = nodes_.insert(where, std::move(node));
+  return n;
+}
+
+void Graph::move_before(Node* node, Node* before) {
+  nodes_.splice(before == nullptr ? nodes_.end() : before->position_, nodes_, node->position_);
+}
+
+void Graph::replace_all_uses(Value* from, Value* to) {
+  TINTYPE_CHECK(from != to, "replacing a value by itself");
+  while (!from->uses_.empty()) {
+    const Use u = from->uses_.back();
+    u.node->set_operand(u.operand, to);
+  }
+  if (from->output_uses_ == 0) return;
+  for (auto& [name, value] : outputs_)
+    if (value == from) {
+      value = to;
+      --from->output_uses_;
+      ++to->output_uses_;
+    }
+}
+
+void Graph::erase(Node* node) {
+  for (const auto& r : node->results_)
+    TINTYPE_CHECK(r->uses_.empty() && r->output_uses_ == 0,
+                  "erasing node " + node->where() + " whose result is used");
+  for (int i = 0; i < node->operand_count(); ++i) node->unlink(i);
+  nodes_.erase(node->position_);
+}
+
+Node* Graph::next(Node* node) const {
+  auto it = std::next(node->position_);
+  return it == nodes_.end() ? nullptr : it->get();
+}
+
+void Graph::sort() {
+  // Kahn's algorithm with a queue ordered by previous position keeps the result stable.
+  std::unordered_map<const Node*, size_t> order;
+  std::unordered_map<const Node*, int> missing;
+  std::vector<Node*> all = node_list();
+  for (size_t i = 0; i < all.size(); ++i) order[all[i]] = i;
+  std::set<size_t> ready;
+  for (Node* n : all) {
+    int count = 0;
+    for (const auto& o : n->operands_)
+      if (o.value != nullptr && o.value->def_ != nullptr) ++count;
+    missing[n] = count;
+    if (count == 0) ready.insert(order[n]);
+  }
+  size_t done = 0;
+  while (!ready.empty()) {
+    Node* n = all[*ready.begin()];
+    ready.erase(ready.begin());
+    nodes_.splice(nodes_.end(), nodes_, n->position_);
+    ++done;
+    for (const auto& r : n->results_)
+      for (const Use& u : r->uses_)
+        if (--missing[u.node] == 0) ready.insert(order[u.node]);
+  }
+  TINTYPE_CHECK(done == all.size(), "graph '" + name_ + "' has a cycle");
+}
+
+void Graph::require_equal(const Dim& left, const Dim& right, const std::string& message) {
+  if (left == right) return;
+  for (const DimConstraint& c : constraints_)
+    if (c.left == left && c.right == right) return;
+  constraints_.push_back({left, right, message});
+}
+
+std::string Graph::fresh_symbol(const std::string& stem) {
+  std::string name = stem;
+  for (int i = 0; symbols_.count(name) != 0; ++i) name = stem + "_" + std::to_string(i);
+  symbols_.insert(name);
+  return name;
+}
+
+std::unique_ptr<Graph> Graph::clone() const {
+  auto copy = std::make_unique<Graph>(name_);
+  std::unordered_map<const Value*, Value*> map;
+  auto copy_value = [&map](const Value* from, Value* to) {
+    to->set_type(from->type());
+    to->set_name(from->name());
+    to->set_content(from->content());
+    map[from] = to;
+  };
+  for (const auto& v : inputs_) copy_value(v.get(), copy->add_input(v->name(), v->type()));
+  for (const auto& n : nodes_) {
+    std::vector<Value*> operands;
+    for (Value* v : n->operands()) operands.push_back(v == nullptr ? nullptr : map.at(v));
+    Node* m = copy->create(n->op(), std::move(operands), n->attrs(), n->result_count());
+    m->set_origins(n->origins());
+    if (n->body() != nullptr) m->set_body(n->body()->clone());
+    for (int i = 0; i < n->result_count(); ++i) copy_value(n->result(i), m->result(i));
+  }
+  for (const auto& [name, value] : outputs_) copy->add_output(name, map.at(value));
+  copy->constraints_ = constraints_;
+  copy->symbols_ = symbols_;
+  return copy;
+}
+
+}  // namespace tintype

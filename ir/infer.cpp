@@ -1,0 +1,242 @@
+// Running the inference of op records, and what records need for it.
+#include "ir/builder.h"
+#include "ir/diagnostic.h"
+#include "ir/ops/tables.h"
+
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+namespace tintype {
+
+const TensorType& InferContext::type(int operand) const {
+  Value* v = node.operand(operand);
+  if (v == nullptr) fail("operand " + std::to_string(operand) + " is missing");
+  return v->type();
+}
+
+bool InferContext::has(int operand) const { return node.operand(operand) != nullptr; }
+
+const std::vector<Dim>* InferContext::content(int operand) const {
+  Value* v = node.operand(operand);
+  return v != nullptr && v->content() ? &*v->content() : nullptr;
+}
+
+const AttrMap& InferContext::attrs() const { return node.attrs(); }
+
+void InferContext::fail(const std::string& message) const { ops::fail(node, message); }
+
+Dim InferContext::unify(const Dim& a, const Dim& b, const std::string& what) const {
+  if (a == b) return a;
+  const Dim difference = a - b;
+  if (difference.is_static())
+    fail(what + " must agree, got " + a.text() + " and " + b.text());
+  node.graph().require_equal(a, b, node.where() + ": " + what + " must agree");
+  return a.is_static() ? a : b;
+}
+
+Shape broadcast_shapes(Graph& graph, const Shape& a, const Shape& b, const std::string& where) {
+  const size_t rank = std::max(a.size(), b.size());
+  Shape out(rank);
+  for (size_t i = 0; i < rank; ++i) {  // i counts from the innermost axis
+    const Dim x = i < a.size() ? a[a.size() - 1 - i] : Dim(1);
+    const Dim y = i < b.size() ? b[b.size() - 1 - i] : Dim(1);
+    Dim& d = out[rank - 1 - i];
+    if (x.is(1)) {
+      d = y;
+    } else if (y.is(1) || x == y) {
+      d = x;
+    } else {
+      if ((x - y).is_static())
+        throw Error(where + ": shapes " + text_of(a) + " and " + text_of(b) + " do not broadcast");
+      graph.require_equal(x, y, where + ": shapes " + text_of(a) + " and " + text_of(b) + " must broadcast");
+      d = x.is_static() ? x : y;
+    }
+  }
+  return out;
+}
+
+int normalize_axis(int64_t axis, int rank, const std::string& where) {
+  if (axis < -rank || axis >= rank)
+    throw Error(where + ": axis " + std::to_string(axis) + " is outside [" + std::to_string(-rank) +
+                ", " + std::to_string(rank - 1) + "]");
+  return static_cast<int>(axis < 0 ? axis + rank : axis);
+}
+
+namespace {
+
+void check_operands(const Node& node) {
+  const OpDef& def = node.op();
+  const int n = node.operand_count();
+  if (n < def.min_operands || (def.max_operands >= 0 && n > def.max_operands)) {
+    std::string expected = std::to_string(def.min_operands);
+    if (def.max_operands < 0) expected += " or more";
+    else if (def.max_operands != def.min_operands) expected += " to " + std::to_string(def.max_operands);
+    ops::fail(node, "expected " + expected + " inputs, got " + std::to_string(n));
+  }
+  for (int i = 0; i < def.min_operands; ++i)
+    if (node.operand(i) == nullptr) ops::fail(node, "input " + std::to_string(i) + " is required");
+}
+
+/// An integer graph input that `v` is computed from, or null.
+Value* integer_source(Value* v) {
+  std::vector<Value*> open = {v};
+  std::unordered_set<Value*> seen;
+  while (!open.empty()) {
+    Value* x = open.back();
+    open.pop_back();
+    if (x == nullptr || !seen.insert(x).second) continue;
+    if (x->def() == nullptr) {
+      if (is_int(x->dtype()) || x->dtype() == DType::boolean) return x;
+      continue;
+    }
+    for (Value* operand : x->def()->operands()) open.push_back(operand);
+  }
+  return nullptr;
+}
+
+/// A decomposition built aside sees operands as inputs; what it asks for may be computed.
+[[noreturn]] void needs_value(const Node& node, const NeedsInputValue& wanted) {
+  for (Value* v : node.operands()) {
+    if (v == nullptr || v->name() != wanted.input() || v->def() == nullptr) continue;
+    const std::string message = wanted.what();
+    const std::string reason = message.substr(0, message.find("; it depends on input"));
+    Value* source = integer_source(v);
+    if (source == nullptr) throw Error(reason + ", but it depends on data");
+    throw NeedsInputValue(source->name(), reason + "; it depends on input '" + source->name() +
+                                              "': give its value with --known-input");
+  }
+  throw wanted;
+}
+
+/// Types and contents of an ONNX-level node: those of its decomposition, built aside.
+void infer_composite(Node& node) {
+  Graph scratch("inference");
+  std::vector<Value*> operands;
+  std::unordered_map<Value*, Value*> stand_ins;
+  for (Value* v : node.operands()) {
+    if (v == nullptr) {
+      operands.push_back(nullptr);
+      continue;
+    }
+    Value*& twin = stand_ins[v];
+    if (twin == nullptr) {
+      if (const Tensor* t = v->constant()) {
+        Builder b(scratch);
+        twin = b.constant(*t);
+      } else {
+        twin = scratch.add_input(v->name(), v->type());
+        twin->set_content(v->content());
+      }
+    }
+    operands.push_back(twin);
+  }
+  Node* copy = scratch.create(node.op(), operands, node.attrs(), node.result_count());
+  copy->set_origins(node.origins());
+  Builder b(scratch, copy);
+  b.set_origins(node.origins());
+  std::vector<Value*> results;
+  try {
+    results = node.op().decompose(b, *copy);
+  } catch (const NeedsInputValue& e) {
+    needs_value(node, e);
+  }
+  for (const DimConstraint& c : scratch.constraints())
+    node.graph().require_equal(c.left, c.right, c.message);
+  for (int i = 0; i < node.result_count(); ++i) {
+    Value* r = static_cast<size_t>(i) < results.size() ? results[static_cast<size_t>(i)] : nullptr;
+    if (r == nullptr) continue;
+    node.result(i)->set_type(r->type());
+    node.result(i)->set_content(r->content());
+  }
+  // Composite results of composites: decompose may leave ONNX-level nodes, typed by this function.
+}
+
+}  // namespace
+
+void infer_node(Node& node) {
+  check_operands(node);
+  if (node.op().decompose != nullptr) {
+    infer_composite(node);
+    return;
+  }
+  std::vector<TensorType> results(static_cast<size_t>(node.result_count()));
+  InferContext context{node, results};
+  TINTYPE_CHECK(node.op().infer != nullptr, "op " + std::string(node.name()) + " has no inference");
+  node.op().infer(context);
+  for (int i = 0; i < node.result_count(); ++i)
+    node.result(i)->set_type(std::move(results[static_cast<size_t>(i)]));
+  if (node.op().content == nullptr || node.result_count() != 1) return;
+  auto content = node.op().content(node);
+  if (content && content->size() <= ops::kMaxContent) node.result()->set_content(std::move(content));
+}
+
+namespace ops {
+
+void fail(const Node& node, const std::string& message) {
+  std::string where = node.where();
+  if (where != node.name()) where += " (" + std::string(node.name()) + ")";
+  throw Error(where + ": " + message);
+}
+
+namespace {
+
+[[noreturn]] void not_known(const Node& node, int operand, std::string_view what) {
+  Value* v = node.operand(operand);
+  const std::string message = std::string(what) + " (input " + std::to_string(operand) +
+                              ") must be known when compiling";
+  // A graph input that decides structure can be supplied by the caller; name it for the driver.
+  Value* source = v;
+  while (source != nullptr && source->def() != nullptr && source->def()->operand_count() > 0)
+    source = source->def()->operand(0);
+  if (source != nullptr && source->def() == nullptr && !source->name().empty())
+    throw NeedsInputValue(source->name(), node.where() + " (" + std::string(node.name()) + "): " + message +
+                                              "; it depends on input '" + source->name() +
+                                              "': give its value with --known-input");
+  fail(node, message + ", but it depends on data");
+}
+
+}  // namespace
+
+std::vector<Dim> symbolic_integers(const Node& node, int operand, std::string_view what) {
+  Value* v = node.operand(operand);
+  TINTYPE_CHECK(v != nullptr, "reading an absent operand");
+  if (!v->content()) not_known(node, operand, what);
+  return *v->content();
+}
+
+std::vector<int64_t> static_integers(const Node& node, int operand, std::string_view what) {
+  std::vector<int64_t> out;
+  for (const Dim& d : symbolic_integers(node, operand, what)) {
+    if (!d.is_static())
+      fail(node, std::string(what) + " must be constant, got " + d.text());
+    out.push_back(d.value());
+  }
+  return out;
+}
+
+double static_number(const Node& node, int operand, std::string_view what) {
+  Value* v = node.operand(operand);
+  const Tensor* t = v == nullptr ? nullptr : v->constant();
+  if (t == nullptr) {
+    if (v != nullptr && v->content() && v->content()->size() == 1 && (*v->content())[0].is_static())
+      return static_cast<double>((*v->content())[0].value());
+    not_known(node, operand, what);
+  }
+  if (t->size() != 1) fail(node, std::string(what) + " must be a scalar, got " + t->type_string());
+  switch (t->dtype()) {
+    case DType::f32: return static_cast<double>(t->values<float>()[0]);
+    case DType::f64: return t->values<double>()[0];
+    case DType::i64: return static_cast<double>(t->values<int64_t>()[0]);
+    case DType::i32: return static_cast<double>(t->values<int32_t>()[0]);
+    case DType::f16: return static_cast<double>(f16_to_f32(t->values<uint16_t>()[0]));
+    case DType::bf16: return static_cast<double>(bf16_to_f32(t->values<uint16_t>()[0]));
+    case DType::u8:
+    case DType::boolean: return t->values<uint8_t>()[0];
+    default: fail(node, std::string(what) + " has element type " + std::string(name_of(t->dtype())));
+  }
+}
+
+}  // namespace ops
+
+}  // namespace tintype

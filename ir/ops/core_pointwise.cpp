@@ -1,0 +1,283 @@
+// Records of the pointwise core ops.
+#include "ir/ops/tables.h"
+
+#include <algorithm>
+#include <array>
+
+namespace tintype::ops {
+
+namespace {
+
+Shape broadcast_all(InferContext& c, int first, int last) {
+  Shape shape = c.type(first).shape;
+  for (int i = first + 1; i <= last; ++i)
+    shape = broadcast_shapes(c.node.graph(), shape, c.type(i).shape, c.node.where());
+  return shape;
+}
+
+void require_same_dtype(InferContext& c, int a, int b) {
+  if (c.type(a).dtype != c.type(b).dtype)
+    c.fail("operands must have the same element type, got " + c.type(a).text() + " and " +
+           c.type(b).text());
+}
+
+void infer_unary(InferContext& c) { c.results[0] = c.type(0); }
+
+void infer_unary_bool(InferContext& c) { c.results[0] = {DType::boolean, c.type(0).shape}; }
+
+void infer_binary(InferContext& c) {
+  require_same_dtype(c, 0, 1);
+  c.results[0] = {c.type(0).dtype, broadcast_all(c, 0, 1)};
+}
+
+void infer_compare(InferContext& c) {
+  require_same_dtype(c, 0, 1);
+  c.results[0] = {DType::boolean, broadcast_all(c, 0, 1)};
+}
+
+void infer_select(InferContext& c) {
+  if (c.type(0).dtype != DType::boolean) c.fail("condition must be bool, got " + c.type(0).text());
+  require_same_dtype(c, 1, 2);
+  c.results[0] = {c.type(1).dtype, broadcast_all(c, 0, 2)};
+}
+
+void infer_cast(InferContext& c) {
+  c.results[0] = {c.attrs().get("to", DType::undefined), c.type(0).shape};
+}
+
+/// Applies f elementwise to the contents of two operands, a one-element operand broadcasting.
+template <typename F>
+std::optional<std::vector<Dim>> zip_content(const Node& n, F f) {
+  const auto& a = n.operand(0)->content();
+  const auto& b = n.operand(1)->content();
+  if (!a || !b || n.operand(0)->rank() > 1 || n.operand(1)->rank() > 1) return std::nullopt;
+  const size_t count = std::max(a->size(), b->size());
+  if ((a->size() != count && a->size() != 1) || (b->size() != count && b->size() != 1))
+    return std::nullopt;
+  std::vector<Dim> out;
+  for (size_t i = 0; i < count; ++i) {
+    const std::optional<Dim> d = f((*a)[a->size() == 1 ? 0 : i], (*b)[b->size() == 1 ? 0 : i]);
+    if (!d) return std::nullopt;
+    out.push_back(*d);
+  }
+  return out;
+}
+
+using MaybeDim = std::optional<Dim>;
+
+std::optional<std::vector<Dim>> content_add(const Node& n) {
+  return zip_content(n, [](const Dim& a, const Dim& b) { return MaybeDim(a + b); });
+}
+std::optional<std::vector<Dim>> content_sub(const Node& n) {
+  return zip_content(n, [](const Dim& a, const Dim& b) { return MaybeDim(a - b); });
+}
+std::optional<std::vector<Dim>> content_mul(const Node& n) {
+  return zip_content(n, [](const Dim& a, const Dim& b) { return MaybeDim(a * b); });
+}
+/// Integer division truncates; it equals the floor only where both sides are known non-negative.
+std::optional<std::vector<Dim>> content_div(const Node& n) {
+  return zip_content(n, [](const Dim& a, const Dim& b) -> MaybeDim {
+    const auto low_a = a.lower_bound();
+    const auto low_b = b.lower_bound();
+    if (!low_a || *low_a < 0 || !low_b || *low_b < 1) return std::nullopt;
+    return floor_div(a, b);
+  });
+}
+/// Where both sides are known non-negative, all conventions for the sign agree.
+std::optional<std::vector<Dim>> content_mod(const Node& n) {
+  return zip_content(n, [](const Dim& a, const Dim& b) -> MaybeDim {
+    const auto low_a = a.lower_bound();
+    const auto low_b = b.lower_bound();
+    if (!low_a || *low_a < 0 || !low_b || *low_b < 1) return std::nullopt;
+    return mod(a, b);
+  });
+}
+std::optional<std::vector<Dim>> content_min(const Node& n) {
+  return zip_content(n, [](const Dim& a, const Dim& b) { return MaybeDim(min(a, b)); });
+}
+std::optional<std::vector<Dim>> content_max(const Node& n) {
+  return zip_content(n, [](const Dim& a, const Dim& b) { return MaybeDim(max(a, b)); });
+}
+std::optional<std::vector<Dim>> content_eq(const Node& n) {
+  return zip_content(n, [](const Dim& a, const Dim& b) -> MaybeDim {
+    if (a == b) return Dim(1);
+    const Dim difference = a - b;
+    if (difference.is_static()) return Dim(0);
+    const auto low = difference.lower_bound();
+    const auto high = (b - a).lower_bound();
+    if ((low && *low > 0) || (high && *high > 0)) return Dim(0);
+    return std::nullopt;
+  });
+}
+
+constexpr bool not_zero(int64_t sign) { return sign != 0; }
+constexpr bool negative(int64_t sign) { return sign < 0; }
+constexpr bool not_positive(int64_t sign) { return sign <= 0; }
+constexpr bool positive(int64_t sign) { return sign > 0; }
+constexpr bool not_negative(int64_t sign) { return sign >= 0; }
+constexpr bool both(bool a, bool b) { return a && b; }
+constexpr bool either(bool a, bool b) { return a || b; }
+constexpr bool one(bool a, bool b) { return a != b; }
+
+/// Comparison where the difference of the two sides has a known sign.
+template <bool (*Holds)(int64_t sign)>
+std::optional<std::vector<Dim>> content_order(const Node& n) {
+  return zip_content(n, [](const Dim& a, const Dim& b) -> MaybeDim {
+    const Dim difference = a - b;
+    if (difference.is_static()) return Dim(Holds(difference.value()) ? 1 : 0);
+    const auto low = difference.lower_bound();
+    if (low && *low > 0) return Dim(Holds(1) ? 1 : 0);
+    const auto high = (b - a).lower_bound();
+    if (high && *high > 0) return Dim(Holds(-1) ? 1 : 0);
+    return std::nullopt;
+  });
+}
+
+/// Logic on truth values that are known.
+template <bool (*Combine)(bool, bool)>
+std::optional<std::vector<Dim>> content_logic(const Node& n) {
+  return zip_content(n, [](const Dim& a, const Dim& b) -> MaybeDim {
+    if (!a.is_static() || !b.is_static()) return std::nullopt;
+    return Dim(Combine(!a.is(0), !b.is(0)) ? 1 : 0);
+  });
+}
+
+template <typename F>
+std::optional<std::vector<Dim>> map_content(const Node& n, F f) {
+  if (!n.operand(0)->content()) return std::nullopt;
+  std::vector<Dim> out;
+  for (const Dim& d : *n.operand(0)->content()) {
+    const MaybeDim mapped = f(d);
+    if (!mapped) return std::nullopt;
+    out.push_back(*mapped);
+  }
+  return out;
+}
+std::optional<std::vector<Dim>> content_not(const Node& n) {
+  return map_content(n, [](const Dim& d) { return d.is_static() ? MaybeDim(d.is(0) ? 1 : 0) : std::nullopt; });
+}
+std::optional<std::vector<Dim>> content_neg(const Node& n) {
+  return map_content(n, [](const Dim& d) { return MaybeDim(Dim(0) - d); });
+}
+
+std::optional<std::vector<Dim>> content_select(const Node& n) {
+  const auto& c = n.operand(0)->content();
+  const auto& a = n.operand(1)->content();
+  const auto& b = n.operand(2)->content();
+  if (!c || !a || !b) return std::nullopt;
+  const size_t count = std::max({c->size(), a->size(), b->size()});
+  auto at = [](const std::vector<Dim>& v, size_t i) { return v[v.size() == 1 ? 0 : i]; };
+  std::vector<Dim> out;
+  for (size_t i = 0; i < count; ++i) {
+    const Dim condition = at(*c, i);
+    if (!condition.is_static()) return std::nullopt;
+    out.push_back(at(condition.is(0) ? *b : *a, i));
+  }
+  return out;
+}
+
+/// Casts between integer types keep the elements; extents stay far below 2^31.
+std::optional<std::vector<Dim>> content_cast(const Node& n) {
+  const DType to = n.attrs().get("to", DType::undefined);
+  if (!is_int(to) && to != DType::boolean) return std::nullopt;
+  if (!is_int(n.operand(0)->dtype()) && n.operand(0)->dtype() != DType::boolean) return std::nullopt;
+  if (size_of(to) < 4 && to != DType::boolean) return std::nullopt;
+  return n.operand(0)->content();
+}
+
+std::optional<std::vector<Dim>> content_same(const Node& n) { return n.operand(0)->content(); }
+
+constexpr AttrDef kCastAttrs[] = {{"to", AttrKind::dtype, true}};
+constexpr AttrDef kModAttrs[] = {{"fmod", AttrKind::integer}};
+constexpr AttrDef kInfAttrs[] = {{"detect_negative", AttrKind::integer},
+                                 {"detect_positive", AttrKind::integer}};
+
+constexpr OpDef unary(std::string_view name, std::string_view doc, InferFunction f = infer_unary) {
+  return {.name = name, .min_operands = 1, .max_operands = 1, .traits = kPointwise, .infer = f,
+          .doc = doc};
+}
+
+constexpr OpDef binary(std::string_view name, uint32_t extra, std::string_view doc,
+                       ContentFunction content = nullptr, InferFunction f = infer_binary,
+                       std::span<const AttrDef> attrs = {}) {
+  return {.name = name, .min_operands = 2, .max_operands = 2, .attrs = attrs,
+          .traits = kPointwise | extra, .infer = f, .content = content, .doc = doc};
+}
+
+constexpr OpDef compare(std::string_view name, uint32_t extra, std::string_view doc,
+                        ContentFunction content = nullptr) {
+  return binary(name, extra, doc, content, infer_compare);
+}
+
+constexpr OpDef kOps[] = {
+    binary("add", kCommutative, "a + b", content_add),
+    binary("sub", 0, "a - b", content_sub),
+    binary("mul", kCommutative, "a * b", content_mul),
+    binary("div", 0, "a / b; integers truncate", content_div),
+    binary("mod", 0, "remainder; sign of b, or of a with fmod=1", content_mod, infer_binary, kModAttrs),
+    {.name = "pow", .min_operands = 2, .max_operands = 2, .traits = kPointwise,
+     .infer = [](InferContext& c) { c.results[0] = {c.type(0).dtype, broadcast_all(c, 0, 1)}; },
+     .doc = "a to the power b, in a's element type"},
+    binary("max", kCommutative, "larger of a and b", content_max),
+    binary("min", kCommutative, "smaller of a and b", content_min),
+    binary("bit_and", kCommutative, "bitwise and"),
+    binary("bit_or", kCommutative, "bitwise or"),
+    binary("bit_xor", kCommutative, "bitwise exclusive or"),
+    binary("shift_left", 0, "a << b"),
+    binary("shift_right", 0, "a >> b"),
+    compare("and", kCommutative, "logical and", content_logic<both>),
+    compare("or", kCommutative, "logical or", content_logic<either>),
+    compare("xor", kCommutative, "logical exclusive or", content_logic<one>),
+    compare("eq", kCommutative, "a == b", content_eq),
+    compare("ne", kCommutative, "a != b", content_order<not_zero>),
+    compare("lt", 0, "a < b", content_order<negative>),
+    compare("le", 0, "a <= b", content_order<not_positive>),
+    compare("gt", 0, "a > b", content_order<positive>),
+    compare("ge", 0, "a >= b", content_order<not_negative>),
+    {.name = "identity", .min_operands = 1, .max_operands = 1, .traits = kPointwise,
+     .infer = infer_unary, .content = content_same, .doc = "x"},
+    {.name = "neg", .min_operands = 1, .max_operands = 1, .traits = kPointwise,
+     .infer = infer_unary, .content = content_neg, .doc = "-x"},
+    unary("abs", "magnitude"),
+    unary("sign", "-1, 0 or 1"),
+    unary("exp", "e to the power x"),
+    unary("log", "natural logarithm"),
+    unary("sqrt", "square root"),
+    unary("rsqrt", "1 / square root"),
+    unary("reciprocal", "1 / x"),
+    unary("sin", "sine"),
+    unary("cos", "cosine"),
+    unary("tan", "tangent"),
+    unary("asin", "arc sine"),
+    unary("acos", "arc cosine"),
+    unary("atan", "arc tangent"),
+    unary("sinh", "hyperbolic sine"),
+    unary("cosh", "hyperbolic cosine"),
+    unary("tanh", "hyperbolic tangent"),
+    unary("asinh", "inverse hyperbolic sine"),
+    unary("acosh", "inverse hyperbolic cosine"),
+    unary("atanh", "inverse hyperbolic tangent"),
+    unary("erf", "error function"),
+    unary("sigmoid", "1 / (1 + exp(-x))"),
+    unary("relu", "max(x, 0)"),
+    unary("floor", "round towards minus infinity"),
+    unary("ceil", "round towards plus infinity"),
+    unary("round", "round to nearest, ties to even"),
+    {.name = "not", .min_operands = 1, .max_operands = 1, .traits = kPointwise,
+     .infer = infer_unary, .content = content_not, .doc = "logical not"},
+    unary("bit_not", "bitwise complement"),
+    unary("is_nan", "x is not a number", infer_unary_bool),
+    {.name = "is_inf", .min_operands = 1, .max_operands = 1, .attrs = kInfAttrs,
+     .traits = kPointwise, .infer = infer_unary_bool, .doc = "x is an infinity of a wanted sign"},
+    {.name = "select", .min_operands = 3, .max_operands = 3, .traits = kPointwise,
+     .infer = infer_select, .content = content_select, .doc = "condition ? a : b"},
+    {.name = "cast", .min_operands = 1, .max_operands = 1, .attrs = kCastAttrs,
+     .traits = kPointwise, .infer = infer_cast, .content = content_cast,
+     .doc = "conversion to element type `to`; float to integer truncates"},
+};
+
+}  // namespace
+
+std::span<const OpDef> core_pointwise() { return kOps; }
+
+}  // namespace tintype::ops

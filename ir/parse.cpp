@@ -1,0 +1,336 @@
+// The parser: one line per node, each checked against the op's record and its inference.
+#include "ir/parse.h"
+
+#include "ir/builder.h"
+#include "ir/diagnostic.h"
+#include "ir/lexer.h"
+
+#include <algorithm>
+#include <cstring>
+#include <unordered_map>
+
+namespace tintype {
+
+namespace {
+
+class Parser {
+ public:
+  Parser(std::string_view text, const TensorTable& tensors) : in_(text), tensors_(tensors) {}
+
+  std::unique_ptr<Graph> run() {
+    std::unique_ptr<Graph> g = graph();
+    if (!in_.at_end()) in_.fail("expected the end of the text after the graph");
+    return g;
+  }
+
+ private:
+  using Scope = std::unordered_map<std::string, Value*>;
+
+  std::unique_ptr<Graph> graph() {
+    in_.expect("graph");
+    auto g = std::make_unique<Graph>(in_.quoted());
+    Scope scope;
+    in_.expect("(");
+    if (!in_.accept(")")) {
+      do {
+        const auto [key, name] = value_name();
+        in_.expect(":");
+        define(scope, key, g->add_input(name, type()));
+      } while (in_.accept(","));
+      in_.expect(")");
+    }
+    in_.expect("{");
+    while (!in_.accept("return")) {
+      if (in_.accept("require")) constraint(*g);
+      else node(*g, scope);
+    }
+    g->constraints() = std::move(stated_constraints_);
+    stated_constraints_.clear();
+    outputs(*g, scope);
+    in_.expect("}");
+    return g;
+  }
+
+  void outputs(Graph& g, const Scope& scope) {
+    if (in_.accept("nothing")) return;
+    do {
+      Value* v = use(scope);
+      in_.expect("as");
+      g.add_output(in_.quoted(), v);
+    } while (in_.accept(","));
+  }
+
+  void constraint(Graph& g) {
+    DimConstraint c;
+    c.left = extent("=");
+    in_.expect("==");
+    c.right = extent(":");
+    in_.expect(":");
+    c.message = in_.quoted();
+    reserve(g, {c.left, c.right});
+    stated_constraints_.push_back(std::move(c));
+  }
+
+  Dim extent(std::string_view stop) {
+    const std::string_view text = in_.until(stop);
+    const auto d = parse_dim(text.substr(0, text.find_last_not_of(' ') + 1));
+    if (!d) in_.fail("'" + std::string(text) + "' is not an extent");
+    return *d;
+  }
+
+  /// What follows '%': its text, which is the key, and the name it gives to an input.
+  std::pair<std::string, std::string> value_name() {
+    in_.expect("%");
+    if (in_.at_quote()) {
+      std::string name = in_.quoted();
+      return {"\"" + name, name};
+    }
+    std::string word = in_.word();
+    const bool numbered =
+        std::all_of(word.begin(), word.end(), [](char c) { return c >= '0' && c <= '9'; });
+    return {word, numbered ? std::string() : word};
+  }
+
+  void define(Scope& scope, const std::string& key, Value* v) {
+    if (!scope.emplace(key, v).second) in_.fail("%" + key + " is defined twice");
+  }
+
+  Value* use(const Scope& scope) {
+    const std::string key = value_name().first;
+    const auto it = scope.find(key);
+    if (it == scope.end()) in_.fail("%" + key + " is used, but not defined above");
+    return it->second;
+  }
+
+  TensorType type() {
+    TensorType t;
+    t.dtype = in_.dtype();
+    t.shape = in_.extents('[', ']');
+    return t;
+  }
+
+  static void reserve(Graph& g, const Shape& shape) {
+    for (const Dim& d : shape) d.symbols([&g](const std::string& s) { g.reserve_symbol(s); });
+  }
+
+  void node(Graph& g, Scope& scope) {
+    std::vector<std::string> keys;
+    do keys.push_back(value_name().first);
+    while (in_.accept(","));
+    in_.expect("=");
+    const int line = in_.line();
+    const std::string name = in_.word();
+    const OpDef* def = find_op(name);
+    if (def == nullptr) in_.fail("there is no op '" + name + "'" + nearest_op(name));
+    std::vector<Value*> operands = operand_list(scope);
+    AttrMap attrs = attributes(g, *def);
+    std::vector<TensorType> types;
+    if (in_.accept(":")) {
+      do types.push_back(type());
+      while (in_.accept(","));
+    }
+    if (!types.empty() && types.size() != keys.size())
+      in_.fail(std::to_string(keys.size()) + " results have " + std::to_string(types.size()) +
+               " types");
+    Node* n = g.create(*def, std::move(operands), std::move(attrs), static_cast<int>(keys.size()));
+    n->set_origins(origins(in_.comment()));
+    if (next_is_graph()) n->set_body(graph_keeping_constraints());
+    finish(g, *n, types, line);
+    // The name of a tensor beside the text is that of its value, so that it prints the same again.
+    if (!tensor_name_.empty()) n->result()->set_name(std::move(tensor_name_));
+    tensor_name_.clear();
+    for (size_t i = 0; i < keys.size(); ++i) define(scope, keys[i], n->result(static_cast<int>(i)));
+  }
+
+  static std::string nearest_op(const std::string& name) {
+    std::vector<std::string> names;
+    for (const OpDef* d : all_ops()) names.emplace_back(d->name);
+    return did_you_mean(name, names);
+  }
+
+  bool next_is_graph() {
+    Lexer ahead = in_;
+    return ahead.accept("graph \"");
+  }
+
+  std::unique_ptr<Graph> graph_keeping_constraints() {
+    std::vector<DimConstraint> outer = std::move(stated_constraints_);
+    stated_constraints_.clear();
+    std::unique_ptr<Graph> body = graph();
+    stated_constraints_ = std::move(outer);
+    return body;
+  }
+
+  /// Stated types must be those of inference, but for the choice between extents that a constraint
+  /// makes equal. A region's types are those that are stated.
+  static void finish(Graph& g, Node& n, const std::vector<TensorType>& types, int line) {
+    const auto fail = [line](const std::string& message) {
+      throw Error("line " + std::to_string(line) + ": " + message);
+    };
+    try {
+      infer_node(n);
+    } catch (const Error& e) {
+      fail(e.what());
+    }
+    for (size_t i = 0; i < types.size(); ++i) {
+      Value* v = n.result(static_cast<int>(i));
+      if (n.body() == nullptr && !agrees(g, types[i], v->type()))
+        fail("result " + std::to_string(i) + " of " + std::string(n.name()) + " is stated as " +
+             types[i].text() + ", inference gives " + v->type().text());
+      reserve(g, types[i].shape);
+      v->set_type(types[i]);
+    }
+  }
+
+  static bool agrees(const Graph& g, const TensorType& stated, const TensorType& inferred) {
+    if (stated.dtype != inferred.dtype || stated.rank() != inferred.rank()) return false;
+    for (size_t i = 0; i < stated.shape.size(); ++i) {
+      const Dim& a = stated.shape[i];
+      const Dim& b = inferred.shape[i];
+      if (a == b) continue;
+      const auto& known = g.constraints();
+      if (std::none_of(known.begin(), known.end(), [&](const DimConstraint& c) {
+            return (c.left == a && c.right == b) || (c.left == b && c.right == a);
+          }))
+        return false;
+    }
+    return true;
+  }
+
+  std::vector<Value*> operand_list(const Scope& scope) {
+    std::vector<Value*> operands;
+    in_.expect("(");
+    if (in_.accept(")")) return operands;
+    do operands.push_back(in_.accept("none") ? nullptr : use(scope));
+    while (in_.accept(","));
+    in_.expect(")");
+    return operands;
+  }
+
+  static std::vector<std::string> origins(const std::string& comment) {
+    std::vector<std::string> out;
+    size_t start = 0;
+    while (start < comment.size()) {
+      const size_t end = std::min(comment.find(", ", start), comment.size());
+      out.push_back(comment.substr(start, end - start));
+      start = end + 2;
+    }
+    return out;
+  }
+
+  AttrMap attributes(Graph& g, const OpDef& def) {
+    AttrMap attrs;
+    if (!in_.accept("{")) return attrs;
+    do {
+      const std::string name = in_.word();
+      const auto it = std::find_if(def.attrs.begin(), def.attrs.end(),
+                                   [&name](const AttrDef& d) { return d.name == name; });
+      if (it == def.attrs.end())
+        in_.fail("op " + std::string(def.name) + " has no attribute '" + name + "'");
+      in_.expect("=");
+      Attr value = attribute(it->kind);
+      if (const auto* shape = std::get_if<Shape>(&value)) reserve(g, *shape);
+      attrs.set(name, std::move(value));
+    } while (in_.accept(","));
+    in_.expect("}");
+    return attrs;
+  }
+
+  Attr attribute(AttrKind kind) {
+    switch (kind) {
+      case AttrKind::integer: return in_.integer();
+      case AttrKind::number: return in_.number();
+      case AttrKind::string: return in_.quoted();
+      case AttrKind::integers: return list<int64_t>([this] { return in_.integer(); });
+      case AttrKind::numbers: return list<double>([this] { return in_.number(); });
+      case AttrKind::strings: return list<std::string>([this] { return in_.quoted(); });
+      case AttrKind::tensor: return tensor();
+      case AttrKind::dtype: return in_.dtype();
+      case AttrKind::dims: return in_.extents('<', '>');
+    }
+    in_.fail("unknown kind of attribute");
+  }
+
+  template <typename T, typename F>
+  std::vector<T> list(F element) {
+    std::vector<T> out;
+    in_.expect("[");
+    if (in_.accept("]")) return out;
+    do out.push_back(element());
+    while (in_.accept(","));
+    in_.expect("]");
+    return out;
+  }
+
+  Tensor tensor() {
+    const DType dtype = in_.dtype();
+    if (dtype == DType::undefined) in_.fail("a tensor needs an element type");
+    const std::vector<int64_t> dims = in_.numbers('[', ']');
+    in_.expect("(");
+    if (in_.accept("..."))
+      in_.fail("the elements of this tensor are left out; print with a table of tensors");
+    if (in_.at_quote()) return named_tensor(dtype, dims);
+    // Each element is at least a digit: the text bounds what a mistaken extent can allocate.
+    int64_t room = static_cast<int64_t>(in_.remaining());
+    for (int64_t d : dims) room = d == 0 ? 0 : room / d;
+    if (room == 0 && std::find(dims.begin(), dims.end(), 0) == dims.end())
+      in_.fail("the tensor has fewer elements than " + type_string(dtype, dims));
+    Tensor out = Tensor::empty(dtype, dims);
+    auto* to = static_cast<std::byte*>(out.mutable_data());
+    for (int64_t i = 0; i < out.size(); ++i) {
+      if (i > 0) in_.expect(",");
+      element(dtype, to + static_cast<size_t>(i) * size_of(dtype));
+    }
+    in_.expect(")");
+    return out;
+  }
+
+  Tensor named_tensor(DType dtype, const std::vector<int64_t>& dims) {
+    const std::string name = in_.quoted();
+    in_.expect(")");
+    const auto it = tensors_.find(name);
+    if (it == tensors_.end()) in_.fail("there is no tensor '" + name + "' beside the text");
+    if (it->second.dtype() != dtype || it->second.dims() != dims)
+      in_.fail("tensor '" + name + "' is stated as " + type_string(dtype, dims) + ", it is " +
+               it->second.type_string());
+    tensor_name_ = name;
+    return it->second;
+  }
+
+  void element(DType dtype, std::byte* to) {
+    const auto put = [to](auto v) { std::memcpy(to, &v, sizeof v); };
+    switch (dtype) {
+      case DType::boolean: {
+        const bool yes = in_.accept("true");
+        if (!yes) in_.expect("false");
+        return put(static_cast<uint8_t>(yes ? 1 : 0));
+      }
+      case DType::i8: return put(static_cast<int8_t>(in_.integer()));
+      case DType::i16: return put(static_cast<int16_t>(in_.integer()));
+      case DType::i32: return put(static_cast<int32_t>(in_.integer()));
+      case DType::i64: return put(in_.integer());
+      case DType::u8: return put(static_cast<uint8_t>(in_.unsigned_integer()));
+      case DType::u16: return put(static_cast<uint16_t>(in_.unsigned_integer()));
+      case DType::u32: return put(static_cast<uint32_t>(in_.unsigned_integer()));
+      case DType::u64: return put(in_.unsigned_integer());
+      case DType::f16: return put(f32_to_f16(in_.single_number()));
+      case DType::bf16: return put(f32_to_bf16(in_.single_number()));
+      case DType::f32: return put(in_.single_number());
+      case DType::f64: return put(in_.number());
+      case DType::undefined: in_.fail("a tensor needs an element type");
+    }
+  }
+
+  Lexer in_;
+  const TensorTable& tensors_;
+  std::vector<DimConstraint> stated_constraints_;
+  std::string tensor_name_;  ///< of the node that is being read
+};
+
+}  // namespace
+
+std::unique_ptr<Graph> parse_graph(std::string_view text, const TensorTable& tensors) {
+  return Parser(text, tensors).run();
+}
+
+}  // namespace tintype

@@ -1,0 +1,125 @@
+// Graphs as files: the text, and beside it one file with the tensors that are too large for text.
+//
+// The tensor file is a text header, "tintype tensors 1" and one line `"name" type[dims] offset` per
+// tensor, closed by an empty line; offsets count from the start of the file and are multiples
+// of 64.
+#include "ir/diagnostic.h"
+#include "ir/lexer.h"
+#include "ir/parse.h"
+#include "ir/print.h"
+
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <vector>
+
+namespace tintype {
+
+namespace {
+
+constexpr std::string_view kMagic = "tintype tensors 1";
+constexpr size_t kAlignment = 64;
+
+std::string tensor_path(const std::string& path) { return path + ".tensors"; }
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  if (!file || !(text << file.rdbuf())) throw Error(path + ": cannot be read");
+  return std::move(text).str();
+}
+
+void write_file(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  if (!(file << text).flush()) throw Error(path + ": cannot be written");
+}
+
+size_t aligned(size_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment; }
+
+/// The header with offsets of tensors laid out one after another. Offsets are in it, so it is made
+/// again until its own length has settled.
+std::string header_of(const TensorTable& tensors) {
+  size_t length = 0;
+  for (std::string header;;) {
+    header = std::string(kMagic) + "\n";
+    size_t offset = aligned(length);
+    for (const auto& [name, tensor] : tensors) {
+      header +=
+          quoted_text(name) + " " + tensor.type_string() + " " + std::to_string(offset) + "\n";
+      offset = aligned(offset + tensor.bytes());
+    }
+    header += "\n";
+    if (header.size() <= length) return header + std::string(length - header.size(), '\n');
+    length = header.size();
+  }
+}
+
+void save_tensors(const TensorTable& tensors, const std::string& path) {
+  const std::string header = header_of(tensors);
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  size_t at = header.size();
+  file << header;
+  const std::string zeros(kAlignment, '\0');
+  for (const auto& [name, tensor] : tensors) {
+    file.write(zeros.data(), static_cast<std::streamsize>(aligned(at) - at));
+    file.write(static_cast<const char*>(tensor.data()),
+               static_cast<std::streamsize>(tensor.bytes()));
+    at = aligned(at) + tensor.bytes();
+  }
+  if (!file.flush()) throw Error(path + ": cannot be written");
+}
+
+/// True when the product of the extents is at most `limit`.
+bool fits(const std::vector<int64_t>& dims, size_t limit) {
+  size_t count = 1;
+  for (int64_t d : dims) {
+    if (d == 0) return true;
+    if (__builtin_mul_overflow(count, static_cast<size_t>(d), &count)) return false;
+  }
+  return count <= limit;
+}
+
+TensorTable load_tensors(const std::string& path) {
+  auto bytes = std::make_shared<const std::string>(read_file(path));
+  if (!bytes->starts_with(kMagic)) throw Error(path + ": is not a file of tensors");
+  const size_t end = bytes->find("\n\n");
+  if (end == std::string::npos) throw Error(path + ": its header does not end");
+  TensorTable table;
+  Lexer in(std::string_view(*bytes).substr(0, end));
+  in.expect(kMagic);
+  while (!in.at_end()) {
+    const std::string name = in.quoted();
+    const DType dtype = in.dtype();
+    const std::vector<int64_t> dims = in.numbers('[', ']');
+    const uint64_t offset = in.unsigned_integer();
+    if (dtype == DType::undefined || offset % kAlignment != 0 || offset > bytes->size() ||
+        !fits(dims, (bytes->size() - offset) / size_of(dtype)))
+      in.fail("tensor '" + name + "' lies outside the file");
+    // The string's own start need not be aligned, so the elements are copied out.
+    table[name] = Tensor::borrow(dtype, dims, bytes->data() + offset, bytes).clone();
+  }
+  return table;
+}
+
+}  // namespace
+
+void save_text(const Graph& graph, const std::string& path) {
+  TensorTable tensors;
+  PrintOptions options;
+  options.tensors = &tensors;
+  write_file(path, print(graph, options));
+  if (!tensors.empty()) save_tensors(tensors, tensor_path(path));
+}
+
+std::unique_ptr<Graph> load_text(const std::string& path) {
+  const std::string text = read_file(path);
+  const bool has_tensors = std::ifstream(tensor_path(path)).good();
+  try {
+    return parse_graph(text, has_tensors ? load_tensors(tensor_path(path)) : TensorTable());
+  } catch (const Error& e) {
+    const std::string message = e.what();
+    throw Error(message.starts_with(path) ? message : path + ":" + message);
+  }
+}
+
+}  // namespace tintype

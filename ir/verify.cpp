@@ -1,0 +1,204 @@
+// Checks the invariants that the rest of the compiler relies on.
+#include "ir/verify.h"
+
+#include "ir/builder.h"
+#include "ir/diagnostic.h"
+
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+namespace tintype {
+
+namespace {
+
+AttrKind kind_of(const Attr& a) {
+  constexpr AttrKind kinds[] = {AttrKind::integer,  AttrKind::number,  AttrKind::string,
+                                AttrKind::integers, AttrKind::numbers, AttrKind::strings,
+                                AttrKind::tensor,   AttrKind::dtype,   AttrKind::dims};
+  return kinds[a.index()];
+}
+
+class Verifier {
+ public:
+  explicit Verifier(const Graph& graph) : graph_(graph) {}
+
+  std::string run() {
+    for (const auto& v : graph_.inputs()) known_.insert(v.get());
+    for (const auto& n : graph_.nodes()) {
+      std::string problem = check(*n);
+      if (!problem.empty()) return n->where() + " (" + std::string(n->name()) + "): " + problem;
+      for (int i = 0; i < n->result_count(); ++i) known_.insert(n->result(i));
+    }
+    std::string problem = check_outputs();
+    return problem.empty() ? check_uses() : problem;
+  }
+
+ private:
+  std::string check(const Node& n) {
+    if (&n.graph() != &graph_) return "belongs to another graph";
+    std::string problem = check_counts(n);
+    if (problem.empty()) problem = check_operands(n);
+    if (problem.empty()) problem = check_attrs(n);
+    if (problem.empty() && n.body() != nullptr) problem = check_body(n);
+    if (problem.empty()) problem = check_types(n);
+    return problem;
+  }
+
+  static std::string check_counts(const Node& n) {
+    const OpDef& def = n.op();
+    const int operands = n.operand_count();
+    const int results = n.result_count();
+    if (operands < def.min_operands || (def.max_operands >= 0 && operands > def.max_operands))
+      return "has " + std::to_string(operands) + " operands";
+    if (results < def.min_results || (def.max_results >= 0 && results > def.max_results))
+      return "has " + std::to_string(results) + " results";
+    return "";
+  }
+
+  std::string check_operands(const Node& n) {
+    for (int i = 0; i < n.operand_count(); ++i) {
+      const Value* v = n.operand(i);
+      if (v == nullptr) {
+        if (i < n.op().min_operands) return "operand " + std::to_string(i) + " is missing";
+        continue;
+      }
+      if (known_.count(v) == 0)
+        return "operand " + std::to_string(i) + " is not defined before it is used";
+      const auto& uses = v->uses();
+      if (std::none_of(uses.begin(), uses.end(),
+                       [&](const Use& u) { return u.node == &n && u.operand == i; }))
+        return "operand " + std::to_string(i) + " does not know of this use";
+      ++uses_[v];
+    }
+    return "";
+  }
+
+  static std::string check_attrs(const Node& n) {
+    for (const AttrDef& def : n.op().attrs) {
+      const Attr* a = n.attrs().find(def.name);
+      const std::string name = "attribute '" + std::string(def.name) + "'";
+      if (a == nullptr) {
+        if (def.required) return name + " is missing";
+      } else if (kind_of(*a) != def.kind) {
+        return name + " must be " + std::string(name_of(def.kind)) + ", is " +
+               std::string(name_of(kind_of(*a)));
+      }
+    }
+    for (const auto& [name, value] : n.attrs().entries()) {
+      const auto& defs = n.op().attrs;
+      if (std::none_of(defs.begin(), defs.end(),
+                       [&key = name](const AttrDef& d) { return d.name == key; }))
+        return "attribute '" + name + "' is not in the record of the op";
+    }
+    return "";
+  }
+
+  static std::string check_body(const Node& n) {
+    const Graph& body = *n.body();
+    const std::string problem = find_problem(body);
+    if (!problem.empty()) return "in the body: " + problem;
+    if (body.inputs().size() != static_cast<size_t>(n.operand_count()))
+      return "the body has " + std::to_string(body.inputs().size()) + " inputs for " +
+             std::to_string(n.operand_count()) + " operands";
+    if (body.output_count() != static_cast<size_t>(n.result_count()))
+      return "the body has " + std::to_string(body.output_count()) + " outputs for " +
+             std::to_string(n.result_count()) + " results";
+    for (int i = 0; i < n.operand_count(); ++i)
+      if (n.operand(i) != nullptr &&
+          !(body.inputs()[static_cast<size_t>(i)]->type() == n.operand(i)->type()))
+        return "body input " + std::to_string(i) + " is " +
+               body.inputs()[static_cast<size_t>(i)]->type().text() + ", the operand is " +
+               n.operand(i)->type().text();
+    return "";
+  }
+
+  /// Infers a copy of the node beside the graph, whose operands are inputs of the same types.
+  static std::string check_types(const Node& n) {
+    if (n.op().infer == nullptr && n.op().decompose == nullptr) return "";
+    Graph scratch;
+    Builder b(scratch);
+    std::unordered_map<const Value*, Value*> twins;
+    std::vector<Value*> operands;
+    for (Value* v : n.operands()) {
+      if (v == nullptr) {
+        operands.push_back(nullptr);
+        continue;
+      }
+      Value*& twin = twins[v];
+      if (twin == nullptr) {
+        twin = v->constant() != nullptr ? b.constant(*v->constant())
+                                        : scratch.add_input(v->name(), v->type());
+        if (v->content()) twin->set_content(v->content());
+      }
+      operands.push_back(twin);
+    }
+    Node* copy = scratch.create(n.op(), operands, n.attrs(), n.result_count());
+    if (n.body() != nullptr) copy->set_body(n.body()->clone());
+    try {
+      infer_node(*copy);
+    } catch (const Error& e) {
+      return std::string("inference fails: ") + e.what();
+    }
+    for (int i = 0; i < n.result_count(); ++i)
+      if (!same_type(copy->result(i)->type(), n.result(i)->type(), scratch))
+        return "result " + std::to_string(i) + " is " + n.result(i)->type().text() +
+               ", inference gives " + copy->result(i)->type().text();
+    return "";
+  }
+
+  /// Equal, or an extent that inference may choose from two that a constraint makes equal.
+  static bool same_type(const TensorType& inferred, const TensorType& stated,
+                        const Graph& scratch) {
+    if (inferred.dtype == DType::undefined) return true;
+    if (inferred.dtype != stated.dtype || inferred.rank() != stated.rank()) return false;
+    for (size_t i = 0; i < stated.shape.size(); ++i) {
+      const Dim& a = inferred.shape[i];
+      const Dim& b = stated.shape[i];
+      if (a == b) continue;
+      const auto& known = scratch.constraints();
+      if (std::none_of(known.begin(), known.end(), [&](const DimConstraint& c) {
+            return (c.left == a && c.right == b) || (c.left == b && c.right == a);
+          }))
+        return false;
+    }
+    return true;
+  }
+
+  std::string check_outputs() {
+    std::unordered_map<const Value*, int> counts;
+    for (size_t i = 0; i < graph_.output_count(); ++i) {
+      const Value* v = graph_.output(i);
+      if (known_.count(v) == 0)
+        return "output '" + graph_.output_name(i) + "' is not a value of the graph";
+      ++counts[v];
+    }
+    for (const Value* v : known_)
+      if (v->output_uses() != counts[v])
+        return "a value named '" + v->name() + "' miscounts its uses as output";
+    return "";
+  }
+
+  std::string check_uses() {
+    for (const Value* v : known_)
+      if (static_cast<int>(v->uses().size()) != uses_[v])
+        return "a value named '" + v->name() + "' lists " + std::to_string(v->uses().size()) +
+               " uses and has " + std::to_string(uses_[v]);
+    return "";
+  }
+
+  const Graph& graph_;
+  std::unordered_set<const Value*> known_;
+  std::unordered_map<const Value*, int> uses_;
+};
+
+}  // namespace
+
+std::string find_problem(const Graph& graph) { return Verifier(graph).run(); }
+
+void verify(const Graph& graph) {
+  const std::string problem = find_problem(graph);
+  TINTYPE_CHECK(problem.empty(), "graph '" + graph.name() + "': " + problem);
+}
+
+}  // namespace tintype

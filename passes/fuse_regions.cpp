@@ -1,0 +1,271 @@
+// Grows regions from anchors along pointwise users until a single value leaves the group.
+#include "passes/fuse_regions.h"
+
+#include "ir/builder.h"
+#include "ir/diagnostic.h"
+
+#include <algorithm>
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+namespace tintype {
+
+namespace {
+
+bool is_scalar_constant(const Value* v) {
+  const Tensor* t = v->constant();
+  return t != nullptr && t->size() == 1;
+}
+
+/// Leaves that cost nothing to compute inside a kernel.
+bool is_leaf(const Node& n) { return n.is("iota") || (n.is("constant") && is_scalar_constant(n.result())); }
+
+bool is_view_node(const Node& n) { return n.op().has(kView) || n.is("reverse"); }
+
+class Fuser {
+ public:
+  Fuser(Graph& graph, const FuseRegionsOptions& options) : graph_(graph), options_(options) {
+    int at = 0;
+    for (const auto& n : graph.nodes()) position_[n.get()] = at++;
+  }
+
+  int run() {
+    const std::vector<Node*> nodes = graph_.node_list();
+    for (Node* n : nodes)
+      if (is_anchor(*n) && !taken(n)) add_group(grow_from_anchor(n));
+    for (Node* n : nodes)
+      if (!taken(n) && (n->op().has(kPointwise) || needs_kernel(*n))) add_group(grow_pointwise(n));
+    for (const auto& g : groups_) wrap(g);
+    graph_.sort();
+    drop_unused_leaves();
+    return static_cast<int>(groups_.size());
+  }
+
+ private:
+  using Group = std::vector<Node*>;
+  using Allowed = std::function<bool(const Node&)>;
+
+  static bool is_anchor(const Node& n) {
+    return n.op().has(kContraction | kWindow | kReduction) || n.is("winograd_input") || n.is("winograd_output");
+  }
+
+  bool taken(const Node* n) const { return taken_.count(n) != 0; }
+
+  /// Movement that is neither a view nor a margin of its producer's buffer.
+  static bool needs_kernel(const Node& n) {
+    if (n.is("gather") || n.is("dilate")) return true;
+    if (n.is("iota")) return std::any_of(n.result()->uses().begin(), n.result()->uses().end(), [](const Use& u) {
+        return !u.node->op().has(kPointwise); }) || n.result()->output_uses() != 0;
+    if (!n.is("pad")) return false;
+    const Node* source = n.operand(0)->def();
+    return n.attrs().string("mode", "constant") != "constant" || source == nullptr || source->is("constant") ||
+           is_view_node(*source) || source->op().has(kHostOnly) ||
+           (n.operand(1) != nullptr && n.operand(1)->constant() == nullptr);
+  }
+
+  // ---- growing ------------------------------------------------------------------------------
+
+  Group grow_from_anchor(Node* anchor) {
+    if (options_.single_ops || anchor->is("winograd_input")) return {anchor};
+    if (anchor->op().has(kReduction)) return grow_rows(anchor);
+    const Shape shape = anchor->result()->shape();
+    return grow(anchor, [shape](const Node& n) {
+      return n.op().has(kPointwise) && n.result()->shape() == shape;
+    });
+  }
+
+  Group grow_rows(Node* seed) {
+    const Shape full = seed->operand(0)->shape();
+    const Shape reduced = seed->result()->shape();
+    const auto axes = seed->attrs().integers("axes");
+    auto fits = [full, reduced, axes](const Node& n) {
+      if (n.op().has(kReduction)) return n.operand(0)->shape() == full && n.attrs().integers("axes") == axes;
+      return n.op().has(kPointwise) && (n.result()->shape() == full || n.result()->shape() == reduced);
+    };
+    Group g = grow(seed, fits);
+    absorb_producers(g, full);
+    return g;
+  }
+
+  Group grow_pointwise(Node* seed) {
+    if (options_.single_ops) return {seed};
+    const Shape shape = seed->result()->shape();
+    return grow(seed, [shape](const Node& n) {
+      if (n.op().has(kPointwise)) return n.result()->shape() == shape;
+      // A padded value that is only cut into shifted windows, as in local response normalisation.
+      const auto& uses = n.result()->uses();
+      if (n.is("pad"))
+        return n.attrs().string("mode", "constant") == "constant" &&
+               std::all_of(uses.begin(), uses.end(), [](const Use& u) { return u.node->is("slice"); });
+      return n.is("slice") && n.operand(0)->def() != nullptr && n.operand(0)->def()->is("pad");
+    });
+  }
+
+  /// Values of the group that are used outside it.
+  static std::vector<Value*> leaving(const Group& g) {
+    const std::unordered_set<const Node*> inside(g.begin(), g.end());
+    std::vector<Value*> open;
+    for (Node* n : g)
+      for (int i = 0; i < n->result_count(); ++i) {
+        Value* v = n->result(i);
+        const bool out = v->output_uses() != 0 ||
+                         std::any_of(v->uses().begin(), v->uses().end(),
+                                     [&](const Use& u) { return inside.count(u.node) == 0; });
+        if (out) open.push_back(v);
+      }
+    return open;
+  }
+
+  Group grow(Node* seed, const Allowed& allowed) {
+    Group group = {seed};
+    Group best = group;
+    while (static_cast<int>(group.size()) < options_.max_ops) {
+      const std::vector<Value*> open = leaving(group);
+      if (open.size() == 1 && (open[0]->def()->op().has(kPointwise) || open[0]->def() == seed || is_anchor(*open[0]->def())))
+        best = group;
+      Node* next = nullptr;
+      for (Value* v : open)
+        for (const Use& u : v->uses()) {
+          Node* n = u.node;
+          if (std::find(group.begin(), group.end(), n) != group.end() || taken(n) || !allowed(*n)) continue;
+          if (next != nullptr && position_[n] >= position_[next]) continue;
+          if (independent_operands(*n, group)) next = n;
+        }
+      if (next == nullptr) break;
+      group.push_back(next);
+    }
+    return best;
+  }
+
+  /// True when no operand of n from outside the group depends on the group.
+  bool independent_operands(const Node& n, const Group& group) {
+    const int first = position_[group.front()];
+    std::vector<const Node*> stack;
+    std::unordered_set<const Node*> seen;
+    auto push = [&](const Value* v) {
+      if (v == nullptr || v->def() == nullptr || position_[v->def()] < first) return;
+      if (seen.insert(v->def()).second) stack.push_back(v->def());
+    };
+    for (Value* v : n.operands()) {
+      if (v == nullptr || v->def() == nullptr) continue;
+      if (std::find(group.begin(), group.end(), v->def()) == group.end()) push(v);
+    }
+    while (!stack.empty()) {
+      const Node* m = stack.back();
+      stack.pop_back();
+      if (std::find(group.begin(), group.end(), m) != group.end()) return false;
+      for (Value* v : m->operands()) push(v);
+    }
+    return true;
+  }
+
+  /// Pulls in pointwise producers that nobody outside the group reads.
+  void absorb_producers(Group& g, const Shape& full) {
+    bool changed = true;
+    while (changed && static_cast<int>(g.size()) < options_.max_ops) {
+      changed = false;
+      for (size_t i = 0; i < g.size() && !changed; ++i)
+        for (Value* v : g[i]->operands()) {
+          Node* p = v == nullptr ? nullptr : v->def();
+          if (p == nullptr || taken(p) || !p->op().has(kPointwise) || p->result()->shape() != full ||
+              std::find(g.begin(), g.end(), p) != g.end() || p->result()->output_uses() != 0)
+            continue;
+          const auto& uses = p->result()->uses();
+          if (!std::all_of(uses.begin(), uses.end(), [&](const Use& u) {
+                return std::find(g.begin(), g.end(), u.node) != g.end(); }))
+            continue;
+          g.push_back(p);
+          changed = true;
+          break;
+        }
+    }
+  }
+
+  void add_group(Group g) {
+    std::sort(g.begin(), g.end(), [this](Node* a, Node* b) { return position_[a] < position_[b]; });
+    for (Node* n : g) taken_.insert(n);
+    groups_.push_back(std::move(g));
+  }
+
+  // ---- wrapping -----------------------------------------------------------------------------
+
+  static std::string region_name(const Group& g) {
+    std::string name;
+    std::string last;
+    for (const Node* n : g) {
+      if (n->name() == last || n->is("slice")) continue;
+      last = n->name();
+      if (name.size() + last.size() > 48) return name + "_etc";
+      name += (name.empty() ? "" : "_") + last;
+    }
+    return name;
+  }
+
+  void wrap(const Group& g) {
+    const std::unordered_set<const Node*> inside(g.begin(), g.end());
+    const std::vector<Value*> results = leaving(g);
+    if (results.empty()) return;  // dead code
+    auto body = std::make_unique<Graph>(region_name(g));
+    std::unordered_map<const Value*, Value*> map;
+    std::vector<Value*> operands;
+    std::vector<std::string> origins;
+    auto import = [&](Value* v) -> Value* {
+      if (v == nullptr) return nullptr;
+      if (auto it = map.find(v); it != map.end()) return it->second;
+      Value* inner = nullptr;
+      if (v->def() != nullptr && is_leaf(*v->def())) {
+        Node* leaf = body->create(v->def()->op(), {}, v->def()->attrs(), 1);
+        inner = leaf->result();
+        inner->set_type(v->type());
+      } else {
+        inner = body->add_input("a" + std::to_string(operands.size()), v->type());
+        operands.push_back(v);
+      }
+      return map[v] = inner;
+    };
+    for (Node* n : g) {
+      std::vector<Value*> inner;
+      for (Value* v : n->operands()) inner.push_back(import(v));
+      Node* copy = body->create(n->op(), inner, n->attrs(), n->result_count());
+      copy->set_origins(n->origins());
+      for (int i = 0; i < n->result_count(); ++i) {
+        copy->result(i)->set_type(n->result(i)->type());
+        map[n->result(i)] = copy->result(i);
+      }
+    }
+    for (size_t i = 0; i < results.size(); ++i) body->add_output("r" + std::to_string(i), map.at(results[i]));
+    Node* region = graph_.create(op("region"), operands, {{"name", region_name(g)}}, static_cast<int>(results.size()));
+    for (Node* n : g) region->add_origins(n->origins());
+    region->set_body(std::move(body));
+    for (size_t i = 0; i < results.size(); ++i) {
+      Value* r = region->result(static_cast<int>(i));
+      r->set_type(results[i]->type());
+      r->set_name(results[i]->name());
+      r->set_content(results[i]->content());
+      graph_.replace_all_uses(results[i], r);
+    }
+    for (auto it = g.rbegin(); it != g.rend(); ++it) graph_.erase(*it);
+  }
+
+  void drop_unused_leaves() {
+    for (Node* n : graph_.node_list())
+      if (is_leaf(*n) && n->result()->uses().empty() && n->result()->output_uses() == 0) graph_.erase(n);
+  }
+
+  Graph& graph_;
+  FuseRegionsOptions options_;
+  std::unordered_map<const Node*, int> position_;
+  std::unordered_set<const Node*> taken_;
+  std::vector<Group> groups_;
+};
+
+}  // namespace
+
+int fuse_regions(Graph& graph, const FuseRegionsOptions& options) { return Fuser(graph, options).run(); }
+
+}  // namespace tintype

@@ -1,0 +1,45 @@
+// Reading of options and reporting of explanations.
+#include "passes/pass.h"
+
+#include "ir/diagnostic.h"
+
+#include <charconv>
+
+namespace tintype {
+
+const std::string* PassContext::find(std::string_view option) const {
+  const auto it = options_.find(std::string(option));
+  return it == options_.end() ? nullptr : &it->second;
+}
+
+int64_t PassContext::integer(std::string_view option, int64_t fallback) const {
+  const std::string* text = find(option);
+  if (text == nullptr) return fallback;
+  int64_t value = 0;
+  const char* end = text->data() + text->size();
+  const auto [at, error] = std::from_chars(text->data(), end, value);
+  if (error != std::errc() || at != end)
+    throw Error("option '" + std::string(option) + "' of pass '" + std::string(pass_) +
+                "' must be an integer, got '" + *text + "'");
+  return value;
+}
+
+bool PassContext::flag(std::string_view option, bool fallback) const {
+  const std::string* text = find(option);
+  if (text == nullptr) return fallback;
+  if (*text == "1" || *text == "true" || *text == "on") return true;
+  if (*text == "0" || *text == "false" || *text == "off") return false;
+  throw Error("option '" + std::string(option) + "' of pass '" + std::string(pass_) +
+              "' must be 0 or 1, got '" + *text + "'");
+}
+
+std::string PassContext::text(std::string_view option, const std::string& fallback) const {
+  const std::string* text = find(option);
+  return text == nullptr ? fallback : *text;
+}
+
+void PassContext::say(const Node& node, bool matched, const std::string& reason) const {
+  if (explain_) explain_({pass_, node.where(), matched, reason});
+}
+
+}  // namespace tintype

@@ -1,0 +1,73 @@
+// What a pass is, and what it may know and say while it runs.
+#pragma once
+
+#include "ir/graph.h"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace tintype {
+
+/// One candidate that a pass looked at.
+struct Explanation {
+  std::string_view pass;
+  std::string origin;  ///< model nodes the candidate came from
+  bool matched;        ///< rewritten, or left alone
+  std::string reason;  ///< what was done, or why nothing was
+};
+
+using ExplainSink = std::function<void(const Explanation&)>;
+
+/// The option values of one pass in a pipeline, and where its explanations go.
+class PassContext {
+ public:
+  PassContext() = default;
+  PassContext(std::string_view pass, std::map<std::string, std::string> options,
+              ExplainSink explain)
+      : pass_(pass), options_(std::move(options)), explain_(std::move(explain)) {}
+
+  /// The option's value; throws Error when it is not a number.
+  int64_t integer(std::string_view option, int64_t fallback) const;
+  /// True for 1, true, on; false for 0, false, off; throws Error for anything else.
+  bool flag(std::string_view option, bool fallback) const;
+  std::string text(std::string_view option, const std::string& fallback) const;
+
+  void matched(const Node& node, const std::string& what) const { say(node, true, what); }
+  void declined(const Node& node, const std::string& why) const { say(node, false, why); }
+  /// True when somebody listens; building long reasons can be skipped otherwise.
+  bool explaining() const { return explain_ != nullptr; }
+
+ private:
+  const std::string* find(std::string_view option) const;
+  void say(const Node& node, bool matched, const std::string& reason) const;
+
+  std::string_view pass_;
+  std::map<std::string, std::string> options_;
+  ExplainSink explain_;
+};
+
+struct PassOption {
+  std::string_view name;
+  std::string_view fallback;  ///< as text, for the help
+  std::string_view doc;
+};
+
+/// A rewrite of a whole graph.
+struct Pass {
+  std::string_view name;  ///< "fold-batch-norm", of the file fold_batch_norm.cpp
+  std::string_view summary;
+  std::span<const PassOption> options;
+  /// True when the graph changed. Throws Error for mistakes of the model or the options.
+  bool (*run)(Graph&, PassContext&);
+};
+
+/// All passes, by name.
+std::span<const Pass> all_passes();
+/// The pass; throws Error with the nearest name when there is none.
+const Pass& find_pass(std::string_view name);
+
+}  // namespace tintype

@@ -1,0 +1,16 @@
+// The built-in passes. Each is described in its own file and in the table in registry.cpp.
+#pragma once
+
+#include "passes/pass.h"
+
+namespace tintype {
+
+bool common_subexpressions(Graph& graph, PassContext& context);
+bool dead_code(Graph& graph, PassContext& context);
+bool decompose(Graph& graph, PassContext& context);
+bool fold_batch_norm(Graph& graph, PassContext& context);
+bool fold_constants(Graph& graph, PassContext& context);
+bool simplify(Graph& graph, PassContext& context);
+bool sink_transposes(Graph& graph, PassContext& context);
+
+}  // namespace tintype

@@ -1,0 +1,54 @@
+// The order of the passes, and why.
+#include "passes/pass_manager.h"
+
+#include <array>
+#include <initializer_list>
+
+namespace tintype {
+
+namespace {
+
+std::string joined(std::initializer_list<std::string_view> steps) {
+  std::string text;
+  for (std::string_view s : steps) text += (text.empty() ? "" : ",") + std::string(s);
+  return text;
+}
+
+}  // namespace
+
+std::span<const NamedPipeline> named_pipelines() {
+  static const std::array<NamedPipeline, 4> pipelines = {{
+      {"default", "what inference runs before algorithms are selected",
+       joined({
+           "fold-batch-norm",  // while Conv and BatchNormalization are still whole
+           "strict",
+       })},
+      {"strict", "the same without rewrites that round differently",
+       joined({
+           "decompose",                  // from here on core ops only
+           "fold-constants{weights=0}",  // shape arithmetic away; packing moves weights once
+           "dead-code",                  // leftovers of shape arithmetic would block patterns
+           "simplify{layout=0}",         // merged movement; transposes kept for the next pass
+           "sink-transposes",            // between convolutions they meet and cancel
+           "simplify{layout=0}",         // reshapes that meet where a transpose has left
+           "sink-transposes",            // may let those pass that were stuck at one of the two
+           "simplify",                   // transposes of extent 1, scalars made of equal elements
+           "fold-constants{weights=0}",  // biases that sinking brought into the new layout
+           "simplify",                   // what the new constants make trivial
+           "common-subexpressions",      // movement that several users asked for separately
+           "dead-code",
+       })},
+      {"finish", "what follows the selection of algorithms",
+       joined({
+           "simplify",               // packing takes over the transposes before it
+           "fold-constants",         // the packed weights
+           "common-subexpressions",  // weights that are used twice
+           "dead-code",
+       })},
+      {"reference", "the model as written, in core ops",
+       joined({"decompose", "fold-constants", "dead-code"})},
+  }};
+  return pipelines;
+}
+
+}  // namespace tintype

@@ -1,0 +1,317 @@
+// Rules about movement, reductions and weight packing.
+#include "passes/simplify_rules.h"
+#include "passes/sink_reshape.h"
+
+#include <algorithm>
+
+namespace tintype::rules {
+
+namespace {
+
+/// The node that makes operand 0, when it is of the given op.
+const Node* before(const Node& n, std::string_view op) {
+  const Node* def = n.operand(0)->def();
+  return def != nullptr && def->is(op) ? def : nullptr;
+}
+
+Value* if_same_shape(const Node& n) {
+  return n.operand(0)->shape() == n.result()->shape() ? n.operand(0) : nullptr;
+}
+
+Value* transpose_identity(Builder&, const Node& n) {
+  return n.is("transpose") && is_identity(n.attrs().integers("perm")) ? n.operand(0) : nullptr;
+}
+
+Value* transpose_transpose(Builder& b, const Node& n) {
+  if (!n.is("transpose")) return nullptr;
+  const Node* first = before(n, "transpose");
+  if (first == nullptr) return nullptr;
+  return b.transpose(first->operand(0),
+                     composed(first->attrs().integers("perm"), n.attrs().integers("perm")));
+}
+
+Value* transpose_of_ones(Builder& b, const Node& n) {
+  if (!n.is("transpose")) return nullptr;
+  Value* x = n.operand(0);
+  if (!moves_only_ones(x->shape(), n.attrs().integers("perm"))) return nullptr;
+  return b.reshape(x, n.result()->shape());
+}
+
+// Fewer transposes: the one below the reshape merges with the one above it.
+Value* transpose_reshape_transpose(Builder& b, const Node& n) {
+  if (!n.is("transpose")) return nullptr;
+  const Node* reshape = before(n, "reshape");
+  if (reshape == nullptr || !n.operand(0)->has_one_use()) return nullptr;
+  const Node* first = before(*reshape, "transpose");
+  if (first == nullptr || !reshape->operand(0)->has_one_use()) return nullptr;
+  const auto raised = raise_above_reshape(reshape->operand(0)->shape(), reshape->result()->shape(),
+                                          n.attrs().integers("perm"));
+  if (!raised) return nullptr;
+  Value* x = b.transpose(first->operand(0), composed(first->attrs().integers("perm"), *raised));
+  return b.reshape(x, n.result()->shape());
+}
+
+Value* reshape_same(Builder&, const Node& n) {
+  return n.is("reshape") ? if_same_shape(n) : nullptr;
+}
+
+Value* reshape_reshape(Builder& b, const Node& n) {
+  if (!n.is("reshape")) return nullptr;
+  const Node* first = before(n, "reshape");
+  return first == nullptr ? nullptr : b.reshape(first->operand(0), n.result()->shape());
+}
+
+/// The matrix product of a reshaped operand with a matrix, alone in using that reshape; or null.
+const Node* flattened_dot(const Value* v) {
+  const Node* dot = v->def();
+  if (dot == nullptr || !dot->is("dot") || !v->has_one_use()) return nullptr;
+  if (dot->operand(1)->rank() != 2 || dot->attrs().integer("block") > 0) return nullptr;
+  const Node* flat = dot->operand(0)->def();
+  return flat != nullptr && flat->is("reshape") ? dot : nullptr;
+}
+
+/// True when a reshape of v to this shape keeps the last axis.
+bool keeps_last_axis(const Value* v, const Shape& shape) {
+  return v->rank() > 0 && !shape.empty() && v->shape().back() == shape.back();
+}
+
+// Exporters flatten linear layers to matrices; the reshapes before and after meet and cancel.
+Value* reshape_dot(Builder& b, const Node& n) {
+  if (!n.is("reshape")) return nullptr;
+  const Node* dot = flattened_dot(n.operand(0));
+  Shape shape = n.result()->shape();
+  if (dot == nullptr || shape.size() < 2 || !keeps_last_axis(n.operand(0), shape)) return nullptr;
+  shape.back() = dot->operand(0)->shape().back();
+  Value* y = b.make("dot", {b.reshape(dot->operand(0), shape), dot->operand(1)}, dot->attrs());
+  return y->type() == n.result()->type() ? y : nullptr;
+}
+
+Value* reshape_pointwise_dot(Builder& b, const Node& n) {
+  if (!n.is("reshape") || !n.operand(0)->has_one_use()) return nullptr;
+  const Node* f = n.operand(0)->def();
+  const Shape& shape = n.result()->shape();
+  if (f == nullptr || !f->op().has(kPointwise) || shape.size() < 2) return nullptr;
+  if (!keeps_last_axis(n.operand(0), shape)) return nullptr;
+  std::vector<Value*> operands = f->operands();
+  bool found = false;
+  for (Value*& v : operands) {
+    if (v->rank() <= 1) continue;
+    if (found || flattened_dot(v) == nullptr) return nullptr;
+    found = true;
+    v = b.reshape(v, shape);
+  }
+  return found ? b.make(f->name(), operands, f->attrs()) : nullptr;
+}
+
+Value* broadcast_same(Builder&, const Node& n) {
+  return n.is("broadcast") ? if_same_shape(n) : nullptr;
+}
+
+Value* broadcast_broadcast(Builder& b, const Node& n) {
+  if (!n.is("broadcast")) return nullptr;
+  const Node* first = before(n, "broadcast");
+  return first == nullptr ? nullptr : b.broadcast(first->operand(0), n.result()->shape());
+}
+
+bool all_are(const Shape& shape, int64_t value) {
+  return std::all_of(shape.begin(), shape.end(), [value](const Dim& d) { return d.is(value); });
+}
+
+Value* pad_nothing(Builder&, const Node& n) {
+  return n.is("pad") && all_are(n.attrs().dims("before"), 0) && all_are(n.attrs().dims("after"), 0)
+             ? n.operand(0)
+             : nullptr;
+}
+
+bool is_constant_mode(const Node& n) { return n.attrs().string("mode", "constant") == "constant"; }
+
+/// The margin's value as a number; nothing when it is not a constant.
+std::optional<double> margin(const Node& n) {
+  return n.operand(1) == nullptr ? std::optional<double>(0.0) : constant_splat(n.operand(1));
+}
+
+/// Margins add up unless one crops what the other adds.
+bool add_up(const Shape& a, const Shape& b) {
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (a[i].is(0) || b[i].is(0)) continue;
+    const auto low_a = a[i].lower_bound();
+    const auto low_b = b[i].lower_bound();
+    if (!low_a || !low_b || *low_a < 0 || *low_b < 0) return false;
+  }
+  return true;
+}
+
+Shape sum(const Shape& a, const Shape& b) {
+  Shape out;
+  for (size_t i = 0; i < a.size(); ++i) out.push_back(a[i] + b[i]);
+  return out;
+}
+
+Value* pad_pad(Builder& b, const Node& n) {
+  if (!n.is("pad") || !is_constant_mode(n)) return nullptr;
+  const Node* first = before(n, "pad");
+  if (first == nullptr || !is_constant_mode(*first)) return nullptr;
+  const auto value = margin(n);
+  if (!value || margin(*first) != value) return nullptr;
+  const Shape before_a = first->attrs().dims("before"), before_b = n.attrs().dims("before");
+  const Shape after_a = first->attrs().dims("after"), after_b = n.attrs().dims("after");
+  if (!add_up(before_a, before_b) || !add_up(after_a, after_b)) return nullptr;
+  return b.pad(first->operand(0), sum(before_a, before_b), sum(after_a, after_b), n.operand(1));
+}
+
+Value* slice_whole(Builder&, const Node& n) {
+  if (!n.is("slice") || !all_are(n.attrs().dims("starts"), 0)) return nullptr;
+  const auto steps = n.attrs().integers("steps");
+  if (!std::all_of(steps.begin(), steps.end(), [](int64_t s) { return s == 1; })) return nullptr;
+  return if_same_shape(n);
+}
+
+Value* slice_slice(Builder& b, const Node& n) {
+  if (!n.is("slice")) return nullptr;
+  const Node* first = before(n, "slice");
+  if (first == nullptr) return nullptr;
+  Shape starts = first->attrs().dims("starts");
+  std::vector<int64_t> steps = first->attrs().integers("steps");
+  const Shape inner = n.attrs().dims("starts");
+  const auto inner_steps = n.attrs().integers("steps");
+  for (size_t i = 0; i < starts.size(); ++i) {
+    starts[i] = starts[i] + inner[i] * Dim(steps[i]);
+    steps[i] *= inner_steps[i];
+  }
+  return b.slice(first->operand(0), starts, n.attrs().dims("sizes"), steps);
+}
+
+Value* concat_one(Builder&, const Node& n) {
+  return n.is("concat") && n.operand_count() == 1 ? n.operand(0) : nullptr;
+}
+
+int64_t axis_of(const Node& n) {
+  const int64_t axis = n.attrs().integer("axis");
+  return axis < 0 ? axis + n.operand(0)->rank() : axis;
+}
+
+Value* concat_concat(Builder& b, const Node& n) {
+  if (!n.is("concat")) return nullptr;
+  std::vector<Value*> parts;
+  bool nested = false;
+  for (Value* v : n.operands()) {
+    const Node* def = v->def();
+    if (def != nullptr && def->is("concat") && axis_of(*def) == axis_of(n) && v->has_one_use()) {
+      const auto inner = def->operands();
+      parts.insert(parts.end(), inner.begin(), inner.end());
+      nested = true;
+    } else {
+      parts.push_back(v);
+    }
+  }
+  return nested ? b.concat(parts, static_cast<int>(axis_of(n))) : nullptr;
+}
+
+Value* concat_empty(Builder& b, const Node& n) {
+  if (!n.is("concat")) return nullptr;
+  const auto axis = static_cast<size_t>(axis_of(n));
+  std::vector<Value*> parts;
+  for (Value* v : n.operands())
+    if (!v->shape()[axis].is(0)) parts.push_back(v);
+  if (parts.empty() || parts.size() == n.operands().size()) return nullptr;
+  Value* now = b.concat(parts, static_cast<int>(axis));
+  return now->type() == n.result()->type() ? now : nullptr;
+}
+
+Value* reverse_ones(Builder&, const Node& n) {
+  if (!n.is("reverse")) return nullptr;
+  for (int64_t a : n.attrs().integers("axes"))
+    if (!n.operand(0)->shape()[static_cast<size_t>(a < 0 ? a + n.operand(0)->rank() : a)].is(1))
+      return nullptr;
+  return n.operand(0);
+}
+
+Value* dilate_one(Builder&, const Node& n) {
+  if (!n.is("dilate")) return nullptr;
+  const auto factors = n.attrs().integers("factors");
+  return std::all_of(factors.begin(), factors.end(), [](int64_t f) { return f == 1; })
+             ? n.operand(0)
+             : nullptr;
+}
+
+/// Constant indices i, i + 1, ... as the first one and their number.
+std::optional<std::pair<int64_t, int64_t>> consecutive(const Value* indices) {
+  const auto& content = indices->content();
+  if (!content || content->empty()) return std::nullopt;
+  for (size_t i = 0; i < content->size(); ++i)
+    if (!(*content)[i].is_static() ||
+        (*content)[i].value() != (*content)[0].value() + static_cast<int64_t>(i))
+      return std::nullopt;
+  return std::pair((*content)[0].value(), static_cast<int64_t>(content->size()));
+}
+
+Value* gather_consecutive(Builder& b, const Node& n) {
+  if (!n.is("gather") || n.operand(1)->rank() > 1) return nullptr;
+  const auto range = consecutive(n.operand(1));
+  if (!range) return nullptr;
+  Value* x = n.operand(0);
+  const int64_t axis = axis_of(n);
+  const Dim& extent = x->shape()[static_cast<size_t>(axis)];
+  auto [first, count] = *range;
+  if (first < 0 && first + count > 0) return nullptr;
+  const Dim start = first < 0 ? extent + Dim(first) : Dim(first);
+  if (!provably_le(Dim(0), start) || !provably_le(start + Dim(count), extent)) return nullptr;
+  Value* part = b.slice_axis(x, static_cast<int>(axis), start, Dim(count));
+  return b.reshape(part, n.result()->shape());
+}
+
+Value* reduce_ones(Builder& b, const Node& n) {
+  if (!n.op().has(kReduction)) return nullptr;
+  Value* x = n.operand(0);
+  const auto axes = n.attrs().integers("axes");
+  std::vector<int64_t> kept;
+  for (int64_t a : axes)
+    if (!x->shape()[static_cast<size_t>(a < 0 ? a + x->rank() : a)].is(1)) kept.push_back(a);
+  return kept.size() == axes.size() ? nullptr : b.reduce(n.name(), x, kept);
+}
+
+Value* reduce_nothing(Builder&, const Node& n) {
+  return n.op().has(kReduction) && n.attrs().integers("axes").empty() ? n.operand(0) : nullptr;
+}
+
+Value* pack_transpose(Builder& b, const Node& n) {
+  if (!n.is("pack")) return nullptr;
+  const Node* first = before(n, "transpose");
+  if (first == nullptr) return nullptr;
+  AttrMap attrs = n.attrs();
+  attrs.set("perm", composed(first->attrs().integers("perm"), n.attrs().integers("perm")));
+  return b.make("pack", {first->operand(0)}, attrs);
+}
+
+constexpr Rule kRules[] = {
+    {"transpose(x) by the identity = x", transpose_identity},
+    {"transpose(transpose(x, p), q) = transpose(x, p[q])", transpose_transpose},
+    {"transpose(x) that moves axes of extent 1 only = reshape(x)", transpose_of_ones},
+    {"transpose(reshape(transpose(x))) = reshape(transpose(x))", transpose_reshape_transpose},
+    {"reshape(x) to its own shape = x", reshape_same},
+    {"reshape(reshape(x)) = reshape(x)", reshape_reshape},
+    {"reshape(dot(reshape(x), w)) = dot(reshape(x), w)", reshape_dot},
+    {"reshape(f(dot(reshape(x), w), c)) = f(reshape(dot(reshape(x), w)), c)",
+     reshape_pointwise_dot},
+    {"broadcast(x) to its own shape = x", broadcast_same},
+    {"broadcast(broadcast(x)) = broadcast(x)", broadcast_broadcast},
+    {"pad(x) by nothing = x", pad_nothing},
+    {"pad(pad(x, a), b) = pad(x, a + b)", pad_pad},
+    {"slice(x) of everything = x", slice_whole},
+    {"slice(slice(x)) = slice(x)", slice_slice},
+    {"concat(x) = x", concat_one},
+    {"concat(concat(x, y), z) = concat(x, y, z)", concat_concat},
+    {"concat(x, empty) = x", concat_empty},
+    {"reverse(x) of axes of extent 1 = x", reverse_ones},
+    {"dilate(x) by 1 = x", dilate_one},
+    {"gather(x, consecutive indices) = slice(x)", gather_consecutive},
+    {"reduce(x) over axes of extent 1 = x", reduce_ones},
+    {"reduce(x) over no axes = x", reduce_nothing},
+    {"pack(transpose(x)) = pack(x)", pack_transpose},
+};
+
+}  // namespace
+
+std::span<const Rule> movement() { return kRules; }
+
+}  // namespace tintype::rules

@@ -1,0 +1,161 @@
+// Rules about pointwise ops.
+#include "passes/simplify_rules.h"
+
+#include <algorithm>
+
+namespace tintype::rules {
+
+namespace {
+
+Value* only_if(bool condition, Value* v) { return condition ? v : nullptr; }
+
+bool same_type(const Node& n, const Value* v) { return v->type() == n.result()->type(); }
+
+Value* identity(Builder&, const Node& n) { return only_if(n.is("identity"), n.operand(0)); }
+
+/// The other operand, when one operand of a binary op is the given constant and drops out.
+Value* neutral(const Node& n, std::string_view op, double element) {
+  if (!n.is(op)) return nullptr;
+  for (int i : {1, 0}) {
+    if (i == 0 && !n.op().has(kCommutative)) break;
+    Value* other = n.operand(1 - i);
+    if (same_type(n, other) && constant_splat(n.operand(i)) == element) return other;
+  }
+  return nullptr;
+}
+
+Value* add_zero(Builder&, const Node& n) { return neutral(n, "add", 0.0); }
+Value* sub_zero(Builder&, const Node& n) { return neutral(n, "sub", 0.0); }
+Value* mul_one(Builder&, const Node& n) { return neutral(n, "mul", 1.0); }
+Value* div_one(Builder&, const Node& n) { return neutral(n, "div", 1.0); }
+
+/// x in f(f(x))
+Value* involution(const Node& n, std::string_view op) {
+  if (!n.is(op)) return nullptr;
+  const Node* inner = n.operand(0)->def();
+  return inner != nullptr && inner->is(op) ? inner->operand(0) : nullptr;
+}
+
+Value* double_neg(Builder&, const Node& n) { return involution(n, "neg"); }
+Value* double_not(Builder&, const Node& n) { return involution(n, "not"); }
+
+Value* relu_relu(Builder&, const Node& n) {
+  return only_if(n.is("relu") && n.operand(0)->def() != nullptr && n.operand(0)->def()->is("relu"),
+                 n.operand(0));
+}
+
+Value* max_zero(Builder& b, const Node& n) {
+  if (!n.is("max") || !is_float(n.result()->dtype())) return nullptr;
+  Value* x = neutral(n, "max", 0.0);
+  return x == nullptr ? nullptr : b.unary("relu", x);
+}
+
+Value* cast_same(Builder&, const Node& n) {
+  return only_if(n.is("cast") && same_type(n, n.operand(0)), n.operand(0));
+}
+
+/// True when every value of `from` survives a cast to `to` and back.
+bool is_exact(DType from, DType to) {
+  if (from == DType::boolean) return to != DType::undefined;
+  if (is_float(from)) {
+    if (to == DType::f64) return true;
+    return to == DType::f32 && from != DType::f64;
+  }
+  const size_t bits = size_of(from) * 8 - (is_signed_int(from) ? 1 : 0);
+  if (is_int(to)) {
+    if (is_unsigned_int(to) && is_signed_int(from)) return false;
+    return size_of(to) * 8 - (is_signed_int(to) ? 1 : 0) >= bits;
+  }
+  if (to == DType::f64) return bits <= 53;
+  return to == DType::f32 && bits <= 24;
+}
+
+Value* cast_back(Builder&, const Node& n) {
+  if (!n.is("cast")) return nullptr;
+  const Node* inner = n.operand(0)->def();
+  if (inner == nullptr || !inner->is("cast")) return nullptr;
+  Value* x = inner->operand(0);
+  return only_if(same_type(n, x) && is_exact(x->dtype(), inner->result()->dtype()), x);
+}
+
+Value* constant_power(Builder& b, const Node& n) {
+  if (!n.is("pow") || !is_float(n.result()->dtype())) return nullptr;
+  Value* x = n.operand(0);
+  const std::optional<double> exponent = constant_splat(n.operand(1));
+  if (!exponent || !same_type(n, x)) return nullptr;
+  if (*exponent == 1.0) return x;
+  if (*exponent == 2.0) return b.mul(x, x);
+  if (*exponent == 3.0) return b.mul(x, b.mul(x, x));
+  if (*exponent == 0.5) return b.unary("sqrt", x);
+  if (*exponent == -0.5) return b.unary("rsqrt", x);
+  if (*exponent == -1.0) return b.unary("reciprocal", x);
+  return nullptr;
+}
+
+/// True when the operands but one have the result's shape by themselves.
+bool others_span_result(const Node& n, int without) {
+  const Shape& shape = n.result()->shape();
+  Shape rest;
+  for (int i = 0; i < n.operand_count(); ++i) {
+    if (i == without) continue;
+    const Shape& s = n.operand(i)->shape();
+    if (s.size() > rest.size()) rest.insert(rest.begin(), s.size() - rest.size(), Dim(1));
+    for (size_t k = 1; k <= s.size(); ++k) {
+      Dim& d = rest[rest.size() - k];
+      if (d.is(1)) d = s[s.size() - k];
+    }
+  }
+  return rest == shape;
+}
+
+/// The node again with one operand exchanged.
+Value* with_operand(Builder& b, const Node& n, int i, Value* v) {
+  std::vector<Value*> operands = n.operands();
+  operands[static_cast<size_t>(i)] = v;
+  return b.make(n.name(), operands, n.attrs());
+}
+
+Value* equal_elements(Builder& b, const Node& n) {
+  for (int i = 0; n.operand_count() > 1 && i < n.operand_count(); ++i) {
+    const Tensor* t = n.operand(i)->constant();
+    if (t == nullptr || t->rank() == 0 || !constant_splat(n.operand(i))) continue;
+    if (!others_span_result(n, i)) continue;
+    Tensor one = Tensor::empty(t->dtype(), {});
+    std::copy_n(static_cast<const std::byte*>(t->data()), size_of(t->dtype()),
+                static_cast<std::byte*>(one.mutable_data()));
+    return with_operand(b, n, i, b.constant(std::move(one)));
+  }
+  return nullptr;
+}
+
+Value* implied_broadcast(Builder& b, const Node& n) {
+  for (int i = 0; n.operand_count() > 1 && i < n.operand_count(); ++i) {
+    const Node* def = n.operand(i)->def();
+    if (def != nullptr && def->is("broadcast") && others_span_result(n, i))
+      return with_operand(b, n, i, def->operand(0));
+  }
+  return nullptr;
+}
+
+constexpr Rule kRules[] = {
+    {"identity(x) = x", identity},
+    {"x + 0 = x", add_zero},
+    {"x - 0 = x", sub_zero},
+    {"x * 1 = x", mul_one},
+    {"x / 1 = x", div_one},
+    {"-(-x) = x", double_neg},
+    {"not(not(x)) = x", double_not},
+    {"relu(relu(x)) = relu(x)", relu_relu},
+    {"max(x, 0) = relu(x)", max_zero},
+    {"cast(x) to its own type = x", cast_same},
+    {"cast(cast(x)) back without loss = x", cast_back},
+    {"pow(x, constant) = products and roots", constant_power},
+    {"f(x, c ... c) = f(x, c)", equal_elements},
+    {"f(x, broadcast(y)) = f(x, y)", implied_broadcast},
+};
+
+}  // namespace
+
+std::span<const Rule> pointwise() { return kRules; }
+
+}  // namespace tintype::rules

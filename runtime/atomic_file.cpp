@@ -1,0 +1,132 @@
+// Temporary file, fsync, rename, fsync of the folder.
+#include "runtime/atomic_file.h"
+
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <dirent.h>
+#include <fcntl.h>
+#include <memory>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <utility>
+
+namespace tintype {
+
+namespace {
+
+std::string folder_of(const std::string& path) {
+  const size_t slash = path.find_last_of('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+std::string name_in_folder(const std::string& path) {
+  return path.substr(path.find_last_of('/') + 1);  // npos + 1 is 0
+}
+
+std::string temporary_prefix(const std::string& name) { return "." + name + ".tmp-"; }
+
+/// Removes temporary files of the same target that were left by a crash: an hour old, and written
+/// by a process that no longer runs. Either alone could be a live writer, in another container or a
+/// slow one.
+void remove_stale(const std::string& path) {
+  const std::string folder = folder_of(path), prefix = temporary_prefix(name_in_folder(path));
+  const auto close_folder = [](DIR* d) { closedir(d); };
+  const std::unique_ptr<DIR, decltype(close_folder)> entries(opendir(folder.c_str()), close_folder);
+  if (entries == nullptr) return;
+  while (const dirent* entry = readdir(entries.get())) {
+    if (std::strncmp(entry->d_name, prefix.c_str(), prefix.size()) != 0) continue;
+    const std::string file = folder + "/" + entry->d_name;
+    const int writer = std::atoi(entry->d_name + prefix.size());
+    struct stat info{};
+    const bool old = stat(file.c_str(), &info) == 0 && info.st_mtime < std::time(nullptr) - 3600;
+    if (old && writer > 0 && kill(writer, 0) != 0 && errno == ESRCH) unlink(file.c_str());
+  }
+}
+
+bool write_fully(int descriptor, std::span<const std::byte> bytes, off_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t n = pwrite(descriptor, bytes.data(), bytes.size(), offset);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    bytes = bytes.subspan(static_cast<size_t>(n));
+    offset += n;
+  }
+  return true;
+}
+
+int retry_fsync(int descriptor) {
+  int result = 0;
+  do result = fsync(descriptor);
+  while (result != 0 && errno == EINTR);
+  return result;
+}
+
+}  // namespace
+
+AtomicFile::AtomicFile(std::string path, std::string temporary)
+    : path_(std::move(path)), temporary_(std::move(temporary)) {}
+
+AtomicFile::AtomicFile(AtomicFile&& other) noexcept
+    : path_(std::move(other.path_)), temporary_(std::move(other.temporary_)),
+      descriptor_(std::exchange(other.descriptor_, -1)) {
+  other.temporary_.clear();
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ >= 0) close(descriptor_);
+  if (!temporary_.empty()) unlink(temporary_.c_str());
+}
+
+Result<AtomicFile> AtomicFile::create(const std::string& path, unsigned mode) {
+  static std::atomic<unsigned> counter{0};
+  remove_stale(path);
+  std::string temporary = folder_of(path) + "/" + temporary_prefix(name_in_folder(path)) +
+                          std::to_string(getpid()) + "-" + std::to_string(++counter);
+  AtomicFile file(path, std::move(temporary));
+  file.descriptor_ =
+      open(file.temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+  if (file.descriptor_ >= 0) return file;
+  Status status = file.failure("create");
+  file.temporary_.clear();  // it is not this object's to remove
+  return status;
+}
+
+Status AtomicFile::failure(const char* what) const {
+  return {StatusCode::io_error,
+          "cannot " + std::string(what) + " '" + path_ + "': " + std::strerror(errno)};
+}
+
+Status AtomicFile::write(std::span<const std::byte> bytes) {
+  const off_t end = lseek(descriptor_, 0, SEEK_END);
+  if (end < 0 || !write_fully(descriptor_, bytes, end)) return failure("write");
+  return {};
+}
+
+Status AtomicFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
+  if (!write_fully(descriptor_, bytes, static_cast<off_t>(offset))) return failure("write");
+  return {};
+}
+
+Status AtomicFile::commit() {
+  if (retry_fsync(descriptor_) != 0) return failure("sync");
+  if (close(std::exchange(descriptor_, -1)) != 0) return failure("close");
+  if (rename(temporary_.c_str(), path_.c_str()) != 0) return failure("rename to");
+  temporary_.clear();
+  const int folder = open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return failure("open the folder of");
+  const int synced = retry_fsync(folder);
+  const int error = errno;
+  close(folder);
+  errno = error;
+  // Some file systems cannot sync folders; there the rename is as safe as it gets.
+  if (synced != 0 && error != EINVAL && error != ENOTSUP) return failure("sync the folder of");
+  return {};
+}
+
+}  // namespace tintype

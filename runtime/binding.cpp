@@ -1,0 +1,169 @@
+// Prepares Halide buffers and argument lists for a plan.
+#include "runtime/binding.h"
+
+#include "runtime/scalar.h"
+#include "runtime/strided.h"
+
+namespace tintype {
+
+namespace {
+
+halide_type_t halide_type(DType t) {
+  const auto bits = static_cast<uint8_t>(size_of(t) * 8);
+  if (t == DType::boolean) return {halide_type_uint, 1, 1};
+  if (t == DType::bf16) return {halide_type_bfloat, 16, 1};
+  if (is_float(t)) return {halide_type_float, bits, 1};
+  return {is_signed_int(t) ? halide_type_int : halide_type_uint, bits, 1};
+}
+
+uint8_t* at(const void* base, size_t offset) {
+  return const_cast<uint8_t*>(static_cast<const uint8_t*>(base)) + offset;
+}
+
+}  // namespace
+
+Executor::Binding::Binding(const Program& program, const std::vector<KernelFunction>& functions,
+                           std::shared_ptr<const Plan> bound, std::byte* arena, void** context)
+    : plan(std::move(bound)) {
+  make_buffers(program, arena);
+  make_steps(program, functions, context);
+  for (size_t i = 0; i < program.outputs.size(); ++i) {
+    const ViewId id = program.outputs[i].view;
+    const View& view = program.views[static_cast<size_t>(id)];
+    const Storage& storage = program.storages[static_cast<size_t>(view.storage)];
+    const bool own = storage.kind == Storage::Kind::output &&
+                     storage.value == static_cast<int32_t>(i) && plan->value(view.offset) == 0 &&
+                     is_dense(extents(id), strides(id));
+    results.push_back({false, own, id});
+  }
+  for (const Storage& storage : program.storages)
+    if (storage.kind == Storage::Kind::output)
+      results[static_cast<size_t>(storage.value)].has_memory = true;
+}
+
+void Executor::Binding::make_buffers(const Program& program, std::byte* arena) {
+  for (const View& view : program.views) {
+    list_begin.push_back(extent_lists.size());
+    for (size_t i = 0; i < view.extents.size(); ++i) {
+      extent_lists.push_back(plan->value(view.extents[i]));
+      stride_lists.push_back(plan->value(view.strides[i]));
+    }
+  }
+  list_begin.push_back(extent_lists.size());
+  dimensions.resize(extent_lists.size());
+  buffers.resize(program.views.size());
+  for (size_t v = 0; v < program.views.size(); ++v) {
+    const View& view = program.views[v];
+    const Storage& storage = program.storages[static_cast<size_t>(view.storage)];
+    const size_t begin = list_begin[v], rank = view.extents.size();
+    for (size_t i = 0; i < rank; ++i) {  // Halide counts dimensions from the innermost
+      const size_t from = begin + rank - 1 - i;
+      dimensions[begin + i] = {0, static_cast<int32_t>(extent_lists[from]),
+                               static_cast<int32_t>(stride_lists[from]), 0};
+    }
+    halide_buffer_t& b = buffers[v];
+    b = {};
+    b.type = halide_type(view.dtype);
+    b.dimensions = static_cast<int32_t>(rank);
+    b.dim = dimensions.data() + begin;
+    const size_t offset = static_cast<size_t>(plan->value(view.offset)) * size_of(view.dtype);
+    if (storage.kind == Storage::Kind::arena)
+      b.host = at(arena, plan->arena_offsets[static_cast<size_t>(view.storage)] + offset);
+    if (storage.kind == Storage::Kind::constant)
+      b.host = at(program.constants[static_cast<size_t>(storage.value)].data(), offset);
+  }
+}
+
+void Executor::Binding::add_operands(const Program& program, const std::vector<ViewId>& views,
+                                     std::vector<ViewId>& operand_views) {
+  for (ViewId id : views) {
+    operand_views.push_back(id);
+    if (id == kNoView) {
+      operands.emplace_back();
+      continue;
+    }
+    const std::span<const int64_t> dims = extents(id);
+    operands.push_back(Tensor::borrow(program.views[static_cast<size_t>(id)].dtype,
+                                      {dims.begin(), dims.end()}, buffer(id).host, nullptr));
+  }
+}
+
+void Executor::Binding::make_steps(const Program& program,
+                                   const std::vector<KernelFunction>& functions, void** context) {
+  size_t argument_count = 0, operand_count = 0;
+  for (size_t i = 0; i < program.steps.size(); ++i) {
+    const Step& step = program.steps[i];
+    if (step.kind == Step::Kind::kernel)
+      argument_count +=
+          1 + step.alternatives[static_cast<size_t>(plan->alternatives[i])].arguments.size();
+    if (step.kind == Step::Kind::host) operand_count += step.inputs.size() + step.outputs.size();
+  }
+  // Reserved in full, because steps keep pointers into both.
+  arguments.reserve(argument_count);
+  operands.reserve(operand_count);
+  std::vector<ViewId> operand_views;
+  for (size_t i = 0; i < program.steps.size(); ++i) {
+    const Step& step = program.steps[i];
+    ReadyStep& ready = steps.emplace_back();
+    ready.step = &step;
+    if (step.kind == Step::Kind::kernel) {
+      const auto& choice = step.alternatives[static_cast<size_t>(plan->alternatives[i])];
+      ready.kernel = functions[static_cast<size_t>(choice.kernel)];
+      ready.arguments = arguments.data() + arguments.size();
+      arguments.push_back(static_cast<void*>(context));
+      for (ViewId id : choice.arguments) arguments.push_back(&buffer(id));
+    } else if (step.kind == Step::Kind::host) {
+      ready.host = find_host_op(step.host_op)->function;
+      ready.attributes = &plan->attributes[i];
+      Tensor* begin = operands.data() + operands.size();
+      add_operands(program, step.inputs, operand_views);
+      add_operands(program, step.outputs, operand_views);
+      ready.host_inputs = {begin, step.inputs.size()};
+      ready.host_outputs = {begin + step.inputs.size(), step.outputs.size()};
+    } else if (step.kind == Step::Kind::fill && !step.outputs.empty()) {
+      store_scalar(program.views[static_cast<size_t>(step.outputs[0])].dtype, step.fill,
+                   &ready.fill);
+    }
+  }
+  make_patches(program, operand_views);
+}
+
+void Executor::Binding::make_patches(const Program& program,
+                                     std::span<const ViewId> operand_views) {
+  const auto add = [&](ViewId id, Tensor* operand) {
+    const View& view = program.views[static_cast<size_t>(id)];
+    const Storage& storage = program.storages[static_cast<size_t>(view.storage)];
+    const Patch patch{storage.value,
+                      static_cast<size_t>(plan->value(view.offset)) * size_of(view.dtype),
+                      &buffer(id), operand};
+    if (storage.kind == Storage::Kind::input) input_patches.push_back(patch);
+    if (storage.kind == Storage::Kind::output) output_patches.push_back(patch);
+  };
+  for (size_t v = 0; v < program.views.size(); ++v) add(static_cast<ViewId>(v), nullptr);
+  for (size_t i = 0; i < operand_views.size(); ++i)
+    if (operand_views[i] != kNoView) add(operand_views[i], &operands[i]);
+}
+
+void Executor::Binding::set_ports(std::span<const Tensor> inputs, std::span<Tensor> outputs) {
+  alignas(kBufferAlignment) static const std::byte nothing[kBufferAlignment] = {};
+  const auto apply = [](const Patch& p, const void* base) {
+    // Kernels take a null pointer for a bounds query, and an empty tensor may have one.
+    p.buffer->host = base == nullptr ? at(nothing, 0) : at(base, p.byte_offset);
+    if (p.operand != nullptr) p.operand->repoint(p.buffer->host);
+  };
+  for (const Patch& p : input_patches) apply(p, inputs[static_cast<size_t>(p.port)].data());
+  for (const Patch& p : output_patches) apply(p, outputs[static_cast<size_t>(p.port)].data());
+}
+
+Tensor Executor::Binding::copy_out(const Program& program, ViewId id) const {
+  const View& view = program.views[static_cast<size_t>(id)];
+  const std::span<const int64_t> dims = extents(id);
+  Tensor t = Tensor::empty(view.dtype, {dims.begin(), dims.end()});
+  std::vector<int64_t> dense(dims.size(), 1);
+  for (size_t i = dims.size(); i-- > 1;) dense[i - 1] = dense[i] * dims[i];
+  strided_copy(dims, t.mutable_data(), dense, buffers[static_cast<size_t>(id)].host, strides(id),
+               size_of(view.dtype));
+  return t;
+}
+
+}  // namespace tintype

@@ -1,0 +1,74 @@
+// Halide's names of instruction sets against what the CPU reports.
+#include "runtime/cpu_features.h"
+
+#include <string>
+
+namespace tintype {
+
+namespace {
+
+#if defined(__x86_64__)
+constexpr std::string_view kArchitecture = "x86";
+
+// Each name stands for what Halide lets LLVM use under it.
+bool has_feature(std::string_view name) {
+  const auto avx512 = [] {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512cd");
+  };
+  const auto skylake = [&] {
+    return avx512() && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq");
+  };
+  const auto cannonlake = [&] {
+    return skylake() && __builtin_cpu_supports("avx512ifma") &&
+           __builtin_cpu_supports("avx512vbmi");
+  };
+  const auto zen4 = [&] {
+    return cannonlake() && __builtin_cpu_supports("avx512vnni") &&
+           __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vbmi2") &&
+           __builtin_cpu_supports("avx512bitalg") && __builtin_cpu_supports("avx512vpopcntdq");
+  };
+  if (name == "sse41") return __builtin_cpu_supports("sse4.1");
+  if (name == "avx") return __builtin_cpu_supports("avx");
+  if (name == "avx2") return __builtin_cpu_supports("avx2");
+  if (name == "fma") return __builtin_cpu_supports("fma");
+  if (name == "fma4") return __builtin_cpu_supports("fma4");
+  if (name == "f16c") return __builtin_cpu_supports("f16c");
+  if (name == "avx512") return avx512();
+  if (name == "avx512_skylake") return skylake();
+  if (name == "avx512_cannonlake") return cannonlake();
+  if (name == "avx512_zen4") return zen4();
+  if (name == "avx512_sapphirerapids" || name == "avx512_zen5")
+    return zen4() && __builtin_cpu_supports("avxvnni");
+  if (name == "avxvnni") return __builtin_cpu_supports("avxvnni");
+  return true;
+}
+#elif defined(__aarch64__)
+constexpr std::string_view kArchitecture = "arm";
+bool has_feature(std::string_view) { return true; }
+#else
+constexpr std::string_view kArchitecture = "unknown";
+bool has_feature(std::string_view) { return true; }
+#endif
+
+}  // namespace
+
+Status check_cpu(std::string_view target) {
+  const auto missing = [&](const std::string& what) {
+    return Status(StatusCode::unsupported,
+                  "compiled for " + std::string(target) + ", " + what + ": compile it again here");
+  };
+  bool first = true;
+  for (std::string_view rest = target; !rest.empty();) {
+    const size_t dash = rest.find('-');
+    const std::string_view part = rest.substr(0, dash);
+    rest = dash == std::string_view::npos ? std::string_view() : rest.substr(dash + 1);
+    if (first && part != kArchitecture && part != "host")
+      return missing("but this machine is " + std::string(kArchitecture));
+    if (!first && !has_feature(part)) return missing("but this CPU lacks " + std::string(part));
+    first = false;
+  }
+  return {};
+}
+
+}  // namespace tintype

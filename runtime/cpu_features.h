@@ -1,0 +1,16 @@
+// Whether this machine can execute code that was compiled for a target.
+#pragma once
+
+#include "runtime/status.h"
+
+#include <string_view>
+
+namespace tintype {
+
+/// `target` is a Halide target string, "x86-64-linux-avx-avx2-fma-...". Fails with unsupported,
+/// naming the first missing feature, when the architecture differs or this CPU lacks an instruction
+/// set that the target names. Parts that are not instruction sets are ignored; an empty target is
+/// fine.
+Status check_cpu(std::string_view target);
+
+}  // namespace tintype

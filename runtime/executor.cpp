@@ -1,0 +1,146 @@
+// Runs the flat list of steps of a bound program.
+#include "runtime/executor.h"
+
+#include "runtime/binding.h"
+#include "runtime/strided.h"
+#include "runtime/thread_pool.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace tintype {
+
+namespace {
+
+// Kernels assume that elements are aligned to their size; callers may borrow memory that is not.
+bool is_aligned(const Tensor& t) {
+  return !t.defined() || reinterpret_cast<uintptr_t>(t.data()) % size_of(t.dtype()) == 0;
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+std::string describe(const Step& step) {
+  return "step '" + step.name + "'" + (step.origin.empty() ? "" : " (from " + step.origin + ")");
+}
+
+}  // namespace
+
+Executor::Executor(std::shared_ptr<const Program> program,
+                   std::shared_ptr<const std::vector<KernelFunction>> functions,
+                   std::shared_ptr<PlanCache> plans)
+    : program_(std::move(program)), functions_(std::move(functions)), plans_(std::move(plans)) {
+  bindings_.reserve(kBindings + 1);
+}
+
+Executor::~Executor() = default;
+
+Status Executor::reserve_arena(size_t bytes) {
+  bytes = std::max(bytes, kBufferAlignment);  // kernels take a null pointer for a bounds query
+  if (bytes <= arena_.bytes()) return {};
+  bindings_.clear();  // they point into the old block
+  arena_ = AlignedBlock();
+  arena_ = AlignedBlock(bytes);
+  if (arena_.data() != nullptr) return {};
+  return {StatusCode::out_of_memory, "no memory for " + std::to_string(bytes) +
+                                         " bytes of buffers of '" + program_->model_name + "'"};
+}
+
+Result<Executor::Binding*> Executor::binding_for(std::span<const int64_t> symbols) {
+  for (size_t i = 0; i < bindings_.size(); ++i) {
+    const std::vector<int64_t>& bound = bindings_[i]->plan->symbols;
+    if (!std::equal(bound.begin(), bound.end(), symbols.begin(), symbols.end())) continue;
+    std::rotate(bindings_.begin(), bindings_.begin() + static_cast<ptrdiff_t>(i),
+                bindings_.begin() + static_cast<ptrdiff_t>(i) + 1);
+    return bindings_.front().get();
+  }
+  Result<std::shared_ptr<const Plan>> plan = plans_->get(symbols);
+  if (!plan.ok()) return plan.status();
+  if (Status s = reserve_arena(plan.value()->arena_bytes); !s.ok()) return s;
+  auto made = std::make_unique<Binding>(*program_, *functions_, std::move(plan).value(),
+                                        arena_.data(), &context_pointer_);
+  if (bindings_.size() == kBindings) bindings_.pop_back();
+  bindings_.insert(bindings_.begin(), std::move(made));
+  return bindings_.front().get();
+}
+
+Result<std::vector<Tensor>> Executor::run(std::span<const Tensor> inputs, int max_threads,
+                                          std::span<double> step_seconds) {
+  if (!std::all_of(inputs.begin(), inputs.end(), is_aligned)) {
+    std::vector<Tensor> aligned(inputs.begin(), inputs.end());
+    for (Tensor& t : aligned)
+      if (!is_aligned(t)) t = t.clone();
+    return run(aligned, max_threads, step_seconds);
+  }
+  if (Status s = read_symbols(*program_, inputs, symbols_); !s.ok()) return s;
+  Result<Binding*> bound = binding_for(symbols_);
+  if (!bound.ok()) return bound.status();
+  Binding& binding = *bound.value();
+  if (Status s = check_input_dims(*program_, *binding.plan, inputs); !s.ok()) return s;
+
+  std::vector<Tensor> outputs(program_->outputs.size());
+  for (size_t i = 0; i < outputs.size(); ++i)
+    if (binding.results[i].has_memory)
+      outputs[i] = Tensor::empty(program_->outputs[i].dtype, binding.plan->output_dims[i]);
+  binding.set_ports(inputs, outputs);
+  context_.max_threads = max_threads;
+  context_.error.clear();
+  const ThreadLimit limit(max_threads);
+  for (size_t i = 0; i < binding.steps.size(); ++i) {
+    const auto start = step_seconds.empty() ? std::chrono::steady_clock::time_point()
+                                            : std::chrono::steady_clock::now();
+    if (Status s = run_step(binding, i); !s.ok()) return s;
+    if (!step_seconds.empty()) step_seconds[i] += seconds_since(start);
+  }
+  return finish_outputs(binding, outputs);
+}
+
+std::vector<Tensor> Executor::finish_outputs(const Binding& binding,
+                                             const std::vector<Tensor>& memory) const {
+  std::vector<Tensor> results = memory;  // views to copy may lie in the memory of other outputs
+  for (size_t i = 0; i < results.size(); ++i)
+    if (!binding.results[i].in_place)
+      results[i] = binding.copy_out(*program_, binding.results[i].view);
+  return results;
+}
+
+Status Executor::run_step(Binding& binding, size_t index) {
+  const ReadyStep& ready = binding.steps[index];
+  const Step& step = *ready.step;
+  switch (step.kind) {
+    case Step::Kind::kernel:
+      if (const int code = ready.kernel(ready.arguments); code != 0)
+        return kernel_failure(step, *binding.plan, index, code);
+      return {};
+    case Step::Kind::host: {
+      Status s = ready.host({ready.host_inputs, ready.host_outputs, *ready.attributes});
+      return s.ok() ? s : Status(s.code(), describe(step) + ": " + s.message());
+    }
+    case Step::Kind::fill:
+      for (ViewId id : step.outputs)
+        strided_fill(binding.extents(id), binding.buffer(id).host, binding.strides(id), &ready.fill,
+                     size_of(program_->views[static_cast<size_t>(id)].dtype));
+      return {};
+    case Step::Kind::copy: {
+      const ViewId to = step.outputs[0], from = step.inputs[0];
+      strided_copy(binding.extents(to), binding.buffer(to).host, binding.strides(to),
+                   binding.buffer(from).host, binding.strides(from),
+                   size_of(program_->views[static_cast<size_t>(to)].dtype));
+      return {};
+    }
+  }
+  return {};
+}
+
+Status Executor::kernel_failure(const Step& step, const Plan& plan, size_t index, int code) {
+  const auto& choice = step.alternatives[static_cast<size_t>(plan.alternatives[index])];
+  const KernelInfo& kernel = program_->kernels[static_cast<size_t>(choice.kernel)];
+  return {code == halide_error_code_out_of_memory ? StatusCode::out_of_memory
+                                                  : StatusCode::internal,
+          describe(step) + ": kernel '" + kernel.name +
+              "' failed: " + (context_.error.empty() ? "no message" : context_.error) + " (code " +
+              std::to_string(code) + ")"};
+}
+
+}  // namespace tintype

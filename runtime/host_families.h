@@ -1,0 +1,19 @@
+// The families of host ops; each is one table in its own source file.
+#pragma once
+
+#include "runtime/host_ops.h"
+
+namespace tintype {
+
+std::span<const HostOp> binary_host_ops();
+std::span<const HostOp> unary_host_ops();
+std::span<const HostOp> cast_host_ops();
+std::span<const HostOp> shape_host_ops();
+std::span<const HostOp> index_host_ops();
+std::span<const HostOp> reduce_host_ops();
+std::span<const HostOp> sort_host_ops();
+std::span<const HostOp> contraction_host_ops();
+std::span<const HostOp> window_host_ops();
+std::span<const HostOp> weight_host_ops();
+
+}  // namespace tintype

@@ -1,0 +1,76 @@
+// Public API of the runtime: load or hold a compiled model and run it.
+#pragma once
+
+#include "runtime/kernel.h"
+#include "runtime/program.h"
+#include "runtime/status.h"
+#include "runtime/tensor.h"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tintype {
+
+/// Options of one run or session.
+struct RunOptions {
+  int threads = 0;  ///< upper bound on threads used; 0 means the pool's default. Results do not
+                    ///< depend on it.
+};
+
+/// One row of a profile: a step, averaged over the profiled runs.
+struct StepTime {
+  int32_t step = 0;        ///< index into Program::steps
+  int32_t kernel = -1;     ///< index into Program::kernels of the alternative taken; -1 otherwise
+  double milliseconds = 0;
+  double flops = 0;        ///< mathematical operations of one run, 0 when not counted
+};
+
+/// Memory of a program bound to concrete extents, in bytes.
+struct MemoryReport {
+  size_t arena = 0;      ///< planned buffers, lifetimes overlapped
+  size_t unplanned = 0;  ///< what the arena would need without reuse
+  size_t constants = 0;
+};
+
+/// A compiled model. Cheap to copy (shared). `run` may be called from many threads at once: each
+/// call takes a session (arena + bound buffers) from a free list.
+class Model {
+ public:
+  /// Loads a `.tt` file: maps it, checks magic, version and checksum, loads the machine code in it.
+  static Result<Model> load(const std::string& path);
+  /// A model from parts, as the compiler makes them.
+  static Result<Model> create(std::shared_ptr<const Program> program,
+                              std::shared_ptr<const KernelLibrary> kernels);
+
+  const Program& program() const;
+
+  /// Runs once. `inputs` by name; dtype and shape are checked against the program, symbols are read
+  /// from the shapes. Results are in the program's output order.
+  Result<std::vector<Tensor>> run(const std::map<std::string, Tensor>& inputs,
+                                  const RunOptions& options = {}) const;
+  /// The same with inputs in port order: no name look-up, no map.
+  Result<std::vector<Tensor>> run(std::span<const Tensor> inputs,
+                                  const RunOptions& options = {}) const;
+
+  /// Runs once to warm up, then `runs` times, and reports the mean time of each step, in step order.
+  Result<std::vector<StepTime>> profile(std::span<const Tensor> inputs, int runs,
+                                        const RunOptions& options = {}) const;
+  /// Memory needed for these input shapes.
+  Result<MemoryReport> memory(std::span<const Tensor> inputs) const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+/// Writes a `.tt` file: the program, its constants and `machine_code` (an ELF shared object that
+/// exports every kernel symbol). Written to a temporary file, synced, then renamed.
+Status save_program(const Program& program, std::span<const std::byte> machine_code,
+                    const std::string& path);
+
+}  // namespace tintype

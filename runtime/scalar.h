@@ -1,0 +1,38 @@
+// Single elements of any dtype, from and to double.
+#pragma once
+
+#include "runtime/dtype.h"
+
+#include <cstring>
+
+namespace tintype {
+
+/// Stores `value` at `to` as one element of `dtype`. Integers truncate; out-of-range values wrap
+/// for integers up to 64 bits. bool is value != 0.
+inline void store_scalar(DType dtype, double value, void* to) {
+  const auto put = [to](auto v) { std::memcpy(to, &v, sizeof v); };
+  const auto integer = [value] {
+    if (!(value > -0x1p63)) return value == value ? INT64_MIN : int64_t{0};
+    if (value >= 0x1p64) return int64_t{-1};
+    if (value >= 0x1p63) return static_cast<int64_t>(static_cast<uint64_t>(value));
+    return static_cast<int64_t>(value);
+  };
+  switch (dtype) {
+    case DType::boolean: return put(static_cast<uint8_t>(value != 0.0));
+    case DType::i8:
+    case DType::u8: return put(static_cast<uint8_t>(integer()));
+    case DType::i16:
+    case DType::u16: return put(static_cast<uint16_t>(integer()));
+    case DType::i32:
+    case DType::u32: return put(static_cast<uint32_t>(integer()));
+    case DType::i64:
+    case DType::u64: return put(static_cast<uint64_t>(integer()));
+    case DType::f16: return put(f32_to_f16(static_cast<float>(value)));
+    case DType::bf16: return put(f32_to_bf16(static_cast<float>(value)));
+    case DType::f32: return put(static_cast<float>(value));
+    case DType::f64: return put(value);
+    case DType::undefined: return;
+  }
+}
+
+}  // namespace tintype

@@ -1,0 +1,90 @@
+// Allocation, sharing and naming of host tensors.
+#include "runtime/tensor.h"
+
+#include "runtime/memory.h"
+
+#include <cstring>
+#include <new>
+#include <stdexcept>
+
+namespace tintype {
+
+namespace {
+
+std::shared_ptr<void> allocate(size_t bytes) {
+  void* block = allocate_aligned(bytes);
+  if (block == nullptr) throw std::bad_alloc();
+  return {block, [](void* p) { free_aligned(p); }};
+}
+
+}  // namespace
+
+int64_t element_count(std::span<const int64_t> dims) {
+  int64_t count = 1;
+  for (int64_t d : dims) {
+    if (d < 0) throw std::length_error("negative extent in " + type_string(DType::u8, dims));
+    if (__builtin_mul_overflow(count, d, &count))
+      throw std::length_error("element count overflows in " + type_string(DType::u8, dims));
+  }
+  return count;
+}
+
+std::string type_string(DType dtype, std::span<const int64_t> dims) {
+  std::string s(name_of(dtype));
+  s += '[';
+  for (size_t i = 0; i < dims.size(); ++i) {
+    if (i != 0) s += ',';
+    s += std::to_string(dims[i]);
+  }
+  return s + ']';
+}
+
+Tensor Tensor::empty(DType dtype, std::vector<int64_t> dims) {
+  Tensor t;
+  t.dtype_ = dtype;
+  t.size_ = element_count(dims);
+  t.dims_ = std::move(dims);
+  size_t bytes = 0;
+  if (__builtin_mul_overflow(static_cast<size_t>(t.size_), size_of(dtype), &bytes))
+    throw std::length_error("byte count overflows in " + t.type_string());
+  std::shared_ptr<void> storage = allocate(bytes);
+  t.data_ = storage.get();
+  t.owner_ = std::move(storage);
+  return t;
+}
+
+Tensor Tensor::zeros(DType dtype, std::vector<int64_t> dims) {
+  Tensor t = empty(dtype, std::move(dims));
+  std::memset(t.mutable_data(), 0, t.bytes());
+  return t;
+}
+
+Tensor Tensor::borrow(DType dtype, std::vector<int64_t> dims, const void* data,
+                      std::shared_ptr<const void> owner) {
+  Tensor t;
+  t.dtype_ = dtype;
+  t.size_ = element_count(dims);
+  t.dims_ = std::move(dims);
+  t.data_ = data;
+  t.owner_ = std::move(owner);
+  return t;
+}
+
+Tensor Tensor::reshaped(std::vector<int64_t> dims) const {
+  if (element_count(dims) != size_)
+    throw std::length_error("cannot view " + type_string() + " as " +
+                            tintype::type_string(dtype_, dims));
+  Tensor t = *this;
+  t.dims_ = std::move(dims);
+  return t;
+}
+
+Tensor Tensor::clone() const {
+  Tensor t = empty(dtype_, dims_);
+  if (bytes() != 0) std::memcpy(t.mutable_data(), data_, bytes());
+  return t;
+}
+
+std::string Tensor::type_string() const { return tintype::type_string(dtype_, dims_); }
+
+}  // namespace tintype

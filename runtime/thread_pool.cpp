@@ -1,0 +1,259 @@
+// Lock-free hand-over of loops to workers that spin, then sleep on a futex.
+//
+// A caller claims a job slot, fills it in, opens it and sets its bit in `open_`, which is the one
+// word that idle workers watch. Workers join by a compare-and-swap on the job's state, which counts
+// the places left and the helpers inside; the caller closes the job and waits until no helper is
+// inside. A helper inside keeps the job's fields stable, so nothing else needs protection.
+#include "runtime/thread_pool.h"
+
+#include "runtime/cpu_count.h"
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <climits>
+#include <csignal>
+#include <exception>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace tintype {
+
+namespace {
+
+// State of a job: helpers inside, places left for more, and whether the caller sleeps.
+constexpr uint32_t kHelpers = 0xffffu;
+constexpr uint32_t kOnePlace = 0x10000u;
+constexpr uint32_t kPlaces = 0x7fff0000u;
+constexpr uint32_t kCallerSleeps = 0x80000000u;
+
+constexpr uint64_t kOneSleeper = uint64_t{1} << 32;
+constexpr uint64_t kSpinners = kOneSleeper - 1;
+
+// Waking a sleeper costs about as much as this spin lasts, so spinning longer cannot pay.
+constexpr std::chrono::microseconds kSpinTime{50};
+constexpr int kPausesPerClockRead = 32;
+
+thread_local bool inside_task = false;
+thread_local int thread_limit = 0;
+
+void pause_cpu() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Spins until done() holds or the spin time is over; says whether it holds.
+template <typename Done>
+bool spin_until(const Done& done) {
+  for (int i = 0; i < kPausesPerClockRead; ++i) {
+    if (done()) return true;
+    pause_cpu();
+  }
+  const auto end = std::chrono::steady_clock::now() + kSpinTime;
+  do {
+    for (int i = 0; i < kPausesPerClockRead; ++i) {
+      if (done()) return true;
+      pause_cpu();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return done();
+}
+
+void futex_wait(std::atomic<uint32_t>& word, uint32_t expected) {
+  syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
+}
+
+void futex_wake(std::atomic<uint32_t>& word, int count) {
+  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0);
+}
+
+int run_here(ThreadPool::Task task, void* user, int min, int size, uint8_t* closure) {
+  for (int i = 0; i < size; ++i)
+    if (const int error = task(user, min + i, closure); error != 0) return error;
+  return 0;
+}
+
+}  // namespace
+
+struct alignas(64) ThreadPool::Job {
+  std::atomic<uint32_t> state{0};
+  int min = 0, size = 0;
+  Task task = nullptr;
+  void* user = nullptr;
+  uint8_t* closure = nullptr;
+  uint64_t bit = 0;
+  alignas(64) std::atomic<int64_t> next{0};
+  std::atomic<int> error{0};
+};
+
+ThreadPool& ThreadPool::shared() {
+  // Leaked on purpose: kernels may still run in other threads while static objects are destroyed.
+  static ThreadPool* pool = new ThreadPool(default_thread_count());
+  return *pool;
+}
+
+ThreadPool::ThreadPool(int threads)
+    : default_threads_(std::clamp(threads, 1, kMaxThreads)), jobs_(kJobs) {
+  for (int i = 0; i < kJobs; ++i) jobs_[static_cast<size_t>(i)].bit = uint64_t{1} << i;
+}
+
+ThreadPool::~ThreadPool() {
+  stop_.store(true);
+  wake_.fetch_add(1);
+  futex_wake(wake_, INT_MAX);
+  for (std::thread& worker : workers_) worker.join();
+}
+
+int ThreadPool::run(Task task, void* user, int min, int size, uint8_t* closure, int max_threads) {
+  if (size <= 0) return 0;
+  int threads = max_threads > 0 ? max_threads : thread_limit > 0 ? thread_limit : default_threads_;
+  threads = std::min({threads, size, kMaxThreads});
+  if (threads <= 1 || inside_task) return run_here(task, user, min, size, closure);
+  if (worker_count_.load(std::memory_order_relaxed) < threads - 1) start_workers(threads - 1);
+  Job* job = claim_job();
+  if (job == nullptr) return run_here(task, user, min, size, closure);
+  job->task = task;
+  job->user = user;
+  job->min = min;
+  job->size = size;
+  job->closure = closure;
+  job->next.store(0, std::memory_order_relaxed);
+  job->error.store(0, std::memory_order_relaxed);
+  publish(*job, threads - 1);
+  work(*job);
+  close(*job);
+  const int error = job->error.load(std::memory_order_relaxed);
+  release_job(job);
+  return error;
+}
+
+ThreadPool::Job* ThreadPool::claim_job() {
+  uint64_t taken = taken_.load(std::memory_order_relaxed);
+  while (~taken != 0) {
+    const uint64_t bit = ~taken & (taken + 1);  // lowest clear bit
+    if (taken_.compare_exchange_weak(taken, taken | bit, std::memory_order_acquire))
+      return &jobs_[static_cast<size_t>(std::countr_zero(bit))];
+  }
+  return nullptr;
+}
+
+void ThreadPool::release_job(Job* job) { taken_.fetch_and(~job->bit, std::memory_order_release); }
+
+void ThreadPool::publish(Job& job, int helpers) {
+  job.state.store(static_cast<uint32_t>(helpers) * kOnePlace, std::memory_order_release);
+  // Sequentially consistent against sleep_for_work: either the worker sees the bit, or this thread
+  // sees the sleeper.
+  open_.fetch_or(job.bit, std::memory_order_seq_cst);
+  const uint64_t idle = idle_.load(std::memory_order_seq_cst);
+  const auto sleeping = static_cast<int>(idle >> 32), spinning = static_cast<int>(idle & kSpinners);
+  if (sleeping == 0 || spinning >= helpers) return;
+  wake_.fetch_add(1, std::memory_order_seq_cst);
+  futex_wake(wake_, std::min(helpers - spinning, sleeping));
+}
+
+void ThreadPool::work(Job& job) {
+  inside_task = true;
+  for (;;) {
+    const int64_t i = job.next.fetch_add(1, std::memory_order_relaxed);
+    if (i >= job.size) break;
+    const int error = job.task(job.user, job.min + static_cast<int>(i), job.closure);
+    if (error == 0) continue;
+    int none = 0;
+    job.error.compare_exchange_strong(none, error, std::memory_order_relaxed);
+    job.next.store(job.size, std::memory_order_relaxed);
+  }
+  inside_task = false;
+  if ((open_.load(std::memory_order_relaxed) & job.bit) != 0)
+    open_.fetch_and(~job.bit, std::memory_order_relaxed);
+}
+
+void ThreadPool::close(Job& job) {
+  uint32_t state = job.state.fetch_and(kHelpers, std::memory_order_acquire) & kHelpers;
+  if (state == 0) return;
+  if (spin_until([&] { return job.state.load(std::memory_order_acquire) == 0; })) return;
+  // A helper has lost its CPU in the middle of a task: leave this one to it.
+  state = job.state.load(std::memory_order_acquire);
+  while (state != 0) {
+    const uint32_t sleeping = state | kCallerSleeps;
+    if (!job.state.compare_exchange_weak(state, sleeping, std::memory_order_acquire)) continue;
+    futex_wait(job.state, sleeping);
+    state = job.state.fetch_and(~kCallerSleeps, std::memory_order_acquire) & ~kCallerSleeps;
+  }
+}
+
+bool ThreadPool::help_somebody(uint64_t open, int worker) {
+  // Different workers look at different jobs first, so that concurrent callers share them.
+  for (uint64_t rest = std::rotr(open, worker % kJobs); rest != 0; rest &= rest - 1) {
+    Job& job = jobs_[static_cast<size_t>((std::countr_zero(rest) + worker) % kJobs)];
+    uint32_t state = job.state.load(std::memory_order_relaxed);
+    while ((state & kPlaces) != 0) {
+      if (!job.state.compare_exchange_weak(state, state - kOnePlace + 1, std::memory_order_acquire,
+                                           std::memory_order_relaxed))
+        continue;
+      if ((state & kPlaces) == kOnePlace) open_.fetch_and(~job.bit, std::memory_order_relaxed);
+      idle_.fetch_sub(1, std::memory_order_relaxed);
+      work(job);
+      idle_.fetch_add(1, std::memory_order_relaxed);
+      const uint32_t before = job.state.fetch_sub(1, std::memory_order_acq_rel);
+      if (before == (kCallerSleeps | 1)) futex_wake(job.state, 1);
+      return true;
+    }
+  }
+  return false;
+}
+
+void ThreadPool::start_workers(int count) {
+  const std::lock_guard lock(start_mutex_);
+  // Signals are for the threads of the program that uses this library.
+  sigset_t all, previous;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &previous);
+  bool possible = true;  // else the loop runs with the threads that exist
+  while (possible && static_cast<int>(workers_.size()) < count) {
+    const auto worker = static_cast<int>(workers_.size());
+    try {
+      workers_.emplace_back([this, worker] { worker_main(worker); });
+    } catch (const std::exception&) {
+      possible = false;
+    }
+  }
+  pthread_sigmask(SIG_SETMASK, &previous, nullptr);
+  worker_count_.store(std::max(count, worker_count_.load()), std::memory_order_relaxed);
+}
+
+void ThreadPool::worker_main(int worker) {
+  pthread_setname_np(pthread_self(), "tintype");
+  idle_.fetch_add(1, std::memory_order_relaxed);
+  while (!stop_.load(std::memory_order_relaxed)) {
+    if (const uint64_t open = open_.load(std::memory_order_acquire); open != 0) {
+      if (!help_somebody(open, worker)) pause_cpu();
+    } else if (!spin_for_work()) {
+      sleep_for_work();
+    }
+  }
+}
+
+bool ThreadPool::spin_for_work() {
+  return spin_until([this] { return open_.load(std::memory_order_relaxed) != 0; });
+}
+
+void ThreadPool::sleep_for_work() {
+  const uint32_t seen = wake_.load(std::memory_order_seq_cst);
+  idle_.fetch_add(kOneSleeper - 1, std::memory_order_seq_cst);
+  if (open_.load(std::memory_order_seq_cst) == 0 && !stop_.load(std::memory_order_seq_cst))
+    futex_wait(wake_, seen);
+  idle_.fetch_sub(kOneSleeper - 1, std::memory_order_seq_cst);
+}
+
+ThreadLimit::ThreadLimit(int threads) : previous_(thread_limit) {
+  if (threads > 0) thread_limit = threads;
+}
+
+ThreadLimit::~ThreadLimit() { thread_limit = previous_; }
+
+}  // namespace tintype

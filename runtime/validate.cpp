@@ -1,0 +1,228 @@
+// Structural checks of a Program, part by part.
+#include "runtime/validate.h"
+
+#include "runtime/host_ops.h"
+#include "runtime/strided.h"
+
+#include <algorithm>
+#include <set>
+
+namespace tintype {
+
+namespace {
+
+class Validator {
+ public:
+  explicit Validator(const Program& program) : p_(program) {}
+
+  Status run() {
+    expressions();
+    symbols();
+    ports(p_.inputs, "input", Storage::Kind::input);
+    ports(p_.outputs, "output", Storage::Kind::output);
+    for (size_t i = 0; i < p_.constraints.size(); ++i) {
+      part("constraint", i);
+      require(is_expr(p_.constraints[i].left) && is_expr(p_.constraints[i].right),
+              "expression out of range");
+    }
+    storages();
+    views();
+    for (size_t i = 0; i < p_.steps.size(); ++i) {
+      part("step", i);
+      step(p_.steps[i], static_cast<int32_t>(i));
+    }
+    return status_;
+  }
+
+ private:
+  void part(const char* kind, size_t index) {
+    kind_ = kind;
+    index_ = index;
+  }
+
+  // Records the first failure; later checks may rely on earlier ones only through `ok()`.
+  bool require(bool holds, const char* what) {
+    if (!holds && status_.ok())
+      status_ = {StatusCode::internal, "invalid program '" + p_.model_name + "': " + kind_ + " " +
+                                           std::to_string(index_) + ": " + what};
+    return holds;
+  }
+  bool ok() const { return status_.ok(); }
+
+  template <typename T>
+  static bool below(int64_t index, const std::vector<T>& list) {
+    return index >= 0 && index < static_cast<int64_t>(list.size());
+  }
+  bool is_expr(ExprId id) const { return below(id, p_.expressions); }
+  bool is_view(ViewId id) const { return below(id, p_.views); }
+  bool are_exprs(const std::vector<ExprId>& ids) const {
+    for (ExprId id : ids)
+      if (!is_expr(id)) return false;
+    return true;
+  }
+  static bool is_dtype(DType t) { return t > DType::undefined && t <= DType::f64; }
+
+  DType dtype_of_view(ViewId id) const { return p_.views[static_cast<size_t>(id)].dtype; }
+
+  const Storage& storage_of(ViewId id) const {
+    return p_.storages[static_cast<size_t>(p_.views[static_cast<size_t>(id)].storage)];
+  }
+
+  void expressions() {
+    for (size_t i = 0; i < p_.expressions.size(); ++i) {
+      part("expression", i);
+      const ExtentExpr& e = p_.expressions[i];
+      if (!require(e.kind <= ExtentExpr::Kind::less, "unknown kind")) return;
+      if (e.kind == ExtentExpr::Kind::symbol) {
+        require(below(e.value, p_.symbols), "symbol out of range");
+      } else if (e.kind != ExtentExpr::Kind::constant) {
+        const auto limit = static_cast<int64_t>(i);
+        require(e.a >= 0 && e.a < limit && e.b >= 0 && e.b < limit,
+                "operand is not an earlier expression");
+      }
+    }
+  }
+
+  void symbols() {
+    for (size_t i = 0; i < p_.symbols.size(); ++i) {
+      part("symbol", i);
+      const Symbol& s = p_.symbols[i];
+      if (require(below(s.input, p_.inputs), "input out of range"))
+        require(below(s.axis, p_.inputs[static_cast<size_t>(s.input)].dims), "axis out of range");
+    }
+  }
+
+  void ports(const std::vector<Port>& list, const char* kind, Storage::Kind storage) {
+    std::set<std::string_view> names;
+    for (size_t i = 0; i < list.size(); ++i) {
+      part(kind, i);
+      const Port& port = list[i];
+      require(names.insert(port.name).second, "name is not unique");
+      require(is_dtype(port.dtype), "undefined dtype");
+      require(are_exprs(port.dims), "expression out of range");
+      if (port.view == kNoView && storage == Storage::Kind::input) continue;
+      if (require(is_view(port.view), "view out of range"))
+        require(p_.views[static_cast<size_t>(port.view)].dtype == port.dtype &&
+                    p_.views[static_cast<size_t>(port.view)].extents.size() == port.dims.size(),
+                "dtype or rank differs from that of its view");
+    }
+  }
+
+  void storages() {
+    for (size_t i = 0; i < p_.storages.size(); ++i) {
+      part("storage", i);
+      const Storage& s = p_.storages[i];
+      require(is_expr(s.bytes), "expression out of range");
+      switch (s.kind) {
+        case Storage::Kind::arena:
+          require(s.first_step >= 0 && s.first_step <= s.last_step && below(s.last_step, p_.steps),
+                  "lifetime out of range");
+          break;
+        case Storage::Kind::constant:
+          if (require(below(s.value, p_.constants), "constant out of range"))
+            require(p_.constants[static_cast<size_t>(s.value)].defined(), "undefined constant");
+          break;
+        case Storage::Kind::input: require(below(s.value, p_.inputs), "input out of range"); break;
+        case Storage::Kind::output:
+          require(below(s.value, p_.outputs), "output out of range");
+          break;
+        default: require(false, "unknown kind");
+      }
+    }
+  }
+
+  void views() {
+    for (size_t i = 0; i < p_.views.size(); ++i) {
+      part("view", i);
+      const View& v = p_.views[i];
+      require(below(v.storage, p_.storages), "storage out of range");
+      require(is_dtype(v.dtype), "undefined dtype");
+      require(v.extents.size() == v.strides.size(), "as many strides as extents are needed");
+      require(v.extents.size() <= kMaxStridedRank, "rank is above 32");
+      require(is_expr(v.offset) && are_exprs(v.extents) && are_exprs(v.strides),
+              "expression out of range");
+    }
+  }
+
+  void step(const Step& s, int32_t index) {
+    require(s.flops == -1 || is_expr(s.flops), "flops expression out of range");
+    if (s.kind == Step::Kind::kernel) {
+      require(!s.alternatives.empty() && s.alternatives.back().condition == -1,
+              "the last alternative must be unconditional");
+      for (const Step::Alternative& a : s.alternatives) alternative(a, index);
+      return;
+    }
+    for (ViewId v : s.inputs)
+      if (v != kNoView || s.kind != Step::Kind::host) use(v, index, false);
+    for (ViewId v : s.outputs) use(v, index, true);
+    switch (s.kind) {
+      case Step::Kind::host:
+        host_op(s);
+        for (const auto& [name, ids] : s.extent_attributes)
+          require(are_exprs(ids), "attribute expression out of range");
+        break;
+      case Step::Kind::fill: require(s.inputs.empty(), "fill takes no inputs"); break;
+      case Step::Kind::copy:
+        if (require(s.inputs.size() == 1 && s.outputs.size() == 1, "copy is from one to one") &&
+            ok())
+          require(same_shape(s.inputs[0], s.outputs[0]), "copy changes dtype or rank");
+        break;
+      default: require(false, "unknown kind");
+    }
+  }
+
+  void host_op(const Step& s) {
+    const HostOp* op = find_host_op(s.host_op);
+    if (!require(op != nullptr, ("no host op '" + s.host_op + "'").c_str())) return;
+    const auto inputs = static_cast<int>(s.inputs.size()),
+               outputs = static_cast<int>(s.outputs.size());
+    require(inputs >= op->min_inputs && (op->max_inputs == -1 || inputs <= op->max_inputs) &&
+                outputs >= 1 && outputs <= op->max_outputs,
+            ("wrong number of operands for '" + s.host_op + "'").c_str());
+    for (int i = 0; i < std::min(inputs, op->min_inputs); ++i)
+      require(s.inputs[static_cast<size_t>(i)] != kNoView, "a required operand is absent");
+    if (!ok()) return;
+    const DType result = dtype_of_view(s.outputs[0]);
+    switch (op->result) {
+      case HostResult::like_first:
+        require(result == dtype_of_view(s.inputs[0]), "the result has another element type");
+        break;
+      case HostResult::boolean: require(result == DType::boolean, "the result is not bool"); break;
+      case HostResult::index: require(result == DType::i64, "the result is not i64"); break;
+      case HostResult::free: break;
+    }
+    if (outputs > 1) require(dtype_of_view(s.outputs[1]) == DType::i64, "the result is not i64");
+  }
+
+  void alternative(const Step::Alternative& a, int32_t index) {
+    require(a.condition == -1 || is_expr(a.condition), "condition out of range");
+    require(below(a.kernel, p_.kernels), "kernel out of range");
+    for (ViewId v : a.arguments) use(v, index, false);
+  }
+
+  void use(ViewId id, int32_t step, bool write) {
+    if (!require(is_view(id), "view out of range") || !ok()) return;
+    const Storage& s = storage_of(id);
+    if (s.kind == Storage::Kind::arena)
+      require(s.first_step <= step && step <= s.last_step, "uses a storage outside its lifetime");
+    if (write)
+      require(s.kind == Storage::Kind::arena || s.kind == Storage::Kind::output,
+              "writes to a constant or an input");
+  }
+
+  bool same_shape(ViewId a, ViewId b) const {
+    const View &x = p_.views[static_cast<size_t>(a)], &y = p_.views[static_cast<size_t>(b)];
+    return x.dtype == y.dtype && x.extents.size() == y.extents.size();
+  }
+
+  const Program& p_;
+  Status status_;
+  const char* kind_ = "";
+  size_t index_ = 0;
+};
+
+}  // namespace
+
+Status validate(const Program& program) { return Validator(program).run(); }
+
+}  // namespace tintype

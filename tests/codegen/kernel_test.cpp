@@ -1,0 +1,112 @@
+// Kernel keys, the kernel cache and the transforms that kernels rely on.
+#include "codegen/kernel.h"
+#include "codegen/kernel_cache.h"
+#include "codegen/machine.h"
+#include "codegen/object_library.h"
+#include "ir/builder.h"
+#include "ir/diagnostic.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+namespace tintype {
+namespace {
+
+namespace fs = std::filesystem;
+
+KernelSpec pad_kernel(const Shape& before, const Shape& after) {
+  KernelSpec s;
+  auto body = std::make_shared<Graph>("pad");
+  Builder b(*body);
+  Value* x = body->add_input("a0", {DType::f32, {Dim::symbol("p"), Dim::symbol("q")}});
+  body->add_output("r0", b.pad(x, before, after));
+  s.name = "pad";
+  s.body = body;
+  s.inputs = {{DType::f32, {false, false}, true}};
+  s.outputs = {{DType::f32, {false, false}, true}};
+  return s;
+}
+
+// Two kernels that differ only in which axis is padded once shared a cache entry.
+TEST(KernelText, TellsPaddedAxesApart) {
+  EXPECT_NE(pad_kernel({0, 0}, {1, 0}).text(), pad_kernel({0, 0}, {0, 1}).text());
+  EXPECT_EQ(pad_kernel({0, 0}, {1, 0}).text(), pad_kernel({0, 0}, {1, 0}).text());
+}
+
+class Folder {
+ public:
+  Folder() {
+    std::string pattern = (fs::temp_directory_path() / "tintype-cache-test-XXXXXX").string();
+    path_ = mkdtemp(pattern.data());
+  }
+  ~Folder() { fs::remove_all(path_); }
+  std::string path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+std::string only_file(const std::string& folder) {
+  std::string found;
+  for (const auto& e : fs::directory_iterator(folder)) found = e.path().string();
+  return found;
+}
+
+TEST(KernelCache, ReturnsWhatWasStoredUnderTheSameKeyOnly) {
+  const Folder folder;
+  KernelCache cache(folder.path());
+  const std::vector<char> object = {1, 2, 3};
+  ASSERT_TRUE(cache.store("key", object));
+  EXPECT_EQ(cache.load("key"), object);
+  EXPECT_FALSE(cache.load("other key").has_value());
+}
+
+TEST(KernelCache, IgnoresEveryDamagedEntry) {
+  const Folder folder;
+  KernelCache cache(folder.path());
+  ASSERT_TRUE(cache.store("key", std::vector<char>(40, 'x')));
+  const std::string path = only_file(folder.path());
+  std::ifstream in(path, std::ios::binary);
+  const std::string whole((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  for (size_t i = 0; i < whole.size(); ++i) {
+    std::string flipped = whole;
+    flipped[i] = static_cast<char>(flipped[i] ^ 0x10);
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << flipped;
+    EXPECT_FALSE(cache.load("key").has_value()) << "byte " << i << " flipped";
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << whole.substr(0, i);
+    EXPECT_FALSE(cache.load("key").has_value()) << "cut at " << i;
+  }
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << whole;
+  EXPECT_TRUE(cache.load("key").has_value());
+}
+
+TEST(KernelCache, DoesNotTrustAFolderThatOthersCanWrite) {
+  const Folder folder;
+  chmod(folder.path().c_str(), 0777);
+  KernelCache cache(folder.path());
+  EXPECT_NE(cache.problem().find("writable by other users"), std::string::npos) << cache.problem();
+  EXPECT_FALSE(cache.store("key", {1}));
+  EXPECT_FALSE(cache.load("key").has_value());
+}
+
+TEST(KernelCache, GoesOnWithoutAFolderItCannotMake) {
+  KernelCache cache("/proc/no-such-folder/tintype");
+  EXPECT_FALSE(cache.problem().empty());
+  EXPECT_FALSE(cache.store("key", {1}));
+}
+
+TEST(Objects, ADamagedObjectIsAnError) {
+  EXPECT_THROW(link_objects({{"broken", std::vector<char>(64, 'x')}}), Error);
+}
+
+TEST(Machine, KnowsTargetsAndRefusesOthers) {
+  EXPECT_EQ(machine_for("x86-64-linux-avx-avx2-f16c-fma-sse41").lanes, 8);
+  EXPECT_EQ(machine_for("x86-64-linux-avx-avx2-avx512-avx512_skylake-f16c-fma-sse41").lanes, 16);
+  EXPECT_THROW(machine_for("toaster"), Error);
+}
+
+}  // namespace
+}  // namespace tintype

@@ -1,0 +1,150 @@
+// The graph API: shapes and costs of layers, messages for mistakes, distributions of weights.
+#include "frontend/graph/graph_builder.h"
+#include "ir/diagnostic.h"
+#include "ir/verify.h"
+
+#include <cmath>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace tintype {
+namespace {
+
+using testing::HasSubstr;
+
+std::string message_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+TEST(GraphApi, ReadsLikeAPaper) {
+  GraphBuilder g("lenet5");
+  auto x = g.input("image", f32("N", 1, 28, 28));
+  auto y = x.conv2d({.filters = 6, .kernel = 5, .padding = 2}).tanh().avg_pool2d({.kernel = 2});
+  EXPECT_EQ(text_of(y.shape()), "[N,6,14,14]");
+  g.output("features", y);
+  ASSERT_EQ(g.layers().size(), 3u);
+  EXPECT_EQ(g.layers()[0].name, "conv1");
+  EXPECT_EQ(g.layers()[0].parameters, 6 * (25 + 1));
+  EXPECT_EQ(g.layers()[0].multiply_adds, 6 * 28 * 28 * 25);
+  const auto graph = g.take();
+  EXPECT_EQ(graph->output_name(0), "features");
+  verify(*graph);
+}
+
+TEST(GraphApi, NamesParametersAfterScopeAndLayer) {
+  GraphBuilder g("scopes");
+  auto x = g.input("x", f32("N", 8));
+  {
+    const GraphBuilder::Scope outer(g, "block");
+    const GraphBuilder::Scope inner(g, "1");
+    x = x.linear({.name = "fc", .units = 4});
+  }
+  const Node* node = x.value()->def();
+  EXPECT_EQ(node->where(), "block/1/fc");
+  EXPECT_EQ(node->operand(1)->name(), "block/1/fc.weight");
+  EXPECT_EQ(x.linear({.units = 2}).value()->def()->where(), "fc1");
+}
+
+// Output extents by (N - F + 2 P) / S + 1 and its kin.
+TEST(GraphApi, LayersHaveTheShapesOfTheirFormulas) {
+  GraphBuilder g("shapes");
+  auto x = g.input("x", f32("N", 8, 13, 17));
+  const auto shape = [](const Variable& v) { return text_of(v.shape()); };
+  EXPECT_EQ(
+      shape(x.conv2d({.filters = 4, .kernel = {3, 5}, .stride = 2, .padding = 1, .groups = 2})),
+      "[N,4,7,8]");
+  EXPECT_EQ(shape(x.conv2d({.filters = 4, .kernel = 3, .dilation = 2})), "[N,4,9,13]");
+  EXPECT_EQ(shape(x.conv_transpose2d(
+                {.filters = 4, .kernel = 3, .stride = 2, .padding = 1, .output_padding = 1})),
+            "[N,4,26,34]");
+  EXPECT_EQ(shape(x.locally_connected2d({.filters = 3, .kernel = 3, .stride = 2})), "[N,3,6,8]");
+  EXPECT_EQ(shape(x.maxout(4)), "[N,2,13,17]");
+  EXPECT_EQ(shape(x.max_pool2d({.kernel = 3, .stride = 2, .ceil = true})), "[N,8,6,8]");
+  EXPECT_EQ(shape(x.lp_pool2d({.kernel = 2})), "[N,8,6,8]");
+  EXPECT_EQ(shape(g.concat({x, x.relu()})), "[N,16,13,17]");
+  EXPECT_EQ(shape(x.reshape({0, 2, -1}).transpose({0, 2, 1})), "[N,884,2]");
+  EXPECT_EQ(shape(x.lrn().batch_norm().layer_norm().add(x).global_avg_pool().flatten().softmax()),
+            "[N,8]");
+  EXPECT_EQ(shape(x.flatten().dropout().linear({.units = 3})), "[N,3]");
+}
+
+TEST(GraphApi, MistakesNameTheLayer) {
+  GraphBuilder g("mistakes");
+  auto x = g.input("x", f32("N", 6, 8, 8));
+  EXPECT_THAT(message_of([&] { x.conv2d({.name = "a", .filters = 5, .groups = 2}); }),
+              HasSubstr("a: 6 channels and 5 filters do not split into 2 groups"));
+  EXPECT_THAT(message_of([&] { x.conv2d({.name = "b", .filters = 4, .kernel = 9}); }),
+              HasSubstr("b: a window of 9 does not fit an extent of 8"));
+  EXPECT_THAT(message_of([&] { x.linear({.name = "c", .units = 4}); }),
+              HasSubstr("c: expected an input of rank 2, got f32[N,6,8,8]"));
+  EXPECT_THAT(message_of([&] { x.relu("d").relu("d"); }), HasSubstr("'d': the name is taken"));
+  EXPECT_THAT(message_of([&] { x.add(x.flatten(), "e"); }),
+              HasSubstr("e: shapes [N,6,8,8] and [N,384] do not broadcast"));
+  EXPECT_THAT(message_of([&] { x.dropout(1.5, "f"); }), HasSubstr("f: the ratio"));
+  EXPECT_THAT(message_of([&] { g.take(); }), HasSubstr("has no output"));
+}
+
+struct Moments {
+  double mean = 0, variance = 0;
+};
+
+Moments moments(const Tensor& t) {
+  Moments m;
+  for (float v : t.values<float>()) m.mean += v;
+  m.mean /= static_cast<double>(t.size());
+  for (float v : t.values<float>()) m.variance += (v - m.mean) * (v - m.mean);
+  m.variance /= static_cast<double>(t.size());
+  return m;
+}
+
+TEST(Initializer, VariancesAreThoseOfThePapers) {
+  const std::vector<int64_t> dims = {200, 500};
+  const auto variance = [&](const Initializer& how) {
+    return moments(initialize(how, dims, 500, 200, 1, "w")).variance;
+  };
+  // The sample variance of 100,000 numbers is within 3 % of the distribution's.
+  EXPECT_NEAR(variance(init::xavier_uniform()) / (2.0 / 700), 1, 0.03);
+  EXPECT_NEAR(variance(init::xavier_normal()) / (2.0 / 700), 1, 0.03);
+  EXPECT_NEAR(variance(init::he_uniform()) / (2.0 / 500), 1, 0.03);
+  EXPECT_NEAR(variance(init::he_normal()) / (2.0 / 500), 1, 0.03);
+  EXPECT_NEAR(variance(init::lecun_normal()) / (1.0 / 500), 1, 0.03);
+  EXPECT_NEAR(variance(init::normal(0.5)), 0.25, 0.01);
+  EXPECT_NEAR(variance(init::uniform(-1, 1)), 1.0 / 3, 0.01);
+  EXPECT_EQ(variance(init::constant(3)), 0);
+}
+
+TEST(Initializer, DependsOnSeedAndNameAlone) {
+  const auto first = [](uint64_t seed, std::string_view name) {
+    return initialize(init::he_normal(), {16}, 4, 4, seed, name).values<float>()[3];
+  };
+  EXPECT_EQ(first(1, "a"), first(1, "a"));
+  EXPECT_NE(first(1, "a"), first(2, "a"));
+  EXPECT_NE(first(1, "a"), first(1, "b"));
+}
+
+TEST(Initializer, OrthogonalRowsAreOrthonormal) {
+  for (const auto& [rows, columns] : {std::pair<int64_t, int64_t>{5, 9}, {9, 5}}) {
+    const Tensor t = initialize(init::orthogonal(), {rows, columns}, 1, 1, 3, "q");
+    const auto v = t.values<float>();
+    const bool tall = rows > columns;
+    const int64_t count = std::min(rows, columns);
+    const int64_t length = std::max(rows, columns);
+    const auto at = [&](int64_t i, int64_t k) {
+      return static_cast<double>(v[static_cast<size_t>(tall ? k * columns + i : i * columns + k)]);
+    };
+    for (int64_t i = 0; i < count; ++i)
+      for (int64_t j = 0; j <= i; ++j) {
+        double dot = 0;
+        for (int64_t k = 0; k < length; ++k) dot += at(i, k) * at(j, k);
+        EXPECT_NEAR(dot, i == j ? 1 : 0, 1e-6);
+      }
+  }
+}
+
+}  // namespace
+}  // namespace tintype

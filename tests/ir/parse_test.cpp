@@ -1,0 +1,173 @@
+// The text form of graphs: what prints parses back, and mistakes are named by line.
+#include "ir/builder.h"
+#include "ir/diagnostic.h"
+#include "ir/parse.h"
+#include "ir/print.h"
+#include "ir/verify.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <limits>
+
+namespace tintype::test {
+
+namespace {
+
+void expect_round_trip(const std::string& text) {
+  const auto graph = parse_graph(text);
+  EXPECT_EQ(find_problem(*graph), "");
+  EXPECT_EQ(print(*graph), text);
+}
+
+std::string mistake_in(const std::string& text) {
+  try {
+    parse_graph(text);
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no mistake";
+}
+
+TEST(Parse, AllKindsOfAttributes) {
+  expect_round_trip(R"(graph "all kinds"(%x: f32[N,H,3], %"/in put:0": i64[2], %"0": f32[]) {
+  %0 = constant() {value = f32[4](-0.0, 1.5, 3.4028235e+38, 1e-06)} : f32[4]
+  %1 = constant() {value = i64[](-9223372036854775808)} : i64[]
+  %2 = constant() {value = u64[1](18446744073709551615)} : u64[1]
+  %3 = constant() {value = bool[2](true, false)} : bool[2]
+  %4 = constant() {value = f16[2](0.5, -inf)} : f16[2]
+  %5 = constant() {value = f32[0]()} : f32[0]
+  %6 = slice(%x) {sizes = <N,floordiv(H,2),3>, starts = <0,1,0>, steps = [1, 2, 1]} : f32[N,floordiv(H,2),3]  // cut, twice
+  %7 = cast(%6) {to = f64} : f64[N,floordiv(H,2),3]
+  %8 = Softplus(%0) : f32[4]
+  %9 = LRN(%x) {alpha = 1e-04, beta = 0.75, bias = 1.0, size = 5} : f32[N,H,3]
+  %10 = Clip(%x, none, %"0") : f32[N,H,3]
+  return %7 as "a \"quoted\" name", %x as "x"
+}
+)");
+}
+
+TEST(Parse, RegionsNest) {
+  expect_round_trip(R"(graph "g"(%x: f32[N,3]) {
+  %0 = region(%x) {name = "exp_neg"} : f32[N,3]
+    graph "body"(%1: f32[N,3]) {
+      %2 = exp(%1) : f32[N,3]
+      %3 = neg(%2) : f32[N,3]
+      return %3 as ""
+    }
+  return %0 as "y"
+}
+)");
+}
+
+TEST(Parse, ConstraintsStay) {
+  expect_round_trip(R"(graph "g"(%x: f32[N,3], %z: f32[M,3]) {
+  %0 = add(%x, %z) : f32[N,3]
+  require N == M : "add: shapes [N,3] and [M,3] must broadcast"
+  return %0 as "y"
+}
+)");
+}
+
+TEST(Parse, TypesMayBeLeftOut) {
+  const auto graph = parse_graph("graph \"g\"(%x: f32[N,3]) { %y = exp(%x) return %y as \"y\" }");
+  EXPECT_EQ(graph->output(0)->type().text(), "f32[N,3]");
+}
+
+TEST(Parse, NumbersThatAreNotFinite) {
+  const auto graph = parse_graph(
+      "graph \"g\"() { %0 = constant() {value = f32[2](nan, inf)} return %0 as \"y\" }");
+  const Tensor& t = *graph->output(0)->constant();
+  EXPECT_NE(t.values<float>()[0], t.values<float>()[0]);
+  EXPECT_EQ(t.values<float>()[1], std::numeric_limits<float>::infinity());
+}
+
+TEST(Parse, MistakesNameTheLine) {
+  EXPECT_EQ(mistake_in("graph \"g\"(%x: f32[2]) {\n  %0 = expp(%x)\n  return %0 as \"y\"\n}"),
+            "line 2: there is no op 'expp' (did you mean 'exp'?)");
+  EXPECT_EQ(mistake_in("graph \"g\"(%x: f32[2]) {\n  %0 = exp(%y)\n  return %0 as \"y\"\n}"),
+            "line 2: %y is used, but not defined above");
+  EXPECT_EQ(
+      mistake_in("graph \"g\"(%x: f32[2]) {\n  %0 = exp(%x) : f32[3]\n  return %0 as \"y\"\n}"),
+      "line 2: result 0 of exp is stated as f32[3], inference gives f32[2]");
+  EXPECT_EQ(
+      mistake_in("graph \"g\"(%x: f32[2]) {\n  %0 = exp(%x) {axis = 1}\n  return %0 as \"y\"\n}"),
+      "line 2: op exp has no attribute 'axis'");
+  EXPECT_EQ(mistake_in("graph \"g\"(%x: f33[2]) {"), "line 1: 'f33' is not an element type");
+  EXPECT_EQ(mistake_in("graph \"g\"(%x: f32[2]) {\n  %0 = transpose(%x) {perm = [0, 1]}\n"),
+            "line 2: transpose: perm has 2 entries for f32[2]");
+  EXPECT_EQ(mistake_in("graph \"g\"(%x: f32[2]) { return %x as \"y\" } graph"),
+            "line 1: expected the end of the text after the graph");
+  EXPECT_EQ(mistake_in("graph \"g\"(%x: f32[2])"),
+            "line 1: expected '{', found the end of the text");
+}
+
+TEST(Parse, AbsurdTensorsAllocateNothing) {
+  EXPECT_EQ(
+      mistake_in(
+          "graph \"g\"() {\n  %0 = constant() {value = f32[1000000,1000000,1000000,1000000](1.0)}"),
+      "line 2: the tensor has fewer elements than f32[1000000,1000000,1000000,1000000]");
+  EXPECT_EQ(mistake_in("graph \"g\"() { %0 = constant() {value = f32[N](1.0)}"),
+            "line 1: the extents of a tensor must be numbers");
+  EXPECT_EQ(mistake_in("graph \"g\"() { %0 = constant() {value = undefined[1](1.0)}"),
+            "line 1: a tensor needs an element type");
+}
+
+TEST(Parse, LeftOutElementsAreRefused) {
+  Graph g("g");
+  Builder b(g);
+  g.add_output("y", b.constant(Tensor::zeros(DType::f32, {100})));
+  EXPECT_EQ(mistake_in(print(g)), "line 2: the elements of this tensor are left out; print with a "
+                                  "table of tensors");
+}
+
+class TextFile : public ::testing::Test {
+ protected:
+  void TearDown() override {
+    std::filesystem::remove(path_);
+    std::filesystem::remove(path_ + ".tensors");
+  }
+  // ctest runs the cases of this suite as processes of their own, at the same time.
+  std::string path_ =
+      ::testing::TempDir() + "/tintype_text_file_" + std::to_string(getpid()) + ".ir";
+};
+
+TEST_F(TextFile, LargeTensorsLieBeside) {
+  Graph g("g");
+  Builder b(g);
+  Value* x = g.add_input("x", {DType::f32, {Dim(100)}});
+  Tensor w = Tensor::empty(DType::f32, {100});
+  for (int i = 0; i < 100; ++i)
+    w.mutable_values<float>()[static_cast<size_t>(i)] = static_cast<float>(i) / 7;
+  Value* weights = b.constant(w);
+  weights->set_name("layer \"1\"/w");
+  Value* zeros = b.constant(Tensor::zeros(DType::f32, {100}));
+  g.add_output("y", b.add(b.add(x, weights), zeros));
+  save_text(g, path_);
+  const auto back = load_text(path_);
+  EXPECT_EQ(print(*back), print(g));
+  const Tensor& read = *back->output(0)->def()->operand(0)->def()->operand(1)->constant();
+  EXPECT_TRUE(std::equal(read.values<float>().begin(), read.values<float>().end(),
+                         w.values<float>().begin()));
+}
+
+TEST_F(TextFile, BrokenTensorFilesAreRefused) {
+  Graph g("g");
+  Builder b(g);
+  g.add_output("y", b.constant(Tensor::zeros(DType::f32, {100})));
+  save_text(g, path_);
+  const auto size = std::filesystem::file_size(path_ + ".tensors");
+  std::filesystem::resize_file(path_ + ".tensors", size - 4);
+  EXPECT_THROW(load_text(path_), Error);
+  std::ofstream(path_ + ".tensors") << "something else";
+  EXPECT_THROW(load_text(path_), Error);
+  std::filesystem::remove(path_ + ".tensors");
+  EXPECT_THROW(load_text(path_), Error);
+  EXPECT_THROW(load_text(path_ + ".missing"), Error);
+}
+
+}  // namespace
+
+}  // namespace tintype::test

@@ -1,0 +1,167 @@
+// Pipelines as text, and what running them reports.
+#include "ir/builder.h"
+#include "ir/diagnostic.h"
+#include "ir/parse.h"
+#include "passes/pass_manager.h"
+
+#include <gtest/gtest.h>
+
+namespace tintype::test {
+
+namespace {
+
+std::string mistake_in(std::string_view text) {
+  try {
+    parse_pipeline(text);
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no mistake";
+}
+
+std::unique_ptr<Graph> small_graph() {
+  return parse_graph(R"(graph "g"(%x: f32[N,3]) {
+    %0 = neg(%x)  // unused
+    %1 = Relu(%x)  // act
+    return %1 as "y"
+  })");
+}
+
+TEST(Pipeline, TextRoundTrips) {
+  const std::string text = "decompose,fold-constants{max-bytes=10,small-only=1},dead-code";
+  EXPECT_EQ(text_of(parse_pipeline(text)), text);
+  EXPECT_EQ(text_of(parse_pipeline(
+                " decompose , fold-constants{ small-only, max-bytes = 10 } ,dead-code")),
+            text);
+  EXPECT_EQ(text_of(parse_pipeline("reference,simplify")),
+            "decompose,fold-constants,dead-code,simplify");
+}
+
+TEST(Pipeline, AllNamedOnesParse) {
+  for (const NamedPipeline& p : named_pipelines())
+    EXPECT_FALSE(parse_pipeline(p.name).empty()) << p.name;
+}
+
+TEST(Pipeline, StrictFoldsNothingIntoWeights) {
+  EXPECT_EQ(text_of(parse_pipeline("strict")).find("batch-norm"), std::string::npos);
+  EXPECT_NE(text_of(parse_pipeline("default")).find("fold-batch-norm"), std::string::npos);
+}
+
+TEST(Pipeline, MistakesSuggestTheNearestName) {
+  EXPECT_EQ(mistake_in("decompos"),
+            "there is no pass or pipeline 'decompos' (did you mean 'decompose'?)");
+  EXPECT_EQ(mistake_in("fold-constants{max-byte=1}"),
+            "pass 'fold-constants' has no option 'max-byte' (did you mean 'max-bytes'?)");
+  EXPECT_EQ(mistake_in("decompose,,dead-code"),
+            "pipeline 'decompose,,dead-code' has an empty entry");
+  EXPECT_EQ(mistake_in("fold-constants{max-bytes=1"),
+            "pipeline 'fold-constants{max-bytes=1' does not close a brace");
+  EXPECT_EQ(mistake_in("a}"), "pipeline 'a}' closes a brace twice");
+}
+
+TEST(Pipeline, OptionValuesAreChecked) {
+  const auto graph = small_graph();
+  EXPECT_THROW(run_pipeline(*graph, parse_pipeline("fold-constants{max-bytes=many}")), Error);
+  EXPECT_THROW(run_pipeline(*graph, parse_pipeline("simplify{layout=maybe}")), Error);
+}
+
+TEST(Pipeline, StopsAfterAndDisables) {
+  PipelineOptions options;
+  options.stop_after = 1;
+  auto graph = small_graph();
+  auto timings = run_pipeline(*graph, parse_pipeline("decompose,dead-code"), options);
+  ASSERT_EQ(timings.size(), 1u);
+  EXPECT_EQ(timings[0].pass, "decompose");
+  EXPECT_TRUE(timings[0].changed);
+  EXPECT_EQ(timings[0].nodes, 2u);
+
+  options = {};
+  options.disabled = {"decompose"};
+  graph = small_graph();
+  timings = run_pipeline(*graph, parse_pipeline("decompose,dead-code"), options);
+  ASSERT_EQ(timings.size(), 1u);
+  EXPECT_EQ(timings[0].pass, "dead-code");
+
+  options.disabled = {"decomposed"};
+  EXPECT_THROW(run_pipeline(*graph, parse_pipeline("decompose"), options), Error);
+}
+
+struct Recorder : PassObserver {
+  std::string log;
+  void before(const PassStep& step, const Graph&) override {
+    log += std::string(step.pass->name) + "(";
+  }
+  void after(const PassStep&, const Graph& g, const PassTiming&) override {
+    log += std::to_string(g.size()) + ")";
+  }
+};
+
+TEST(Pipeline, ObserverSeesEachPass) {
+  Recorder recorder;
+  PipelineOptions options;
+  options.observer = &recorder;
+  const auto graph = small_graph();
+  run_pipeline(*graph, parse_pipeline("decompose,dead-code"), options);
+  EXPECT_EQ(recorder.log, "decompose(2)dead-code(1)");
+}
+
+bool break_graph(Graph& graph, PassContext&) {
+  graph.output(0)->set_type({DType::f32, {Dim(7)}});
+  return true;
+}
+
+TEST(Pipeline, VerifierNamesThePassThatBroke) {
+  constexpr Pass kBreak[] = {{"break", "breaks the graph", {}, break_graph}};
+  PipelineOptions options;
+  options.verify = true;
+  const auto graph = small_graph();
+  try {
+    run_pipeline(*graph, parse_pipeline("decompose,break", kBreak), options);
+    FAIL() << "no error";
+  } catch (const InternalError& e) {
+    EXPECT_NE(std::string(e.what()).find("pass 'break' left a broken graph: act (relu): result 0"),
+              std::string::npos)
+        << e.what();
+  }
+}
+
+std::vector<std::string> explanations(const std::string& text, const std::string& pipeline) {
+  std::vector<std::string> list;
+  PipelineOptions options;
+  options.explain = [&list](const Explanation& e) {
+    list.push_back(std::string(e.pass) + (e.matched ? " + " : " - ") + e.origin + ": " + e.reason);
+  };
+  run_pipeline(*parse_graph(text), parse_pipeline(pipeline), options);
+  return list;
+}
+
+TEST(Explain, BatchNormSaysWhyItStays) {
+  const std::string head = R"(graph "g"(%x: f32[N,1,4,4]) {
+    %w = constant() {value = f32[1,1,1,1](2.0)}
+    %p = constant() {value = f32[1](1.0)}
+    %0 = Conv(%x, %w)  // head/conv
+    %1 = BatchNormalization(%0, %p, %p, %p, %p)  // head/bn
+)";
+  EXPECT_EQ(explanations(head + "return %1 as \"y\" }", "fold-batch-norm"),
+            std::vector<std::string>{"fold-batch-norm + head/bn: folded into head/conv"});
+  EXPECT_EQ(
+      explanations(head + "%2 = Add(%0, %1)  // aux/Add\nreturn %2 as \"y\" }", "fold-batch-norm"),
+      std::vector<std::string>{"fold-batch-norm - head/bn: not folded: its input head/conv has 2 "
+                               "users (head/bn, aux/Add)"});
+}
+
+TEST(Explain, ConstantsSayWhyTheyStay) {
+  const auto list = explanations(R"(graph "g"(%x: f32[4,4]) {
+    %0 = constant() {value = f32[](1.0)}
+    %1 = broadcast(%0) {shape = <4,4>}  // fill
+    %2 = add(%x, %1)
+    return %2 as "y" })",
+                                 "fold-constants{max-bytes=10}");
+  EXPECT_EQ(list,
+            std::vector<std::string>{"fold-constants - fill: broadcast stays: folding it grows 4 "
+                                     "bytes to 64, more than max-bytes=10"});
+}
+
+}  // namespace
+
+}  // namespace tintype::test

@@ -1,0 +1,171 @@
+// Options, inputs and messages that the subcommands share.
+#include "tools/command.h"
+
+#include "ir/diagnostic.h"
+#include "tools/driver/data_files.h"
+
+#include <fmt/format.h>
+#include <fstream>
+#include <unistd.h>
+
+namespace tintype::cli {
+
+void ModelArguments::add_to(CLI::App& app) {
+  app.add_option("model", path, "an .onnx model, or a compiled .tt file")->required();
+  app.add_option("--math", math, "default: error within 1e-4 of the output's scale; strict: no Winograd, no folded batch norm")
+      ->check(CLI::IsMember({"default", "strict"}));
+  app.add_option("--target", target, "instruction set, e.g. x86-64-linux-avx-avx2-f16c-fma-sse41 (default: this computer)");
+  app.add_option("--threads", threads, "upper bound on threads; results do not depend on it");
+  app.add_option("--cache", cache, "folder of compiled kernels (default: ~/.cache/tintype)");
+  app.add_flag("--no-cache", no_cache, "compile every kernel anew and keep none");
+  app.add_flag("--reference", reference, "run the unfused, unscheduled program instead");
+  app.add_option("--dim", dims, "value of a symbolic extent, NAME=VALUE (repeatable)");
+  app.add_option("--known-input", known_inputs, "compile an input's value in, NAME=FILE (repeatable)");
+  app.add_option("--shape", shapes, "shape of an input, NAME=1x3x224x224 (repeatable)");
+}
+
+std::pair<std::string, std::string> split_assignment(const std::string& text, const std::string& option) {
+  const size_t at = text.find('=');
+  if (at == std::string::npos || at == 0) throw Error(option + " expects NAME=VALUE, got '" + text + "'");
+  return {text.substr(0, at), text.substr(at + 1)};
+}
+
+namespace {
+
+int64_t positive_integer(const std::string& text, const std::string& option) {
+  if (text.empty() || text.size() > 12 || text.find_first_not_of("0123456789") != std::string::npos)
+    throw Error(option + " expects a non-negative integer, got '" + text + "'");
+  return std::stoll(text);
+}
+
+Shape parse_shape(const std::string& text) {
+  Shape shape;
+  size_t start = 0;
+  while (start <= text.size()) {
+    const size_t end = std::min(text.find('x', start), text.size());
+    const auto dim = parse_dim(text.substr(start, end - start));
+    if (!dim) throw Error("--shape expects extents separated by 'x', got '" + text + "'");
+    shape.push_back(*dim);
+    start = end + 1;
+  }
+  return shape;
+}
+
+}  // namespace
+
+std::map<std::string, int64_t> ModelArguments::dim_values() const {
+  std::map<std::string, int64_t> values;
+  for (const std::string& d : dims) {
+    const auto [name, value] = split_assignment(d, "--dim");
+    values[name] = positive_integer(value, "--dim " + name);
+  }
+  return values;
+}
+
+CompileOptions ModelArguments::options() const {
+  CompileOptions o;
+  o.math = math == "strict" ? MathMode::strict : MathMode::standard;
+  o.reference = reference;
+  o.target = target;
+  o.cache_directory = no_cache ? "" : cache;
+  o.hints = dim_values();
+  for (const std::string& k : known_inputs) {
+    const auto [name, file] = split_assignment(k, "--known-input");
+    o.import.known_inputs[name] = load_tensor(file);
+  }
+  for (const std::string& s : shapes) {
+    const auto [name, shape] = split_assignment(s, "--shape");
+    o.import.input_shapes[name] = parse_shape(shape);
+  }
+  o.progress = compile_progress();
+  return o;
+}
+
+std::vector<Tensor> make_inputs(const Model& model, const std::vector<std::string>& files,
+                                const std::map<std::string, int64_t>& dims, const std::string& preprocess, uint64_t seed) {
+  const Program& p = model.program();
+  std::vector<Tensor> inputs(p.inputs.size());
+  std::vector<std::string> names;
+  for (const Port& port : p.inputs) names.push_back(port.name);
+  size_t next = 0;
+  for (const std::string& f : files) {
+    const size_t eq = f.find('=');
+    size_t at = next;
+    std::string path = f;
+    if (eq != std::string::npos) {
+      at = static_cast<size_t>(std::find(names.begin(), names.end(), f.substr(0, eq)) - names.begin());
+      if (at == names.size())
+        throw Error("the model has no input '" + f.substr(0, eq) + "'" + did_you_mean(f.substr(0, eq), names));
+      path = f.substr(eq + 1);
+    } else if (next >= names.size()) {
+      throw Error("the model has " + std::to_string(names.size()) + " inputs, but more files are given");
+    }
+    Preprocess how;
+    if (preprocess == "imagenet") {
+      // The crop is the image size of the model where that is fixed.
+      int crop = 224;
+      const auto& port_dims = p.inputs[at].dims;
+      if (port_dims.size() == 4) {
+        const ExtentExpr& e = p.expressions[static_cast<size_t>(port_dims[2])];
+        if (e.kind == ExtentExpr::Kind::constant) crop = static_cast<int>(e.value);
+      }
+      how = Preprocess::imagenet(crop);
+    } else if (!preprocess.empty()) {
+      throw Error("--preprocess expects 'imagenet', got '" + preprocess + "'");
+    }
+    inputs[at] = load_tensor(path, how);
+    next = at + 1;
+  }
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].defined()) continue;
+    std::vector<int64_t> extents;
+    for (ExprId id : p.inputs[i].dims) {
+      const ExtentExpr& e = p.expressions[static_cast<size_t>(id)];
+      if (e.kind == ExtentExpr::Kind::constant) {
+        extents.push_back(e.value);
+      } else if (e.kind == ExtentExpr::Kind::symbol) {
+        auto it = dims.find(p.symbols[static_cast<size_t>(e.value)].name);
+        extents.push_back(it == dims.end() ? 1 : it->second);
+      } else {
+        throw Error("input '" + names[i] + "' has a computed extent; give a file for it");
+      }
+    }
+    inputs[i] = random_tensor(p.inputs[i].dtype, extents, seed + i);
+  }
+  return inputs;
+}
+
+std::function<void(int, int)> compile_progress() {
+  if (isatty(STDERR_FILENO) == 0) return nullptr;
+  return [](int done, int total) {
+    constexpr int kWidth = 30;
+    const int filled = kWidth * done / total;
+    std::string bar;
+    for (int i = 0; i < kWidth; ++i) bar += i < filled ? "━" : "─";
+    fmt::print(stderr, "\rcompiling kernels {} {}/{}{}", bar, done, total, done == total ? "\r\033[K" : "");
+    std::fflush(stderr);
+  };
+}
+
+void print_compile_summary(const CompileReport& report) {
+  const CodegenReport& c = report.codegen;
+  if (!c.cache_problem.empty()) fmt::print(stderr, "warning: {}\n", c.cache_problem);
+  if (isatty(STDERR_FILENO) == 0 || c.kernels == c.from_cache) return;
+  fmt::print(stderr, "compiled {} kernels in {:.1f} s ({} more from the cache)\n", c.kernels - c.from_cache,
+             c.compile_ms / 1000, c.from_cache);
+}
+
+double peak_rss_mb() {
+  // ru_maxrss would include what the parent used before exec.
+  std::ifstream status("/proc/self/status");
+  std::string word;
+  while (status >> word)
+    if (word == "VmHWM:") {
+      double kib = 0;
+      status >> kib;
+      return kib * 1024 / 1e6;
+    }
+  return 0;
+}
+
+}  // namespace tintype::cli

@@ -1,0 +1,64 @@
+// What the subcommands of `tintype` share.
+#pragma once
+
+#include "tools/driver/driver.h"
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace tintype::cli {
+
+/// Exit codes, also documented in `tintype --help`.
+inline constexpr int kOk = 0;
+inline constexpr int kFailed = 1;    ///< a mistake in the model or its input, or a failed check
+inline constexpr int kUsage = 2;     ///< the command line
+inline constexpr int kInternal = 3;  ///< a defect of tintype
+
+/// Options that every command taking a model understands.
+struct ModelArguments {
+  std::string path;
+  std::string math = "default";
+  std::string target;
+  std::string cache = "default";
+  bool no_cache = false;
+  bool reference = false;
+  int threads = 0;
+  std::vector<std::string> dims;          ///< NAME=VALUE
+  std::vector<std::string> known_inputs;  ///< NAME=FILE
+  std::vector<std::string> shapes;        ///< NAME=1x3xHxW
+
+  void add_to(CLI::App& app);
+  CompileOptions options() const;
+  /// Values of symbols given with --dim.
+  std::map<std::string, int64_t> dim_values() const;
+};
+
+/// Splits NAME=VALUE; Error when there is no '='.
+std::pair<std::string, std::string> split_assignment(const std::string& text, const std::string& option);
+
+/// Inputs of a model in port order: from files given as NAME=FILE or FILE, random for the rest.
+std::vector<Tensor> make_inputs(const Model& model, const std::vector<std::string>& files,
+                                const std::map<std::string, int64_t>& dims, const std::string& preprocess, uint64_t seed);
+
+/// Draws a bar on a terminal while kernels compile; says nothing elsewhere.
+std::function<void(int, int)> compile_progress();
+/// Prints the one-line summary after compiling ("compiled 14 kernels in 1.6 s").
+void print_compile_summary(const CompileReport& report);
+/// Largest resident set of this process so far, in MB (10^6 bytes).
+double peak_rss_mb();
+
+using Runner = std::function<int()>;
+Runner add_check(CLI::App& parent);
+Runner add_compile(CLI::App& parent);
+Runner add_run(CLI::App& parent);
+Runner add_verify(CLI::App& parent);
+Runner add_bench(CLI::App& parent);
+Runner add_profile(CLI::App& parent);
+Runner add_show(CLI::App& parent);
+Runner add_zoo(CLI::App& parent);
+Runner add_compare(CLI::App& parent);
+
+}  // namespace tintype::cli

@@ -1,0 +1,104 @@
+// Puts the stages together.
+#include "tools/driver/driver.h"
+
+#include "codegen/kernel_cache.h"
+#include "codegen/select_algorithms.h"
+#include "ir/diagnostic.h"
+#include "passes/fuse_regions.h"
+#include "passes/pass_manager.h"
+
+#include <chrono>
+
+namespace tintype {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double milliseconds_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+Machine machine_of(const CompileOptions& options) {
+  return options.target.empty() ? host_machine() : machine_for(options.target);
+}
+
+/// Small constants get memory of their own: a bias of a few bytes would otherwise keep the whole
+/// model file mapped, and counted as resident, after all large weights were packed.
+void detach_small_constants(Graph& graph) {
+  constexpr size_t kSmall = size_t{64} << 10;
+  for (const auto& n : graph.nodes())
+    if (const Tensor* t = n->is("constant") ? n->result()->constant() : nullptr; t != nullptr && t->bytes() <= kSmall)
+      n->attrs().set("value", t->clone());
+}
+
+CompiledModel finish(std::unique_ptr<Graph> graph, const CompileOptions& options, double import_ms) {
+  CompiledModel result;
+  result.report.import_ms = import_ms;
+  auto start = Clock::now();
+  optimize(*graph, options);
+  detach_small_constants(*graph);
+  result.report.passes_ms = milliseconds_since(start);
+  start = Clock::now();
+  CodegenOptions codegen;
+  codegen.machine = machine_of(options);
+  codegen.cache_directory =
+      options.cache_directory == "default" ? KernelCache::default_directory() : options.cache_directory;
+  codegen.reference = options.reference;
+  codegen.hints = options.hints;
+  codegen.compile_threads = options.compile_threads;
+  codegen.progress = options.progress;
+  Compiled compiled = compile(*graph, codegen);
+  result.report.codegen = compiled.report;
+  result.objects = std::move(compiled.objects);
+  Result<Model> model = Model::create(compiled.program, compiled.library);
+  if (!model.ok()) throw InternalError(model.status().message());
+  result.model = std::move(model).value();
+  result.graph = std::move(graph);
+  result.report.load_ms = import_ms + result.report.passes_ms + milliseconds_since(start) - compiled.report.compile_ms;
+  return result;
+}
+
+}  // namespace
+
+void optimize(Graph& graph, const CompileOptions& options) {
+  PipelineOptions passes;
+  passes.explain = options.explain;
+  if (options.reference) {
+    run_pipeline(graph, parse_pipeline("reference"), passes);
+    fuse_regions(graph, {.single_ops = true});
+    return;
+  }
+  run_pipeline(graph, parse_pipeline(options.math == MathMode::strict ? "strict" : "default"), passes);
+  SelectAlgorithmsOptions algorithms;
+  algorithms.machine = machine_of(options);
+  algorithms.strict = options.math == MathMode::strict;
+  algorithms.hints = options.hints;
+  select_algorithms(graph, algorithms);
+  run_pipeline(graph, parse_pipeline("finish"), passes);
+  fuse_regions(graph);
+}
+
+CompiledModel compile_model(const std::string& path, const CompileOptions& options) {
+  const auto start = Clock::now();
+  std::unique_ptr<Graph> graph = import_onnx(path, options.import);
+  return finish(std::move(graph), options, milliseconds_since(start));
+}
+
+CompiledModel compile_graph(std::unique_ptr<Graph> graph, const CompileOptions& options) {
+  return finish(std::move(graph), options, 0.0);
+}
+
+CompiledModel open_model(const std::string& path, const CompileOptions& options) {
+  if (!path.ends_with(".tt")) return compile_model(path, options);
+  const auto start = Clock::now();
+  Result<Model> model = Model::load(path);
+  if (!model.ok()) throw Error(model.status().message());
+  CompiledModel result;
+  result.model = std::move(model).value();
+  result.report.load_ms = milliseconds_since(start);
+  result.report.codegen.kernels = static_cast<int>(result.model.program().kernels.size());
+  return result;
+}
+
+}  // namespace tintype

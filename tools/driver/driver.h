@@ -1,0 +1,59 @@
+// The embedding API of the compiler: from a model file to a Model that runs.
+#pragma once
+
+#include "codegen/compile.h"
+#include "frontend/onnx/import.h"
+#include "ir/graph.h"
+#include "passes/pass.h"
+#include "runtime/model.h"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+namespace tintype {
+
+enum class MathMode : uint8_t {
+  standard,  ///< error within 1e-4 of the output's scale; Winograd convolution, folded BN
+  strict,    ///< no algorithm that reassociates across taps, no folding into weights
+};
+
+struct CompileOptions {
+  ImportOptions import;
+  MathMode math = MathMode::standard;
+  bool reference = false;  ///< unfused, unscheduled: the oracle
+  std::string target;      ///< Halide target string; empty is this computer
+  std::string cache_directory = "default";  ///< "" turns the kernel cache off
+  std::map<std::string, int64_t> hints;     ///< likely values of symbols, for choosing tiles
+  int compile_threads = 0;
+  ExplainSink explain;
+  std::function<void(int done, int total)> progress;
+};
+
+struct CompileReport {
+  double import_ms = 0, passes_ms = 0;
+  CodegenReport codegen;
+  /// Everything but making kernels: what remains when the cache is warm.
+  double load_ms = 0;
+};
+
+struct CompiledModel {
+  Model model;
+  std::unique_ptr<Graph> graph;  ///< as lowered: regions and host ops
+  std::vector<KernelObject> objects;
+  CompileReport report;
+};
+
+/// Imports, optimises, compiles and links. Throws Error; NeedsInputValue when an input that decides
+/// shapes must be given in options.import.known_inputs. Thread-safe.
+CompiledModel compile_model(const std::string& path, const CompileOptions& options = {});
+/// The same from a graph of ONNX-level or core ops, which is consumed.
+CompiledModel compile_graph(std::unique_ptr<Graph> graph, const CompileOptions& options = {});
+/// Runs the passes that `options` asks for, up to regions.
+void optimize(Graph& graph, const CompileOptions& options);
+
+/// A `.tt` file is loaded, anything else is compiled.
+CompiledModel open_model(const std::string& path, const CompileOptions& options = {});
+
+}  // namespace tintype

@@ -1,0 +1,158 @@
+// tintype check, profile, show: what a model contains and where its time goes.
+#include "codegen/lower.h"
+#include "ir/diagnostic.h"
+#include "ir/print.h"
+#include "tools/command.h"
+#include "tools/driver/graphviz.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+namespace tintype::cli {
+
+namespace {
+
+std::string counted(double n) {
+  if (n >= 1e9) return fmt::format("{:.1f} G", n / 1e9);
+  if (n >= 1e6) return fmt::format("{:.1f} M", n / 1e6);
+  if (n >= 1e3) return fmt::format("{:.1f} k", n / 1e3);
+  return fmt::format("{:.0f} ", n);
+}
+
+int check(const std::string& path, bool json) {
+  ImportReport report = import_onnx_collect(path);
+  if (report.problems.empty()) {
+    try {
+      CompileOptions options;
+      optimize(*report.graph, options);
+      LowerOptions lowering;
+      lowering.machine = host_machine();
+      lower(*report.graph, lowering);
+    } catch (const Error& e) {
+      report.problems.emplace_back(path + ": " + e.what());
+    }
+  }
+  if (json) {
+    const nlohmann::json j = {{"model", path}, {"opset", report.info.opset}, {"nodes", report.info.node_count},
+                              {"parameters", report.info.parameter_count}, {"problems", report.problems}};
+    fmt::print("{}\n", j.dump(1));
+    return report.problems.empty() ? kOk : kFailed;
+  }
+  for (const std::string& p : report.problems) fmt::print("{}\n", p);
+  if (!report.problems.empty()) {
+    fmt::print("{} problem{}\n", report.problems.size(), report.problems.size() == 1 ? "" : "s");
+    return kFailed;
+  }
+  std::string inputs;
+  for (const auto& v : report.graph->inputs()) inputs += (inputs.empty() ? "" : ", ") + v->name() + ": " + v->type().text();
+  fmt::print("{}  opset {}, {} nodes, {}parameters ({:.1f} MB), input {}\n", path, report.info.opset, report.info.node_count,
+             counted(static_cast<double>(report.info.parameter_count)), static_cast<double>(report.info.parameter_bytes) / 1048576.0, inputs);
+  const Machine m = host_machine();
+  fmt::print("everything supported on host ({})\n", m.lanes == 16 ? "x86-64, AVX-512" : m.lanes == 8 ? "x86-64, AVX2" : m.target);
+  return kOk;
+}
+
+struct ProfileArguments {
+  ModelArguments model;
+  std::vector<std::string> inputs;
+  int runs = 20, top = 0;
+  std::string json;
+};
+
+int profile(const ProfileArguments& a) {
+  CompiledModel m = open_model(a.model.path, a.model.options());
+  const std::vector<Tensor> inputs = make_inputs(m.model, a.inputs, a.model.dim_values(), "", 1);
+  RunOptions options;
+  options.threads = a.model.threads;
+  auto times = m.model.profile(std::span<const Tensor>(inputs), a.runs, options);
+  if (!times.ok()) throw Error(a.model.path + ": " + times.status().message());
+  std::vector<StepTime> rows = times.value();
+  double total = 0;
+  for (const StepTime& s : rows) total += s.milliseconds;
+  const Program& p = m.model.program();
+  if (!a.json.empty()) {
+    nlohmann::json j = nlohmann::json::array();
+    for (const StepTime& s : rows) {
+      const Step& step = p.steps[static_cast<size_t>(s.step)];
+      j.push_back({{"ms", s.milliseconds}, {"step", step.name}, {"from", step.origin}, {"flops", s.flops},
+                   {"algorithm", s.kernel < 0 ? "" : p.kernels[static_cast<size_t>(s.kernel)].algorithm}});
+    }
+    if (a.json == "-") std::cout << j.dump(1) << "\n";
+    else std::ofstream(a.json) << j.dump(1) << "\n";
+    return kOk;
+  }
+  std::sort(rows.begin(), rows.end(), [](const StepTime& x, const StepTime& y) { return x.milliseconds > y.milliseconds; });
+  if (a.top > 0 && static_cast<size_t>(a.top) < rows.size()) rows.resize(static_cast<size_t>(a.top));
+  fmt::print("{:>10} {:>7} {:>8}  {:<26} {:<13} {}\n", "time", "share", "GFLOP/s", "step", "algorithm", "from");
+  for (const StepTime& s : rows) {
+    const Step& step = p.steps[static_cast<size_t>(s.step)];
+    fmt::print("{:>7.4f} ms {:>5.1f} % {:>8}  {:<26.26} {:<13} {:.70}\n", s.milliseconds, 100 * s.milliseconds / total,
+               s.flops > 0 ? fmt::format("{:.0f}", s.flops / s.milliseconds * 1e-6) : "",
+               step.name, s.kernel < 0 ? "host" : p.kernels[static_cast<size_t>(s.kernel)].algorithm, step.origin);
+  }
+  fmt::print("{:>7.4f} ms in {} steps\n", total, times.value().size());
+  return kOk;
+}
+
+struct ShowArguments {
+  ModelArguments model;
+  std::string stage = "optimized", svg, dot;
+};
+
+int show(const ShowArguments& a) {
+  CompileOptions options = a.model.options();
+  std::unique_ptr<Graph> graph = import_onnx(a.model.path, options.import);
+  if (a.stage == "optimized") optimize(*graph, options);
+  if (a.svg.empty() && a.dot.empty()) {
+    std::cout << print(*graph);
+    return kOk;
+  }
+  const std::string dot = to_dot(*graph);
+  if (!a.dot.empty()) {
+    std::ofstream out(a.dot);
+    out << dot;
+    if (!out.flush()) throw Error(a.dot + ": cannot be written");
+  }
+  if (!a.svg.empty()) render_svg(dot, a.svg);
+  return kOk;
+}
+
+}  // namespace
+
+Runner add_check(CLI::App& parent) {
+  auto path = std::make_shared<std::string>();
+  auto json = std::make_shared<bool>(false);
+  CLI::App* app = parent.add_subcommand("check", "report all problems of a model at once");
+  app->add_option("model", *path, "an .onnx model")->required();
+  app->add_flag("--json", *json, "print JSON");
+  app->footer("Examples:\n  tintype check resnet50.onnx\n  tintype check model.onnx --json");
+  return [path, json] { return check(*path, *json); };
+}
+
+Runner add_profile(CLI::App& parent) {
+  auto args = std::make_shared<ProfileArguments>();
+  CLI::App* app = parent.add_subcommand("profile", "time each step of a model");
+  args->model.add_to(*app);
+  app->add_option("--input", args->inputs, "[NAME=]FILE; random where none is given (repeatable)");
+  app->add_option("--runs", args->runs, "runs to average over")->check(CLI::PositiveNumber);
+  app->add_option("--top", args->top, "only the N longest steps");
+  app->add_option("--json", args->json, "write the table as JSON to a file, or - for standard output");
+  app->footer("Examples:\n  tintype profile resnet50.onnx --top 10\n  tintype profile resnet50.onnx --json -");
+  return [args] { return profile(*args); };
+}
+
+Runner add_show(CLI::App& parent) {
+  auto args = std::make_shared<ShowArguments>();
+  CLI::App* app = parent.add_subcommand("show", "print a graph as text, or draw it");
+  args->model.add_to(*app);
+  app->add_option("--stage", args->stage, "imported or optimized")->check(CLI::IsMember({"imported", "optimized"}));
+  app->add_option("--svg", args->svg, "draw the graph with its fused regions (needs Graphviz)");
+  app->add_option("--dot", args->dot, "write Graphviz source");
+  app->footer("Examples:\n  tintype show resnet50.onnx --svg resnet50.svg\n  tintype show resnet50.onnx --stage imported");
+  return [args] { return show(*args); };
+}
+
+}  // namespace tintype::cli

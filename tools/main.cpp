@@ -1,0 +1,46 @@
+// Entry of the `tintype` program.
+#include "ir/diagnostic.h"
+#include "tools/command.h"
+
+#include <cstdio>
+#include <exception>
+#include <fmt/format.h>
+
+int main(int argc, char** argv) {
+  using namespace tintype;
+  using namespace tintype::cli;
+  CLI::App app("tintype compiles, runs, checks and measures ONNX models");
+  app.require_subcommand(1);
+  app.footer(
+      "Exit codes: 0 success, 1 a mistake in a model or its input or a failed check,\n"
+      "2 a mistake on the command line, 3 a defect of tintype.\n\n"
+      "Examples:\n  tintype run resnet50.onnx --image cat.jpg --preprocess imagenet --top 3\n"
+      "  tintype bench resnet50.onnx --threads 2");
+  std::vector<std::pair<CLI::App*, Runner>> commands;
+  for (auto add : {add_check, add_compile, add_run, add_verify, add_bench, add_profile, add_show,
+                   add_zoo, add_compare}) {
+    Runner runner = add(app);
+    commands.emplace_back(app.get_subcommands([](CLI::App*) { return true; }).back(),
+                          std::move(runner));
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    const int code = app.exit(e);
+    return code == 0 ? kOk : kUsage;
+  }
+  try {
+    for (auto& [command, runner] : commands)
+      if (command->parsed()) return runner();
+  } catch (const Error& e) {
+    fmt::print(stderr, "error: {}\n", e.what());
+    return kFailed;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "error: out of memory\n");
+    return kFailed;
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "{}\n", e.what());
+    return kInternal;
+  }
+  return kOk;
+}

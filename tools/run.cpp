@@ -1,0 +1,102 @@
+// tintype run: one inference, from files or random input, to a table, npy files or JSON.
+#include "ir/diagnostic.h"
+#include "tools/command.h"
+#include "tools/driver/data_files.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <fmt/format.h>
+#include <fstream>
+#include <numeric>
+
+namespace tintype::cli {
+
+namespace {
+
+struct RunArguments {
+  ModelArguments model;
+  std::vector<std::string> inputs;
+  std::string image, preprocess, labels, output;
+  int top = 5;
+  uint64_t seed = 1;
+};
+
+std::vector<std::string> read_lines(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) throw Error(path + ": cannot be opened");
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) lines.push_back(line);
+  return lines;
+}
+
+/// Rows of a [N, classes] tensor as their most probable classes.
+void print_top(const Tensor& t, int top, const std::vector<std::string>& labels) {
+  const int64_t classes = t.dims().back();
+  const int64_t rows = classes == 0 ? 0 : t.size() / classes;
+  for (int64_t r = 0; r < rows; ++r) {
+    std::vector<int64_t> order(static_cast<size_t>(classes));
+    std::iota(order.begin(), order.end(), int64_t{0});
+    const auto at = [&](int64_t i) { return element_as_double(t, r * classes + i); };
+    const int64_t shown = std::min<int64_t>(top, classes);
+    std::partial_sort(order.begin(), order.begin() + shown, order.end(), [&](int64_t a, int64_t b) { return at(a) > at(b); });
+    double sum = 0;
+    bool probabilities = true;
+    for (int64_t i = 0; i < classes; ++i) {
+      sum += at(i);
+      probabilities = probabilities && at(i) >= 0;
+    }
+    probabilities = probabilities && std::abs(sum - 1) < 1e-3;
+    double normalizer = 0;
+    for (int64_t i = 0; i < classes; ++i) normalizer += std::exp(at(i) - at(order[0]));
+    if (rows > 1) fmt::print("row {}\n", r);
+    for (int64_t i = 0; i < shown; ++i) {
+      const int64_t c = order[static_cast<size_t>(i)];
+      const double p = probabilities ? at(c) : std::exp(at(c) - at(order[0])) / normalizer;
+      const std::string label = static_cast<size_t>(c) < labels.size() ? labels[static_cast<size_t>(c)] : "class " + std::to_string(c);
+      fmt::print("  {:.3f}  {}\n", p, label);
+    }
+  }
+}
+
+int run(const RunArguments& a) {
+  CompiledModel m = open_model(a.model.path, a.model.options());
+  print_compile_summary(m.report);
+  std::vector<std::string> files = a.inputs;
+  if (!a.image.empty()) files.insert(files.begin(), a.image);
+  const std::vector<Tensor> inputs = make_inputs(m.model, files, a.model.dim_values(), a.preprocess, a.seed);
+  RunOptions options;
+  options.threads = a.model.threads;
+  const auto start = std::chrono::steady_clock::now();
+  const auto results = m.model.run(std::span<const Tensor>(inputs), options);
+  const double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  if (!results.ok()) throw Error(a.model.path + ": " + results.status().message());
+  const auto labels = a.labels.empty() ? std::vector<std::string>{} : read_lines(a.labels);
+  for (size_t i = 0; i < results.value().size(); ++i) {
+    const Tensor& t = results.value()[i];
+    fmt::print("{}: {}\n", m.model.program().outputs[i].name, t.type_string());
+    if (is_float(t.dtype()) && t.rank() == 2 && t.size() > 1) print_top(t, a.top, labels);
+    if (!a.output.empty()) save_npy(t, a.output + (results.value().size() > 1 ? "." + std::to_string(i) : "") + ".npy");
+  }
+  fmt::print("{:.1f} ms\n", ms);
+  return kOk;
+}
+
+}  // namespace
+
+Runner add_run(CLI::App& parent) {
+  auto args = std::make_shared<RunArguments>();
+  CLI::App* app = parent.add_subcommand("run", "run a model once");
+  args->model.add_to(*app);
+  app->add_option("--input", args->inputs, "[NAME=]FILE: .npy, .pb or an image; random where none is given (repeatable)");
+  app->add_option("--image", args->image, "an image for the first input");
+  app->add_option("--preprocess", args->preprocess, "imagenet: resize, crop, scale and normalise as torchvision's models expect");
+  app->add_option("--labels", args->labels, "file with one class name per line");
+  app->add_option("--top", args->top, "classes to print");
+  app->add_option("--seed", args->seed, "of random inputs");
+  app->add_option("--output", args->output, "write results to OUTPUT.npy");
+  app->footer("Examples:\n  tintype run resnet50.onnx --image cat.jpg --preprocess imagenet --top 3\n  tintype run model.onnx --input x=x.npy --output y");
+  return [args] { return run(*args); };
+}
+
+}  // namespace tintype::cli
