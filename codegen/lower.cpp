@@ -3,6 +3,7 @@
 
 #include "codegen/placement.h"
 #include "codegen/region_kernel.h"
+#include "codegen/state_updates.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/print.h"
@@ -51,40 +52,75 @@ class Lowering {
   }
 
   void add_inputs() {
-    Program& p = result_.program;
+    std::vector<const Value*> ports;
     for (const auto& v : graph_.inputs())
-      for (size_t axis = 0; axis < v->shape().size(); ++axis)
-        if (auto name = v->shape()[axis].symbol_name(); name && !builder_.has_symbol(*name))
-          builder_.add_symbol(*name, v->index(), static_cast<int32_t>(axis));
-    for (const auto& v : graph_.inputs()) {
-      Placement place{builder_.storage(Storage::Kind::input, v->index(), bytes_of(v.get())), Dim(0),
-                      dense_strides(v->shape())};
-      Port port{v->name(), v->dtype(), builder_.expressions(v->shape()), builder_.view(v->dtype(), place, v->shape())};
-      places_.set(v.get(), std::move(place));
-      p.inputs.push_back(std::move(port));
+      if (graph_.state_of(v.get()) == nullptr) ports.push_back(v.get());
+    for (size_t i = 0; i < ports.size(); ++i)
+      for (size_t axis = 0; axis < ports[i]->shape().size(); ++axis)
+        if (auto name = ports[i]->shape()[axis].symbol_name(); name && !builder_.has_symbol(*name))
+          builder_.add_symbol(*name, static_cast<int32_t>(i), static_cast<int32_t>(axis));
+    for (const Value* v : ports) {
+      const auto index = static_cast<int32_t>(result_.program.inputs.size());
+      Placement place = whole(v, Storage::Kind::input, index);
+      result_.program.inputs.push_back({v->name(), v->dtype(), builder_.expressions(v->shape()),
+                                        builder_.view(v->dtype(), place, v->shape())});
+      places_.set(v, std::move(place));
+    }
+    for (const State& s : graph_.states()) {
+      const auto index = static_cast<int32_t>(result_.program.states.size());
+      result_.program.states.push_back({s.current->name(), s.initial});
+      places_.set(s.current, whole(s.current, Storage::Kind::state, index));
     }
   }
 
-  /// Results of regions become outputs directly; everything else is copied at the end.
+  Placement whole(const Value* v, Storage::Kind kind, int32_t index) {
+    return {builder_.storage(kind, index, bytes_of(v)), Dim(0), dense_strides(v->shape())};
+  }
+
+  /// True when a step can be told where to write the value.
+  bool claimable(const Value* v) const {
+    return v->def() != nullptr && !v->def()->is("constant") && !is_view(*v->def()) && !places_.known(v);
+  }
+
+  /// Next values of states are written in place where nothing reads the old ones any more. Results
+  /// of steps become outputs directly; everything else is copied at the end.
   void claim_outputs() {
+    const StateUpdates updates(graph_);
+    for (const State& s : graph_.states()) {
+      const Value* next = graph_.output(static_cast<size_t>(s.next));
+      if (claimable(next) && updates.in_place(s)) places_.set(next, places_.of(s.current));
+    }
     for (size_t i = 0; i < graph_.output_count(); ++i) {
-      Value* v = graph_.output(i);
-      Placement place{builder_.storage(Storage::Kind::output, static_cast<int32_t>(i), bytes_of(v)), Dim(0),
-                      dense_strides(v->shape())};
-      const bool writable = v->def() != nullptr && !v->def()->is("constant") && !is_view(*v->def());
-      if (writable && !places_.known(v)) places_.set(v, place);
+      if (graph_.is_next(static_cast<int>(i))) continue;
+      const Value* v = graph_.output(i);
+      const auto index = static_cast<int32_t>(result_.program.outputs.size());
+      Placement place = whole(v, Storage::Kind::output, index);
+      if (claimable(v)) places_.set(v, place);
       result_.program.outputs.push_back({graph_.output_name(i), v->dtype(), builder_.expressions(v->shape()),
                                          builder_.view(v->dtype(), place, v->shape())});
-      output_places_.push_back(std::move(place));
+      copies_.push_back({v, std::move(place), "output " + graph_.output_name(i)});
     }
+    for (const State& s : graph_.states())
+      copies_.push_back({graph_.output(static_cast<size_t>(s.next)), places_.of(s.current), "state " + s.current->name()});
   }
 
   void finish_outputs() {
-    for (size_t i = 0; i < graph_.output_count(); ++i) {
-      const Value* v = graph_.output(i);
-      const Placement& at = places_.of(v);
-      if (at.storage != output_places_[i].storage) add_copy(v->dtype(), v->shape(), at, output_places_[i], "output " + graph_.output_name(i), "");
+    // What lies in a state may be overwritten by the copies: it is moved aside first.
+    for (PendingCopy& c : copies_) {
+      const Placement& at = places_.of(c.value);
+      if (at.storage == c.to.storage || !in_state(at)) continue;
+      const Placement aside = fresh(c.value);
+      add_copy(c.value->dtype(), c.value->shape(), at, aside, c.name, "");
+      c.aside = aside;
     }
+    for (const PendingCopy& c : copies_) {
+      const Placement& at = c.aside ? *c.aside : places_.of(c.value);
+      if (at.storage != c.to.storage) add_copy(c.value->dtype(), c.value->shape(), at, c.to, c.name, "");
+    }
+  }
+
+  bool in_state(const Placement& at) const {
+    return result_.program.storages[static_cast<size_t>(at.storage)].kind == Storage::Kind::state;
   }
 
   // ---- steps --------------------------------------------------------------------------------
@@ -286,7 +322,13 @@ class Lowering {
   Lowered result_;
   ProgramBuilder builder_;
   PlacementPlan places_;
-  std::vector<Placement> output_places_;
+  struct PendingCopy {
+    const Value* value;
+    Placement to;
+    std::string name;
+    std::optional<Placement> aside = {};
+  };
+  std::vector<PendingCopy> copies_;  ///< of outputs and states that no step writes directly
   std::unordered_map<std::string, int32_t> kernel_ids_;
 };
 

@@ -99,12 +99,6 @@ Value* Graph::add_input(std::string name, TensorType type) {
   return inputs_.back().get();
 }
 
-void Graph::erase_input(int i) {
-  TINTYPE_CHECK(inputs_[static_cast<size_t>(i)]->uses().empty(), "erasing an input that has uses");
-  inputs_.erase(inputs_.begin() + i);
-  for (size_t k = 0; k < inputs_.size(); ++k) inputs_[k]->index_ = static_cast<int>(k);
-}
-
 void Graph::add_output(std::string name, Value* value) {
   ++value->output_uses_;
   outputs_.emplace_back(std::move(name), value);
@@ -115,6 +109,45 @@ void Graph::set_output(int i, Value* value) {
   --slot->output_uses_;
   ++value->output_uses_;
   slot = value;
+}
+
+Value* Graph::add_state(std::string name, Tensor initial) {
+  for (const auto& v : inputs_)
+    if (v->name() == name) throw Error("there are two inputs or states named '" + name + "'");
+  Shape shape(initial.dims().begin(), initial.dims().end());
+  Value* current = add_input(name, {initial.dtype(), std::move(shape)});
+  add_output(std::move(name), current);
+  make_state(current, static_cast<int>(outputs_.size()) - 1, std::move(initial));
+  return current;
+}
+
+void Graph::make_state(Value* input, int output, Tensor initial) {
+  const TensorType type = {initial.dtype(), Shape(initial.dims().begin(), initial.dims().end())};
+  const Value* next = outputs_[static_cast<size_t>(output)].second;
+  if (!(input->type() == type) || !(next->type() == type))
+    throw Error("state '" + input->name() + "' starts as " + type.text() + ", is " +
+                input->type().text() + " and becomes " + next->type().text());
+  states_.push_back({input, output, std::move(initial)});
+}
+
+void Graph::set_next(const Value* state, Value* next) {
+  const State* s = state_of(state);
+  TINTYPE_CHECK(s != nullptr, "set_next of a value that is no state");
+  if (!(next->type() == state->type()))
+    throw Error("state '" + state->name() + "' is " + state->type().text() + ", its next value " +
+                next->type().text());
+  set_output(s->next, next);
+}
+
+const State* Graph::state_of(const Value* input) const {
+  for (const State& s : states_)
+    if (s.current == input) return &s;
+  return nullptr;
+}
+
+bool Graph::is_next(int output) const {
+  return std::any_of(states_.begin(), states_.end(),
+                     [output](const State& s) { return s.next == output; });
 }
 
 std::vector<Node*> Graph::node_list() const {
@@ -236,6 +269,8 @@ std::unique_ptr<Graph> Graph::clone() const {
     for (int i = 0; i < n->result_count(); ++i) copy_value(n->result(i), m->result(i));
   }
   for (const auto& [name, value] : outputs_) copy->add_output(name, map.at(value));
+  for (const State& s : states_)
+    copy->states_.push_back({map.at(s.current), s.next, s.initial});
   copy->constraints_ = constraints_;
   copy->symbols_ = symbols_;
   return copy;

@@ -123,6 +123,15 @@ class Node {
   std::list<std::unique_ptr<Node>>::iterator position_;
 };
 
+/// A tensor that outlives a run: parameters in training, running statistics, what a stream carries
+/// from step to step. To passes it is an input and an output like others; whoever runs the graph
+/// keeps the tensor, hands it in as the input and replaces it by the output.
+struct State {
+  Value* current = nullptr;  ///< the graph input that is its value when a run starts
+  int next = 0;              ///< the graph output that is its value when the run ends
+  Tensor initial;
+};
+
 /// A condition on symbols that inference could not prove; checked when a program is bound.
 struct DimConstraint {
   Dim left, right;
@@ -140,8 +149,6 @@ class Graph {
   void set_name(std::string name) { name_ = std::move(name); }
 
   Value* add_input(std::string name, TensorType type);
-  /// Removes an input without uses.
-  void erase_input(int i);
   const std::vector<std::unique_ptr<Value>>& inputs() const { return inputs_; }
 
   void add_output(std::string name, Value* value);
@@ -149,6 +156,18 @@ class Graph {
   size_t output_count() const { return outputs_.size(); }
   Value* output(size_t i) const { return outputs_[i].second; }
   const std::string& output_name(size_t i) const { return outputs_[i].first; }
+
+  /// A state that does not change until set_next is called. The name must be new among the inputs.
+  Value* add_state(std::string name, Tensor initial);
+  /// Pairs an input with the output that is its next value, of the same static type as `initial`.
+  void make_state(Value* input, int output, Tensor initial);
+  /// Makes `next`, of the same type, the value of the state at the end of a run.
+  void set_next(const Value* state, Value* next);
+  const std::vector<State>& states() const { return states_; }
+  /// The state whose current value (a graph input) this is, or null.
+  const State* state_of(const Value* input) const;
+  /// True when the output is the next value of a state.
+  bool is_next(int output) const;
 
   /// Nodes in topological order.
   const std::list<std::unique_ptr<Node>>& nodes() const { return nodes_; }
@@ -186,6 +205,7 @@ class Graph {
   std::vector<std::unique_ptr<Value>> inputs_;
   std::vector<std::pair<std::string, Value*>> outputs_;
   std::list<std::unique_ptr<Node>> nodes_;
+  std::vector<State> states_;
   std::vector<DimConstraint> constraints_;
   std::set<std::string> symbols_;
 };

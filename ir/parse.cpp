@@ -33,6 +33,10 @@ class Parser {
     in_.expect("(");
     if (!in_.accept(")")) {
       do {
+        if (in_.accept("state ")) {
+          state(*g, scope);
+          continue;
+        }
         const auto [key, name] = value_name();
         in_.expect(":");
         define(scope, key, g->add_input(name, type()));
@@ -47,17 +51,44 @@ class Parser {
     g->constraints() = std::move(stated_constraints_);
     stated_constraints_.clear();
     outputs(*g, scope);
+    if (!states_.empty()) in_.fail("state '" + states_.begin()->first + "' has no next value");
     in_.expect("}");
     return g;
+  }
+
+  /// `%name: type(elements)` among the inputs.
+  void state(Graph& g, Scope& scope) {
+    const auto [key, name] = value_name();
+    in_.expect(":");
+    Tensor t = tensor();
+    tensor_name_.clear();
+    Value* v = g.add_input(name, {t.dtype(), Shape(t.dims().begin(), t.dims().end())});
+    define(scope, key, v);
+    states_.emplace(name, std::make_pair(v, std::move(t)));
   }
 
   void outputs(Graph& g, const Scope& scope) {
     if (in_.accept("nothing")) return;
     do {
       Value* v = use(scope);
-      in_.expect("as");
-      g.add_output(in_.quoted(), v);
+      const bool next = in_.accept("next");
+      if (!next) in_.expect("as");
+      const std::string name = in_.quoted();
+      g.add_output(name, v);
+      if (next) set_next(g, name);
     } while (in_.accept(","));
+  }
+
+  void set_next(Graph& g, const std::string& name) {
+    const auto it = states_.find(name);
+    if (it == states_.end())
+      in_.fail("there is no state '" + name + "', or it has a next value already");
+    try {
+      g.make_state(it->second.first, static_cast<int>(g.output_count()) - 1, it->second.second);
+    } catch (const Error& e) {
+      in_.fail(e.what());
+    }
+    states_.erase(it);
   }
 
   void constraint(Graph& g) {
@@ -324,7 +355,8 @@ class Parser {
   Lexer in_;
   const TensorTable& tensors_;
   std::vector<DimConstraint> stated_constraints_;
-  std::string tensor_name_;  ///< of the node that is being read
+  std::map<std::string, std::pair<Value*, Tensor>> states_;  ///< without a next value so far
+  std::string tensor_name_;                                  ///< of the node that is being read
 };
 
 }  // namespace

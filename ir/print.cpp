@@ -114,7 +114,10 @@ class Printer {
     bool first = true;
     for (const auto& v : g.inputs()) {
       names_[v.get()] = "%" + (v->name().empty() ? std::to_string(next_++) : input_name(v->name()));
-      out_ += (first ? "" : ", ") + names_[v.get()] + ": " + v->type().text();
+      out_ += (first ? "" : ", ");
+      if (const State* s = g.state_of(v.get()))
+        out_ += "state " + names_[v.get()] + ": " + initial(*s);
+      else out_ += names_[v.get()] + ": " + v->type().text();
       first = false;
     }
     out_ += ") {\n";
@@ -125,7 +128,8 @@ class Printer {
     out_ += indent + "  return ";
     if (g.output_count() == 0) out_ += "nothing";
     for (size_t i = 0; i < g.output_count(); ++i)
-      out_ += (i == 0 ? "" : ", ") + names_[g.output(i)] + " as " + quoted_text(g.output_name(i));
+      out_ += (i == 0 ? "" : ", ") + names_[g.output(i)] +
+              (g.is_next(static_cast<int>(i)) ? " next " : " as ") + quoted_text(g.output_name(i));
     out_ += "\n" + indent + "}\n";
   }
 
@@ -160,14 +164,22 @@ class Printer {
            n.result()->constant()->size() > options_.inline_elements;
   }
 
-  /// The constant goes to the table, under the name of its value where that is free.
   std::string named_constant(const Node& n) {
-    const Tensor& t = *n.result()->constant();
-    const std::string& wish = n.result()->name();
+    return "{value = " + named_tensor(*n.result()->constant(), n.result()->name()) + "}";
+  }
+
+  /// The tensor goes to the table, under the wished name where that is free.
+  std::string named_tensor(const Tensor& t, const std::string& wish) {
     std::string name = wish.empty() ? "c0" : wish;
     for (int i = 1; !options_.tensors->emplace(name, t).second; ++i)
       name = (wish.empty() ? "c" : wish + "_") + std::to_string(i);
-    return "{value = " + t.type_string() + "(" + quoted_text(name) + ")}";
+    return t.type_string() + "(" + quoted_text(name) + ")";
+  }
+
+  std::string initial(const State& s) {
+    if (options_.tensors != nullptr && s.initial.size() > options_.inline_elements)
+      return named_tensor(s.initial, s.current->name());
+    return tensor_text(s.initial, options_.inline_elements);
   }
 
   PrintOptions options_;

@@ -173,6 +173,10 @@ class Verifier {
         return "output '" + graph_.output_name(i) + "' is not a value of the graph";
       ++counts[v];
     }
+    for (const State& s : graph_.states())
+      if (!(graph_.output(static_cast<size_t>(s.next))->type() == s.current->type()))
+        return "state '" + s.current->name() + "' is " + s.current->type().text() + ", its next value " +
+               graph_.output(static_cast<size_t>(s.next))->type().text();
     for (const Value* v : known_)
       if (v->output_uses() != counts[v])
         return "a value named '" + v->name() + "' miscounts its uses as output";

@@ -23,9 +23,10 @@ uint8_t* at(const void* base, size_t offset) {
 }  // namespace
 
 Executor::Binding::Binding(const Program& program, const std::vector<KernelFunction>& functions,
-                           std::shared_ptr<const Plan> bound, std::byte* arena, void** context)
+                           std::shared_ptr<const Plan> bound, std::byte* arena,
+                           std::span<const Tensor> states, void** context)
     : plan(std::move(bound)) {
-  make_buffers(program, arena);
+  make_buffers(program, arena, states);
   make_steps(program, functions, context);
   for (size_t i = 0; i < program.outputs.size(); ++i) {
     const ViewId id = program.outputs[i].view;
@@ -41,7 +42,8 @@ Executor::Binding::Binding(const Program& program, const std::vector<KernelFunct
       results[static_cast<size_t>(storage.value)].has_memory = true;
 }
 
-void Executor::Binding::make_buffers(const Program& program, std::byte* arena) {
+void Executor::Binding::make_buffers(const Program& program, std::byte* arena,
+                                     std::span<const Tensor> states) {
   for (const View& view : program.views) {
     list_begin.push_back(extent_lists.size());
     for (size_t i = 0; i < view.extents.size(); ++i) {
@@ -71,6 +73,8 @@ void Executor::Binding::make_buffers(const Program& program, std::byte* arena) {
       b.host = at(arena, plan->arena_offsets[static_cast<size_t>(view.storage)] + offset);
     if (storage.kind == Storage::Kind::constant)
       b.host = at(program.constants[static_cast<size_t>(storage.value)].data(), offset);
+    if (storage.kind == Storage::Kind::state)
+      b.host = at(states[static_cast<size_t>(storage.value)].data(), offset);
   }
 }
 

@@ -34,7 +34,8 @@ struct Executor::Binding {
 
   /// `arena` may be null when the plan needs none.
   Binding(const Program& program, const std::vector<KernelFunction>& functions,
-          std::shared_ptr<const Plan> bound, std::byte* arena, void** context);
+          std::shared_ptr<const Plan> bound, std::byte* arena, std::span<const Tensor> states,
+          void** context);
 
   halide_buffer_t& buffer(ViewId id) { return buffers[static_cast<size_t>(id)]; }
   /// Points everything that depends on them at these inputs and outputs.
@@ -61,7 +62,7 @@ struct Executor::Binding {
     const size_t begin = list_begin[static_cast<size_t>(id)];
     return {values.data() + begin, list_begin[static_cast<size_t>(id) + 1] - begin};
   }
-  void make_buffers(const Program& program, std::byte* arena);
+  void make_buffers(const Program& program, std::byte* arena, std::span<const Tensor> states);
   void make_steps(const Program& program, const std::vector<KernelFunction>& functions,
                   void** context);
   void make_patches(const Program& program, std::span<const ViewId> operand_views);

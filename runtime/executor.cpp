@@ -29,8 +29,11 @@ std::string describe(const Step& step) {
 
 Executor::Executor(std::shared_ptr<const Program> program,
                    std::shared_ptr<const std::vector<KernelFunction>> functions,
-                   std::shared_ptr<PlanCache> plans)
-    : program_(std::move(program)), functions_(std::move(functions)), plans_(std::move(plans)) {
+                   std::shared_ptr<PlanCache> plans, std::vector<Tensor> states)
+    : program_(std::move(program)),
+      functions_(std::move(functions)),
+      plans_(std::move(plans)),
+      states_(std::move(states)) {
   bindings_.reserve(kBindings + 1);
 }
 
@@ -59,7 +62,7 @@ Result<Executor::Binding*> Executor::binding_for(std::span<const int64_t> symbol
   if (!plan.ok()) return plan.status();
   if (Status s = reserve_arena(plan.value()->arena_bytes); !s.ok()) return s;
   auto made = std::make_unique<Binding>(*program_, *functions_, std::move(plan).value(),
-                                        arena_.data(), &context_pointer_);
+                                        arena_.data(), states_, &context_pointer_);
   if (bindings_.size() == kBindings) bindings_.pop_back();
   bindings_.insert(bindings_.begin(), std::move(made));
   return bindings_.front().get();

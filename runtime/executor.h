@@ -19,10 +19,10 @@ namespace tintype {
 /// run of a set of extents, running allocates the output tensors and nothing else.
 class Executor {
  public:
-  /// `functions` holds one entry per Program::kernels.
+  /// `functions` holds one entry per Program::kernels, `states` the memory of Program::states.
   Executor(std::shared_ptr<const Program> program,
            std::shared_ptr<const std::vector<KernelFunction>> functions,
-           std::shared_ptr<PlanCache> plans);
+           std::shared_ptr<PlanCache> plans, std::vector<Tensor> states = {});
   ~Executor();
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
@@ -48,6 +48,7 @@ class Executor {
   const std::shared_ptr<const Program> program_;
   const std::shared_ptr<const std::vector<KernelFunction>> functions_;
   const std::shared_ptr<PlanCache> plans_;
+  const std::vector<Tensor> states_;
   AlignedBlock arena_;
   std::vector<std::unique_ptr<Binding>> bindings_;  ///< most recent first, all for arena_
   std::vector<int64_t> symbols_;                    ///< of the current run

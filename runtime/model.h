@@ -49,7 +49,7 @@ class Model {
 
   const Program& program() const;
 
-  /// Runs once. `inputs` by name; dtype and shape are checked against the program, symbols are read
+  /// Runs once. A program with states needs a Session (runtime/session.h). `inputs` by name; dtype and shape are checked against the program, symbols are read
   /// from the shapes. Results are in the program's output order.
   Result<std::vector<Tensor>> run(const std::map<std::string, Tensor>& inputs,
                                   const RunOptions& options = {}) const;
@@ -64,8 +64,9 @@ class Model {
   Result<MemoryReport> memory(std::span<const Tensor> inputs) const;
 
  private:
-  struct State;
-  std::shared_ptr<State> state_;
+  friend class Session;
+  struct Shared;
+  std::shared_ptr<Shared> shared_;
 };
 
 /// Writes a `.tt` file: the program, its constants and `machine_code` (an ELF shared object that

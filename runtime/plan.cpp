@@ -102,6 +102,7 @@ class Binder {
       case Storage::Kind::constant: return p_.constants[index].bytes();
       case Storage::Kind::input: return input_bytes_[index];
       case Storage::Kind::output: return output_bytes_[index];
+      case Storage::Kind::state: return p_.states[index].initial.bytes();
     }
     return 0;
   }

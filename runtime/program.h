@@ -65,12 +65,20 @@ struct Constraint {
   std::string message;         ///< names the node and what has to agree
 };
 
+/// A tensor that outlives a run: steps read it and leave its next value in it. Each Session has its
+/// own, which starts as `initial`.
+struct StateVariable {
+  std::string name;  ///< unique among the states
+  Tensor initial;
+};
+
 struct Storage {
   enum class Kind : uint8_t {
     arena,     ///< planned: [first_step, last_step] may overlap only with disjoint address ranges
     constant,  ///< value = index into Program::constants
     input,     ///< value = index into Program::inputs; memory of the caller
     output,    ///< value = index into Program::outputs; memory of the result
+    state,     ///< value = index into Program::states; memory of the session
   };
   Kind kind = Kind::arena;
   int32_t value = 0;
@@ -129,6 +137,7 @@ struct Program {
   std::vector<Port> inputs, outputs;
   std::vector<Constraint> constraints;
   std::vector<Tensor> constants;
+  std::vector<StateVariable> states;
   std::vector<Storage> storages;
   std::vector<View> views;
   std::vector<KernelInfo> kernels;

@@ -48,6 +48,9 @@ class Decoder {
       p.kernels.push_back({text(k.symbol()), text(k.name()), text(k.algorithm())});
     });
     each(f.steps(), [&](const file::Step& s) { p.steps.push_back(step(s)); });
+    each(f.states(), [&](const file::State& s) {
+      p.states.push_back({text(s.name()), constant(s.initial())});
+    });
     if (!failure_.empty()) return Status(StatusCode::corrupt_file, failure_);
     return program;
   }

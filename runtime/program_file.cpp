@@ -47,7 +47,7 @@ std::span<const std::byte> bytes_of(const Tensor& t) {
 }
 
 /// Constants in the order in which the encoder numbers them: those of the program, then those in
-/// attributes of steps.
+/// attributes of steps, then initial values of states.
 std::vector<const Tensor*> tensors_of(const Program& program) {
   std::vector<const Tensor*> list;
   list.reserve(program.constants.size());
@@ -55,6 +55,7 @@ std::vector<const Tensor*> tensors_of(const Program& program) {
   for (const Step& step : program.steps)
     for (const auto& [name, value] : step.attributes.entries())
       if (const auto* t = std::get_if<Tensor>(&value)) list.push_back(t);
+  for (const StateVariable& s : program.states) list.push_back(&s.initial);
   return list;
 }
 

@@ -25,6 +25,7 @@ class Validator {
       require(is_expr(p_.constraints[i].left) && is_expr(p_.constraints[i].right),
               "expression out of range");
     }
+    states();
     storages();
     views();
     for (size_t i = 0; i < p_.steps.size(); ++i) {
@@ -108,6 +109,15 @@ class Validator {
     }
   }
 
+  void states() {
+    std::set<std::string_view> names;
+    for (size_t i = 0; i < p_.states.size(); ++i) {
+      part("state", i);
+      require(names.insert(p_.states[i].name).second, "name is not unique");
+      require(p_.states[i].initial.defined(), "no initial value");
+    }
+  }
+
   void storages() {
     for (size_t i = 0; i < p_.storages.size(); ++i) {
       part("storage", i);
@@ -126,6 +136,7 @@ class Validator {
         case Storage::Kind::output:
           require(below(s.value, p_.outputs), "output out of range");
           break;
+        case Storage::Kind::state: require(below(s.value, p_.states), "state out of range"); break;
         default: require(false, "unknown kind");
       }
     }
@@ -206,7 +217,7 @@ class Validator {
     if (s.kind == Storage::Kind::arena)
       require(s.first_step <= step && step <= s.last_step, "uses a storage outside its lifetime");
     if (write)
-      require(s.kind == Storage::Kind::arena || s.kind == Storage::Kind::output,
+      require(s.kind != Storage::Kind::constant && s.kind != Storage::Kind::input,
               "writes to a constant or an input");
   }
 

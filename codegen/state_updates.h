@@ -1,0 +1,25 @@
+// Which states of a graph may be updated where they lie.
+#pragma once
+
+#include "ir/graph.h"
+
+#include <unordered_map>
+
+namespace tintype {
+
+/// A state is updated in place when the step that makes its next value is the last to read the
+/// current one, and reads it, if at all, element by element: then no old element is needed after a
+/// new one has taken its place. Reads through views count for what they are views of.
+class StateUpdates {
+ public:
+  explicit StateUpdates(const Graph& graph);
+  bool in_place(const State& state) const;
+
+ private:
+  bool reads_are_over(const Value* v, const Node& writer) const;
+
+  const Graph& graph_;
+  std::unordered_map<const Node*, int> position_;
+};
+
+}  // namespace tintype

@@ -1,0 +1,184 @@
+// Programs whose states outlive runs: updated in place where that is safe, beside where it is not.
+#include "codegen/shared_object.h"
+#include "ir/builder.h"
+#include "ir/diagnostic.h"
+#include "ir/parse.h"
+#include "ir/print.h"
+#include "runtime/session.h"
+#include "tools/driver/driver.h"
+
+#include <filesystem>
+#include <functional>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+namespace tintype {
+namespace {
+
+using Floats = std::vector<float>;
+
+Tensor vector(const Floats& values) {
+  return Tensor::from<float>({static_cast<int64_t>(values.size())}, values);
+}
+
+Floats floats(const Tensor& t) { return {t.values<float>().begin(), t.values<float>().end()}; }
+
+CompiledModel compiled(const std::function<void(Graph&, Builder&)>& make) {
+  auto graph = std::make_unique<Graph>("states");
+  Builder b(*graph);
+  make(*graph, b);
+  return compile_graph(std::move(graph));
+}
+
+Session session(const CompiledModel& m, std::shared_ptr<StateStore> store = nullptr) {
+  Result<Session> s = Session::create(m.model, std::move(store));
+  EXPECT_TRUE(s.ok()) << s.status().message();
+  return std::move(s).value();
+}
+
+std::vector<Tensor> run(Session& s, const std::map<std::string, Tensor>& inputs) {
+  Result<std::vector<Tensor>> r = s.run(inputs);
+  EXPECT_TRUE(r.ok()) << r.status().message();
+  return r.ok() ? r.value() : std::vector<Tensor>();
+}
+
+Floats state(const Session& s, const std::string& name) { return floats(s.states()->get(name).value()); }
+
+int copies(const CompiledModel& m) {
+  int count = 0;
+  for (const Step& s : m.model.program().steps) count += s.kind == Step::Kind::copy ? 1 : 0;
+  return count;
+}
+
+void accumulate(Graph& g, Builder& b) {
+  Value* x = g.add_input("x", {DType::f32, {Dim(3)}});
+  Value* s = g.add_state("sum", Tensor::zeros(DType::f32, {3}));
+  Value* next = b.add(s, x);
+  g.set_next(s, next);
+  g.add_output("twice", b.add(next, next));
+}
+
+TEST(State, AccumulatesInPlace) {
+  const CompiledModel m = compiled(accumulate);
+  EXPECT_EQ(copies(m), 0);
+  EXPECT_EQ(m.model.program().inputs.size(), 1u);
+  EXPECT_EQ(m.model.program().outputs.size(), 1u);
+  Session s = session(m);
+  for (int i = 1; i <= 3; ++i) {
+    const auto out = run(s, {{"x", vector({1, 2, 3})}});
+    const auto n = static_cast<float>(i);
+    EXPECT_EQ(state(s, "sum"), (Floats{n, 2 * n, 3 * n}));
+    EXPECT_EQ(floats(out.at(0)), (Floats{2 * n, 4 * n, 6 * n}));
+  }
+  ASSERT_TRUE(s.states()->set("sum", vector({10, 10, 10})).ok());
+  run(s, {{"x", vector({1, 1, 1})}});
+  EXPECT_EQ(state(s, "sum"), (Floats{11, 11, 11}));
+}
+
+TEST(State, SessionsAreIndependentUnlessTheyShareAStore) {
+  const CompiledModel m = compiled(accumulate);
+  Session a = session(m), b = session(m), c = session(m, a.states());
+  run(a, {{"x", vector({1, 1, 1})}});
+  EXPECT_EQ(state(b, "sum"), (Floats{0, 0, 0}));
+  run(c, {{"x", vector({1, 1, 1})}});
+  EXPECT_EQ(state(a, "sum"), (Floats{2, 2, 2}));
+}
+
+TEST(State, SwappedStates) {
+  const CompiledModel m = compiled([](Graph& g, Builder&) {
+    Value* a = g.add_state("a", vector({1, 2}));
+    Value* b = g.add_state("b", vector({3, 4}));
+    g.set_next(a, b);
+    g.set_next(b, a);
+  });
+  Session s = session(m);
+  run(s, {});
+  EXPECT_EQ(state(s, "a"), (Floats{3, 4}));
+  EXPECT_EQ(state(s, "b"), (Floats{1, 2}));
+}
+
+// The old value is read after the new one could have been written, in every way there is.
+TEST(State, OldValuesThatAreStillNeeded) {
+  const CompiledModel m = compiled([](Graph& g, Builder& b) {
+    const TensorType square = {DType::f32, {Dim(2), Dim(2)}};
+    Value* x = g.add_input("x", square);
+    const auto matrix = [](const Floats& v) { return Tensor::from<float>({2, 2}, v); };
+    Value* mirrored = g.add_state("mirrored", matrix({1, 2, 3, 4}));
+    g.set_next(mirrored, b.add(mirrored, b.transpose(mirrored, {1, 0})));
+    Value* product = g.add_state("product", matrix({1, 1, 0, 1}));
+    g.set_next(product, b.make("dot", {product, x}));
+    Value* read_later = g.add_state("read_later", matrix({1, 2, 3, 4}));
+    Value* next = b.mul(read_later, x);
+    g.set_next(read_later, next);
+    g.add_output("both", b.make("dot", {next, read_later}));
+    Value* shown = g.add_state("shown", matrix({1, 2, 3, 4}));
+    g.set_next(shown, b.add(shown, x));
+    g.add_output("old", shown);
+    Value* row = g.add_state("row", matrix({1, 2, 3, 4}));
+    g.set_next(row, b.add(row, b.slice_axis(row, 0, Dim(0), Dim(1))));
+  });
+  Session s = session(m);
+  const auto out = run(s, {{"x", Tensor::from<float>({2, 2}, {2, 0, 0, 2})}});
+  EXPECT_EQ(state(s, "mirrored"), (Floats{2, 5, 5, 8}));
+  EXPECT_EQ(state(s, "product"), (Floats{2, 2, 0, 2}));
+  EXPECT_EQ(state(s, "read_later"), (Floats{2, 0, 0, 8}));
+  EXPECT_EQ(floats(out.at(0)), (Floats{2, 4, 24, 32}));
+  EXPECT_EQ(floats(out.at(1)), (Floats{1, 2, 3, 4}));
+  EXPECT_EQ(state(s, "shown"), (Floats{3, 2, 3, 6}));
+  EXPECT_EQ(state(s, "row"), (Floats{2, 4, 4, 6}));
+}
+
+TEST(State, Mistakes) {
+  const CompiledModel m = compiled(accumulate);
+  const auto direct = m.model.run({{"x", vector({1, 1, 1})}});
+  ASSERT_FALSE(direct.ok());
+  EXPECT_NE(direct.status().message().find("Session"), std::string::npos) << direct.status().message();
+  Session s = session(m);
+  EXPECT_NE(s.states()->get("summ").status().message().find("did you mean 'sum'"), std::string::npos);
+  EXPECT_FALSE(s.states()->set("sum", vector({1})).ok());
+  const CompiledModel other = compiled([](Graph& g, Builder&) { g.add_state("sum", vector({1})); });
+  EXPECT_FALSE(Session::create(other.model, s.states()).ok());
+  Graph g("twice");
+  g.add_state("a", vector({1}));
+  EXPECT_THROW(g.add_state("a", vector({1})), Error);
+  EXPECT_THROW(g.set_next(g.inputs()[0].get(), g.add_input("x", {DType::f32, {Dim(2)}})), Error);
+}
+
+TEST(State, ProgramsInFilesKeepThem) {
+  const std::string path = ::testing::TempDir() + "/states" + std::to_string(getpid()) + ".tt";
+  const CompiledModel m = compiled([](Graph& g, Builder& b) {
+    Value* s = g.add_state("s", vector({1, 2}));
+    g.set_next(s, b.add(s, s));
+  });
+  std::vector<char> code = link_shared_object(m.objects, m.model.program().target);
+  ASSERT_TRUE(save_program(m.model.program(), std::as_bytes(std::span(code)), path).ok());
+  Result<Model> loaded = Model::load(path);
+  std::filesystem::remove(path);
+  ASSERT_TRUE(loaded.ok()) << loaded.status().message();
+  Result<Session> s = Session::create(loaded.value());
+  ASSERT_TRUE(s.ok());
+  ASSERT_TRUE(s.value().run(std::map<std::string, Tensor>()).ok());
+  EXPECT_EQ(state(s.value(), "s"), (Floats{2, 4}));
+}
+
+TEST(State, TextParsesBack) {
+  Graph g("text");
+  Builder b(g);
+  accumulate(g, b);
+  g.add_state("weights of \"layer\"", vector(Floats(20, 1.5f)));
+  std::map<std::string, Tensor> tensors;
+  PrintOptions options;
+  options.tensors = &tensors;
+  const std::string text = print(g, options);
+  const auto back = parse_graph(text, tensors);
+  ASSERT_EQ(back->states().size(), 2u);
+  std::map<std::string, Tensor> again;
+  options.tensors = &again;
+  EXPECT_EQ(print(*back, options), text);
+  EXPECT_EQ(print(*back->clone(), {}), print(g));
+  EXPECT_THROW(parse_graph("graph \"g\"(state %s: f32[1](1.0)) {\n  return nothing\n}\n"), Error);
+  EXPECT_THROW(parse_graph("graph \"g\"(%s: f32[1]) {\n  return %s next \"s\"\n}\n"), Error);
+}
+
+}  // namespace
+}  // namespace tintype
