@@ -16,9 +16,10 @@ void* allocate_aligned(size_t bytes, size_t alignment) {
   if (bytes > SIZE_MAX - 2 * kHugePage) return nullptr;
   const bool big = bytes >= kHugePage;
   if (big) alignment = std::max(alignment, kHugePage);
-  const size_t rounded = std::max(round_up(bytes, alignment), alignment);
-  void* block = std::aligned_alloc(alignment, rounded);
-  if (block != nullptr && big) madvise(block, rounded, MADV_HUGEPAGE);
+  void* block = nullptr;
+  if (posix_memalign(&block, alignment, std::max(bytes, kBufferAlignment)) != 0) return nullptr;
+  // The end that does not fill a huge page gets small ones: half a huge page per block adds up.
+  if (big) madvise(block, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
   return block;
 }
 

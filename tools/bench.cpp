@@ -67,6 +67,8 @@ nlohmann::json measure(const BenchArguments& a) {
                       {"median_ms", percentile(0.5)}, {"p90_ms", percentile(0.9)}, {"p99_ms", percentile(0.99)},
                       {"min_ms", times[0]}, {"runs", times.size()},
                       {"compile_ms", m.report.codegen.compile_ms}, {"load_ms", ready - m.report.codegen.compile_ms},
+                      {"import_ms", m.report.import_ms}, {"passes_ms", m.report.passes_ms},
+                      {"link_ms", m.report.codegen.link_ms},
                       {"first_run_ms", first}, {"peak_rss_mb", peak_rss_mb()},
                       {"kernels", m.report.codegen.kernels}, {"cached_kernels", m.report.codegen.from_cache},
                       {"gflops", flops / percentile(0.5) * 1e-6}};

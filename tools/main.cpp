@@ -5,8 +5,21 @@
 #include <cstdio>
 #include <exception>
 #include <fmt/format.h>
+#include <malloc.h>
+
+namespace {
+
+/// Weights are allocated, packed and freed one after the other. By default the C library answers the
+/// first large free by keeping the next ones: what was freed would stay resident.
+void return_freed_memory() {
+  mallopt(M_MMAP_THRESHOLD, 256 << 10);
+  mallopt(M_TRIM_THRESHOLD, 1 << 20);
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
+  return_freed_memory();
   using namespace tintype;
   using namespace tintype::cli;
   CLI::App app("tintype compiles, runs, checks and measures ONNX models");

@@ -50,12 +50,17 @@ struct stat status_of(const Descriptor& file) {
   return status;
 }
 
+/// Also what tells a mapping from other owners of bytes.
+struct Unmap {
+  size_t size;
+  void operator()(const void* address) const { munmap(const_cast<void*>(address), size); }
+};
+
 MappedFile map(const Descriptor& file, size_t size) {
   if (size == 0) return {};
   void* address = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (address == MAP_FAILED) throw Error("cannot map the file: " + reason());
-  std::shared_ptr<const void> owner(address,
-                                    [size](const void* p) { munmap(const_cast<void*>(p), size); });
+  std::shared_ptr<const void> owner(address, Unmap{size});
   return {{static_cast<const uint8_t*>(address), size}, std::move(owner)};
 }
 
@@ -104,6 +109,20 @@ Descriptor open_beneath(const Descriptor& directory, const std::string& location
 }
 
 }  // namespace
+
+std::shared_ptr<const void> lend(std::span<const uint8_t> part,
+                                 const std::shared_ptr<const void>& owner) {
+  constexpr size_t kWorthwhile = size_t{64} << 10;
+  if (part.size() < kWorthwhile || std::get_deleter<Unmap>(owner) == nullptr) return owner;
+  // The pages of a read-only mapping come back from the file should anybody read them again.
+  const auto drop = [owner, size = part.size()](const void* start) {
+    const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    const auto begin = (reinterpret_cast<uintptr_t>(start) + page - 1) / page * page;
+    const uintptr_t end = (reinterpret_cast<uintptr_t>(start) + size) / page * page;
+    if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  };
+  return {static_cast<const void*>(part.data()), drop};
+}
 
 MappedFile map_file(const std::string& path) {
   const Descriptor file(open(path.c_str(), kOpenFlags));

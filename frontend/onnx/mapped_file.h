@@ -15,6 +15,12 @@ struct MappedFile {
   std::shared_ptr<const void> owner;
 };
 
+/// An owner for a part of `owner`'s bytes. When the last user of the part is done, its pages leave
+/// memory: weights that have been copied into another layout are not resident twice. For bytes that
+/// are no mapped file, and for small parts, this is `owner` itself.
+std::shared_ptr<const void> lend(std::span<const uint8_t> part,
+                                 const std::shared_ptr<const void>& owner);
+
 /// Maps a regular file chosen by the user. Throws Error without the path, which callers prefix.
 MappedFile map_file(const std::string& path);
 

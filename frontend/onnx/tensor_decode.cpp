@@ -130,9 +130,10 @@ bool has_valid_booleans(Bytes bytes) {
 }
 
 Tensor from_little_endian(DType dtype, std::vector<int64_t> dims, const Span& data) {
+  const std::shared_ptr<const void> owner = lend(data.bytes, data.owner);
   const bool normalise = dtype == DType::boolean && !has_valid_booleans(data.bytes);
   if (data.owner != nullptr && is_aligned(data.bytes.data(), dtype) && !normalise)
-    return Tensor::borrow(dtype, std::move(dims), data.bytes.data(), data.owner);
+    return Tensor::borrow(dtype, std::move(dims), data.bytes.data(), owner);
   Tensor t = Tensor::empty(dtype, std::move(dims));
   if (!data.bytes.empty()) std::memcpy(t.mutable_data(), data.bytes.data(), data.bytes.size());
   if (normalise)
