@@ -125,11 +125,21 @@ class Lowering {
 
   // ---- steps --------------------------------------------------------------------------------
 
+  /// The sides of one margin become one step.
   void add_fill(const Margin& m) {
+    const ViewId side = builder_.view(m.dtype, m.placement, m.extents);
+    if (auto& steps = result_.program.steps; !steps.empty()) {
+      Step& last = steps.back();
+      const auto storage_of = [this](ViewId v) { return result_.program.views[static_cast<size_t>(v)].storage; };
+      if (last.kind == Step::Kind::fill && storage_of(last.outputs[0]) == m.placement.storage) {
+        last.outputs.push_back(side);
+        return;
+      }
+    }
     Step s;
     s.kind = Step::Kind::fill;
     s.fill = m.fill;
-    s.outputs = {builder_.view(m.dtype, m.placement, m.extents)};
+    s.outputs = {side};
     s.name = "fill";
     result_.program.steps.push_back(std::move(s));
   }

@@ -33,8 +33,8 @@ Machine machine_for(const std::string& target) {
   m.registers = m.lanes == 16 ? 32 : 16;
   m.l2_bytes = host_l2_bytes();
   // Zen 4 runs 512-bit multiply-adds at half rate: as many floats a cycle as with 256 bits.
-  const bool full_rate = m.lanes == 16 && t.processor_tune != Halide::Target::Processor::ZnVer4;
-  m.gflops = full_rate ? 210.0 : 105.0;
+  m.multiply_adds = m.lanes == 16 && t.processor_tune == Halide::Target::Processor::ZnVer4 ? 1 : 2;
+  m.gflops = 6.6 * m.lanes * m.multiply_adds;
   return m;
 }
 

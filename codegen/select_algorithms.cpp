@@ -36,11 +36,12 @@ class Selector {
  public:
   Selector(Graph& graph, const SelectAlgorithmsOptions& options) : graph_(graph), o_(options) {}
 
-  void run() {
+  bool run() {
     for (Node* n : graph_.node_list()) {
       if (n->is("conv")) select_conv(n);
       else if (n->is("dot")) select_dot(n);
     }
+    return changed_;
   }
 
  private:
@@ -73,6 +74,7 @@ class Selector {
   }
 
   void replace(Node* n, Value* v) {
+    changed_ = true;
     v->set_name(n->result()->name());
     graph_.replace_all_uses(n->result(), v);
     graph_.erase(n);
@@ -235,10 +237,13 @@ class Selector {
 
   Graph& graph_;
   const SelectAlgorithmsOptions& o_;
+  bool changed_ = false;
 };
 
 }  // namespace
 
-void select_algorithms(Graph& graph, const SelectAlgorithmsOptions& options) { Selector(graph, options).run(); }
+bool select_algorithms(Graph& graph, const SelectAlgorithmsOptions& options) {
+  return Selector(graph, options).run();
+}
 
 }  // namespace tintype

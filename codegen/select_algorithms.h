@@ -18,6 +18,7 @@ struct SelectAlgorithmsOptions {
 
 /// Rewrites conv and dot with constant weights to packed panels, and to Winograd's form where the
 /// cost model expects it to be faster. Weights become `pack` or `winograd_weight` nodes that fold.
-void select_algorithms(Graph& graph, const SelectAlgorithmsOptions& options);
+/// True when something was rewritten.
+bool select_algorithms(Graph& graph, const SelectAlgorithmsOptions& options);
 
 }  // namespace tintype

@@ -1,6 +1,8 @@
 // Grows regions from anchors along pointwise users until a single value leaves the group.
 #include "passes/fuse_regions.h"
 
+#include "passes/passes.h"
+
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 
@@ -29,7 +31,8 @@ bool is_view_node(const Node& n) { return n.op().has(kView) || n.is("reverse"); 
 
 class Fuser {
  public:
-  Fuser(Graph& graph, const FuseRegionsOptions& options) : graph_(graph), options_(options) {
+  Fuser(Graph& graph, int max_ops, bool single_ops)
+      : graph_(graph), max_ops_(max_ops), single_ops_(single_ops) {
     int at = 0;
     for (const auto& n : graph.nodes()) position_[n.get()] = at++;
   }
@@ -71,7 +74,7 @@ class Fuser {
   // ---- growing ------------------------------------------------------------------------------
 
   Group grow_from_anchor(Node* anchor) {
-    if (options_.single_ops || anchor->is("winograd_input")) return {anchor};
+    if (single_ops_ || anchor->is("winograd_input")) return {anchor};
     if (anchor->op().has(kReduction)) return grow_rows(anchor);
     const Shape shape = anchor->result()->shape();
     return grow(anchor, [shape](const Node& n) {
@@ -93,7 +96,7 @@ class Fuser {
   }
 
   Group grow_pointwise(Node* seed) {
-    if (options_.single_ops) return {seed};
+    if (single_ops_) return {seed};
     const Shape shape = seed->result()->shape();
     return grow(seed, [shape](const Node& n) {
       if (n.op().has(kPointwise)) return n.result()->shape() == shape;
@@ -124,7 +127,7 @@ class Fuser {
   Group grow(Node* seed, const Allowed& allowed) {
     Group group = {seed};
     Group best = group;
-    while (static_cast<int>(group.size()) < options_.max_ops) {
+    while (static_cast<int>(group.size()) < max_ops_) {
       const std::vector<Value*> open = leaving(group);
       if (open.size() == 1 && (open[0]->def()->op().has(kPointwise) || open[0]->def() == seed || is_anchor(*open[0]->def())))
         best = group;
@@ -167,7 +170,7 @@ class Fuser {
   /// Pulls in pointwise producers that nobody outside the group reads.
   void absorb_producers(Group& g, const Shape& full) {
     bool changed = true;
-    while (changed && static_cast<int>(g.size()) < options_.max_ops) {
+    while (changed && static_cast<int>(g.size()) < max_ops_) {
       changed = false;
       for (size_t i = 0; i < g.size() && !changed; ++i)
         for (Value* v : g[i]->operands()) {
@@ -258,7 +261,8 @@ class Fuser {
   }
 
   Graph& graph_;
-  FuseRegionsOptions options_;
+  int max_ops_;
+  bool single_ops_;
   std::unordered_map<const Node*, int> position_;
   std::unordered_set<const Node*> taken_;
   std::vector<Group> groups_;
@@ -266,6 +270,13 @@ class Fuser {
 
 }  // namespace
 
-int fuse_regions(Graph& graph, const FuseRegionsOptions& options) { return Fuser(graph, options).run(); }
+int fuse_regions(Graph& graph, int max_ops, bool single_ops) {
+  return Fuser(graph, max_ops, single_ops).run();
+}
+
+bool fuse_regions(Graph& graph, PassContext& context) {
+  return fuse_regions(graph, static_cast<int>(context.integer("max-ops", 64)),
+                      context.flag("single-ops", false)) > 0;
+}
 
 }  // namespace tintype

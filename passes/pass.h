@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace tintype {
 
@@ -66,8 +67,11 @@ struct Pass {
 };
 
 /// All passes, by name.
-std::span<const Pass> all_passes();
+std::vector<const Pass*> all_passes();
 /// The pass; throws Error with the nearest name when there is none.
 const Pass& find_pass(std::string_view name);
+/// Adds passes of other libraries and of plugins; the table must live until the program ends.
+/// Throws Error when a name is taken. Thread-safe.
+void register_passes(std::span<const Pass> passes);
 
 }  // namespace tintype

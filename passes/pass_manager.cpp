@@ -36,8 +36,6 @@ std::vector<std::string_view> split(std::string_view text) {
 
 class Parser {
  public:
-  explicit Parser(std::span<const Pass> extra) : extra_(extra) {}
-
   void parse(std::string_view text) {
     for (std::string_view part : split(text)) {
       if (part.empty()) throw Error("pipeline '" + std::string(text) + "' has an empty entry");
@@ -67,13 +65,12 @@ class Parser {
     return nullptr;
   }
 
-  const Pass& pass_named(std::string_view name) const {
+  static const Pass& pass_named(std::string_view name) {
     std::vector<std::string> names;
-    for (std::span<const Pass> table : {all_passes(), extra_})
-      for (const Pass& p : table) {
-        if (p.name == name) return p;
-        names.emplace_back(p.name);
-      }
+    for (const Pass* p : all_passes()) {
+      if (p->name == name) return *p;
+      names.emplace_back(p->name);
+    }
     for (const NamedPipeline& p : named_pipelines()) names.emplace_back(p.name);
     throw Error("there is no pass or pipeline '" + std::string(name) + "'" +
                 did_you_mean(name, names));
@@ -95,15 +92,13 @@ class Parser {
     }
   }
 
-  std::span<const Pass> extra_;
   PassPipeline pipeline_;
 };
 
-/// Disabled names must mean something: a built-in pass or one of this pipeline.
-void check_disabled(const PassPipeline& pipeline, const std::vector<std::string>& disabled) {
+/// Disabled names must mean something.
+void check_disabled(const std::vector<std::string>& disabled) {
   std::vector<std::string> names;
-  for (const Pass& p : all_passes()) names.emplace_back(p.name);
-  for (const PassStep& s : pipeline) names.emplace_back(s.pass->name);
+  for (const Pass* p : all_passes()) names.emplace_back(p->name);
   for (const std::string& name : disabled)
     if (std::find(names.begin(), names.end(), name) == names.end())
       throw Error("cannot disable '" + name + "': there is no such pass" +
@@ -126,10 +121,16 @@ PassTiming run_step(Graph& graph, const PassStep& step, const PipelineOptions& o
 
 }  // namespace
 
-PassPipeline parse_pipeline(std::string_view text, std::span<const Pass> extra) {
-  Parser parser(extra);
+PassPipeline parse_pipeline(std::string_view text) {
+  Parser parser;
   parser.parse(text);
   return parser.take();
+}
+
+void set_default(PassPipeline& pipeline, std::string_view pass, const std::string& option,
+                 const std::string& value) {
+  for (PassStep& step : pipeline)
+    if (step.pass->name == pass) step.options.emplace(option, value);
 }
 
 std::string text_of(const PassPipeline& pipeline) {
@@ -150,7 +151,7 @@ std::string text_of(const PassPipeline& pipeline) {
 
 std::vector<PassTiming> run_pipeline(Graph& graph, const PassPipeline& pipeline,
                                      const PipelineOptions& options) {
-  check_disabled(pipeline, options.disabled);
+  check_disabled(options.disabled);
   std::vector<PassTiming> timings;
   for (const PassStep& step : pipeline) {
     if (options.stop_after >= 0 && timings.size() >= static_cast<size_t>(options.stop_after)) break;

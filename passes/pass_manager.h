@@ -29,9 +29,11 @@ struct NamedPipeline {
 std::span<const NamedPipeline> named_pipelines();
 
 /// Reads `pass,pass{option=value,option=value},pipeline`. A named pipeline stands for its passes.
-/// `extra` passes come on top of the built-in ones and must outlive the result. Throws Error for
-/// unknown passes and options, with the nearest name.
-PassPipeline parse_pipeline(std::string_view text, std::span<const Pass> extra = {});
+/// Throws Error for unknown passes and options, with the nearest name.
+PassPipeline parse_pipeline(std::string_view text);
+/// Gives an option of all steps of a pass a value, unless the text gave one.
+void set_default(PassPipeline& pipeline, std::string_view pass, const std::string& option,
+                 const std::string& value);
 /// The form that parse_pipeline reads, named pipelines spelled out.
 std::string text_of(const PassPipeline& pipeline);
 

@@ -10,6 +10,7 @@ bool dead_code(Graph& graph, PassContext& context);
 bool decompose(Graph& graph, PassContext& context);
 bool fold_batch_norm(Graph& graph, PassContext& context);
 bool fold_constants(Graph& graph, PassContext& context);
+bool fuse_regions(Graph& graph, PassContext& context);
 bool simplify(Graph& graph, PassContext& context);
 bool sink_transposes(Graph& graph, PassContext& context);
 

@@ -17,13 +17,21 @@ std::string joined(std::initializer_list<std::string_view> steps) {
 }  // namespace
 
 std::span<const NamedPipeline> named_pipelines() {
-  static const std::array<NamedPipeline, 4> pipelines = {{
-      {"default", "what inference runs before algorithms are selected",
+  static const std::array<NamedPipeline, 5> pipelines = {{
+      {"default", "from a model to kernels: what compile runs",
        joined({
            "fold-batch-norm",  // while Conv and BatchNormalization are still whole
-           "strict",
+           "canonical",
+           "select-algorithms",
+           "finish",
        })},
       {"strict", "the same without rewrites that round differently",
+       joined({
+           "canonical",
+           "select-algorithms{winograd=0}",
+           "finish",
+       })},
+      {"canonical", "core ops, channels last, nothing redundant",
        joined({
            "decompose",                  // from here on core ops only
            "fold-constants{weights=0}",  // shape arithmetic away; packing moves weights once
@@ -38,15 +46,16 @@ std::span<const NamedPipeline> named_pipelines() {
            "common-subexpressions",      // movement that several users asked for separately
            "dead-code",
        })},
-      {"finish", "what follows the selection of algorithms",
+      {"finish", "what follows the selection of algorithms, up to regions",
        joined({
            "simplify",               // packing takes over the transposes before it
            "fold-constants",         // the packed weights
            "common-subexpressions",  // weights that are used twice
            "dead-code",
+           "fuse-regions",           // each region becomes one kernel
        })},
-      {"reference", "the model as written, in core ops",
-       joined({"decompose", "fold-constants", "dead-code"})},
+      {"reference", "the model as written: every core op a kernel of its own",
+       joined({"decompose", "fold-constants", "dead-code", "fuse-regions{single-ops}"})},
   }};
   return pipelines;
 }

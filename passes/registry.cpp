@@ -2,6 +2,8 @@
 #include "ir/diagnostic.h"
 #include "passes/passes.h"
 
+#include <map>
+#include <mutex>
 #include <vector>
 
 namespace tintype {
@@ -19,6 +21,11 @@ constexpr PassOption kSimplify[] = {
     {"layout", "1", "also rewrite transposes, which sink-transposes wants to see as they are"},
 };
 
+constexpr PassOption kFuse[] = {
+    {"max-ops", "64", "ops of one region at most"},
+    {"single-ops", "0", "every op its own region: the unfused program"},
+};
+
 constexpr Pass kPasses[] = {
     {"common-subexpressions", "merges nodes that compute the same", {}, common_subexpressions},
     {"dead-code", "removes nodes whose results nobody uses", {}, dead_code},
@@ -28,6 +35,8 @@ constexpr Pass kPasses[] = {
      {},
      fold_batch_norm},
     {"fold-constants", "evaluates what depends on constants alone", kFold, fold_constants},
+    {"fuse-regions", "groups ops into regions, each of which becomes one kernel", kFuse,
+     fuse_regions},
     {"simplify", "removes ops that do nothing and merges those that follow each other", kSimplify,
      simplify},
     {"sink-transposes",
@@ -36,15 +45,43 @@ constexpr Pass kPasses[] = {
      sink_transposes},
 };
 
+struct Registry {
+  std::mutex mutex;
+  std::map<std::string_view, const Pass*> passes;
+
+  Registry() {
+    for (const Pass& p : kPasses) passes[p.name] = &p;
+  }
+};
+
+Registry& registry() {
+  static Registry r;
+  return r;
+}
+
 }  // namespace
 
-std::span<const Pass> all_passes() { return kPasses; }
+std::vector<const Pass*> all_passes() {
+  Registry& r = registry();
+  const std::lock_guard lock(r.mutex);
+  std::vector<const Pass*> list;
+  for (const auto& [name, pass] : r.passes) list.push_back(pass);
+  return list;
+}
+
+void register_passes(std::span<const Pass> passes) {
+  Registry& r = registry();
+  const std::lock_guard lock(r.mutex);
+  for (const Pass& p : passes)
+    if (const auto [it, added] = r.passes.emplace(p.name, &p); !added && it->second != &p)
+      throw Error("there are two passes named '" + std::string(p.name) + "'");
+}
 
 const Pass& find_pass(std::string_view name) {
   std::vector<std::string> names;
-  for (const Pass& p : kPasses) {
-    if (p.name == name) return p;
-    names.emplace_back(p.name);
+  for (const Pass* p : all_passes()) {
+    if (p->name == name) return *p;
+    names.emplace_back(p->name);
   }
   throw Error("there is no pass '" + std::string(name) + "'" + did_you_mean(name, names));
 }

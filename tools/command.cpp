@@ -11,7 +11,7 @@
 namespace tintype::cli {
 
 void ModelArguments::add_to(CLI::App& app) {
-  app.add_option("model", path, "an .onnx model, or a compiled .tt file")->required();
+  app.add_option("model", path, "an .onnx model, the text of a graph, or a compiled .tt file")->required();
   app.add_option("--math", math, "default: error within 1e-4 of the output's scale; strict: no Winograd, no folded batch norm")
       ->check(CLI::IsMember({"default", "strict"}));
   app.add_option("--target", target, "instruction set, e.g. x86-64-linux-avx-avx2-f16c-fma-sse41 (default: this computer)");

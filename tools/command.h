@@ -58,6 +58,7 @@ Runner add_verify(CLI::App& parent);
 Runner add_bench(CLI::App& parent);
 Runner add_profile(CLI::App& parent);
 Runner add_show(CLI::App& parent);
+Runner add_opt(CLI::App& parent);
 Runner add_zoo(CLI::App& parent);
 Runner add_compare(CLI::App& parent);
 

@@ -4,6 +4,7 @@
 #include "ir/print.h"
 #include "tools/command.h"
 #include "tools/driver/graphviz.h"
+#include "tools/driver/pipeline.h"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -104,7 +105,7 @@ struct ShowArguments {
 
 int show(const ShowArguments& a) {
   CompileOptions options = a.model.options();
-  std::unique_ptr<Graph> graph = import_onnx(a.model.path, options.import);
+  std::unique_ptr<Graph> graph = load_graph(a.model.path, options.import);
   if (a.stage == "optimized") optimize(*graph, options);
   if (a.svg.empty() && a.dot.empty()) {
     std::cout << print(*graph);

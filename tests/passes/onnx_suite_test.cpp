@@ -52,7 +52,7 @@ std::string check(const SuiteCase& c) {
   if (!problem.empty()) return problem;
   PipelineOptions options;
   options.verify = true;
-  run_pipeline(*c.graph, parse_pipeline("default,finish"), options);
+  run_pipeline(*c.graph, parse_pipeline("fold-batch-norm,canonical,finish"), options);
   problem = compare_outputs(*c.graph, c);
   if (!problem.empty()) return "after passes: " + problem;
   return text_and_back(*c.graph);
@@ -107,7 +107,7 @@ TEST(Layout, RealModelsTransposeAtTheEdgesOnly) {
   for (const fs::path& folder : suite_cases("real")) {
     const SuiteCase c = load_case(folder);
     ASSERT_NE(c.graph, nullptr) << c.problem;
-    run_pipeline(*c.graph, parse_pipeline("default,finish"));
+    run_pipeline(*c.graph, parse_pipeline("fold-batch-norm,canonical,finish"));
     const auto it = expected.find(folder.filename().string());
     ASSERT_NE(it, expected.end()) << folder.filename();
     EXPECT_EQ(count_transposes(*c.graph), it->second) << folder.filename();

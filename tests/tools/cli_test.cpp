@@ -56,7 +56,7 @@ void expect_error(const Outcome& o, const std::string& part) {
 }
 
 TEST(Cli, HelpFitsAScreenAndEndsWithExamples) {
-  for (const char* command : {"", "check", "compile", "run", "verify", "bench", "profile", "show"}) {
+  for (const char* command : {"", "check", "compile", "run", "verify", "bench", "profile", "show", "opt", "zoo", "compare"}) {
     const Outcome o = tintype(std::string(command) + " --help");
     EXPECT_EQ(o.code, 0) << command;
     EXPECT_LE(lines(o.text), 45u) << command;
@@ -141,6 +141,71 @@ TEST(Cli, AFullOrForbiddenCacheFolderIsSurvived) {
   const Outcome o = tintype("run " + suite("test_relu") + "/model.onnx --cache /proc/nowhere");
   EXPECT_EQ(o.code, 0) << o.text;
   EXPECT_NE(o.text.find("warning: kernel cache"), std::string::npos) << o.text;
+}
+
+const char* const kSmallGraph = R"(graph "small"(%x: f32[2,3]) {
+  %0 = Relu(%x) : f32[2,3]  // act
+  %1 = neg(%x) : f32[2,3]  // unused
+  return %0 as "y"
+}
+)";
+
+TEST(Opt, PrintsWhatThePassesLeave) {
+  const Folder folder;
+  const std::string graph = folder.file("small.ir", kSmallGraph);
+  const Outcome o = tintype("opt " + graph + " --passes decompose,dead-code");
+  EXPECT_EQ(o.code, 0);
+  EXPECT_EQ(o.text, "graph \"small\"(%x: f32[2,3]) {\n  %0 = relu(%x) : f32[2,3]  // act\n  return %0 as \"y\"\n}\n");
+  EXPECT_EQ(tintype("opt " + graph + " --passes decompose,dead-code --stop-after 0").text, kSmallGraph);
+  EXPECT_EQ(tintype("opt " + graph + " --passes decompose,dead-code --disable-pass decompose,dead-code").code, 1);
+  EXPECT_NE(tintype("opt " + graph + " --print-after dead-code -o /dev/null").text.find("// after dead-code"), std::string::npos);
+  EXPECT_NE(tintype("opt " + graph + " --time-passes -o /dev/null").text.find("decompose "), std::string::npos);
+  EXPECT_NE(tintype("opt " + graph + " --verify-passes -o /dev/null").text.find("values unchanged"), std::string::npos);
+}
+
+TEST(Opt, ReadsAndWritesTextAndOnnxInPipes) {
+  const Folder folder;
+  const std::string graph = folder.file("small.ir", kSmallGraph);
+  EXPECT_EQ(tintype("opt - --passes dead-code < " + graph).code, 0);
+  const std::string onnx = folder.path("small.onnx");
+  EXPECT_EQ(tintype("opt " + graph + " --passes dead-code -o " + onnx).code, 0);
+  EXPECT_EQ(tintype("run " + onnx).code, 0);
+  EXPECT_EQ(tintype("run " + graph).code, 0);
+  expect_error(tintype("opt - < " + folder.file("broken.ir", "graph \"g\"(%x: f32[1]) { %0 = Rely(%x) return %0 as \"y\" }")), "did you mean 'Relu'?");
+}
+
+TEST(Opt, MistakesAreOneLine) {
+  const Folder folder;
+  const std::string graph = folder.file("small.ir", kSmallGraph);
+  expect_error(tintype("opt"), "needs a model");
+  expect_error(tintype("opt " + graph + " --passes decompos"), "did you mean 'decompose'?");
+  expect_error(tintype("opt " + graph + " --passes 'fold-constants{max-byte=1}'"), "did you mean 'max-bytes'?");
+  expect_error(tintype("opt " + graph + " --passes 'select-algorithms{extents=N}'"), "NAME:VALUE");
+  expect_error(tintype("opt " + graph + " --print-before simplfy"), "did you mean 'simplify'?");
+}
+
+TEST(Zoo, ExportsWhatRunsAndComparesEqual) {
+  const Folder folder;
+  const std::string model = folder.path("lenet5.onnx");
+  EXPECT_NE(tintype("zoo").text.find("lenet5"), std::string::npos);
+  EXPECT_NE(tintype("zoo lenet5").text.find("61,706"), std::string::npos);
+  EXPECT_EQ(tintype("zoo lenet5 --seed 3 -o " + model).code, 0);
+  const std::string first = folder.path("first.npy"), second = folder.path("second.npy");
+  EXPECT_EQ(tintype("run " + model + " --output " + folder.path("first")).code, 0);
+  EXPECT_EQ(tintype("run " + model + " --reference --output " + folder.path("second")).code, 0);
+  EXPECT_EQ(tintype("compare " + first + " " + second + " --rtol 1e-4 --atol 1e-4").code, 0);
+  EXPECT_EQ(tintype("compare " + first + " " + second + " --rtol 0 --atol -1").code, 1);
+  expect_error(tintype("zoo lenet6"), "did you mean 'lenet5'?");
+}
+
+// What a full disk, a missing right or a file in the way of the cache do: the model still runs.
+TEST(Cache, AFolderThatCannotBeWrittenCostsNothingButTime) {
+  const Folder folder;
+  const std::string graph = folder.file("small.ir", kSmallGraph);
+  const Outcome in_the_way = tintype("run " + graph + " --cache " + graph);
+  EXPECT_EQ(in_the_way.code, 0) << in_the_way.text;
+  const Outcome full = tintype("run " + graph + " --cache /dev/full/cache");
+  EXPECT_EQ(full.code, 0) << full.text;
 }
 
 }  // namespace

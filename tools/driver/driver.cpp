@@ -2,10 +2,8 @@
 #include "tools/driver/driver.h"
 
 #include "codegen/kernel_cache.h"
-#include "codegen/select_algorithms.h"
 #include "ir/diagnostic.h"
-#include "passes/fuse_regions.h"
-#include "passes/pass_manager.h"
+#include "tools/driver/pipeline.h"
 
 #include <chrono>
 
@@ -64,24 +62,12 @@ CompiledModel finish(std::unique_ptr<Graph> graph, const CompileOptions& options
 void optimize(Graph& graph, const CompileOptions& options) {
   PipelineOptions passes;
   passes.explain = options.explain;
-  if (options.reference) {
-    run_pipeline(graph, parse_pipeline("reference"), passes);
-    fuse_regions(graph, {.single_ops = true});
-    return;
-  }
-  run_pipeline(graph, parse_pipeline(options.math == MathMode::strict ? "strict" : "default"), passes);
-  SelectAlgorithmsOptions algorithms;
-  algorithms.machine = machine_of(options);
-  algorithms.strict = options.math == MathMode::strict;
-  algorithms.hints = options.hints;
-  select_algorithms(graph, algorithms);
-  run_pipeline(graph, parse_pipeline("finish"), passes);
-  fuse_regions(graph);
+  run_pipeline(graph, pipeline_for(options), passes);
 }
 
 CompiledModel compile_model(const std::string& path, const CompileOptions& options) {
   const auto start = Clock::now();
-  std::unique_ptr<Graph> graph = import_onnx(path, options.import);
+  std::unique_ptr<Graph> graph = load_graph(path, options.import);
   return finish(std::move(graph), options, milliseconds_since(start));
 }
 
