@@ -208,16 +208,6 @@ Values shrink(Builder& b, const Node& n) {
   return {b.select(b.compare("gt", x, b.scalar(lambda, x->dtype())), b.with_scalar("sub", x, bias), low)};
 }
 
-// Inference form: dropout passes its input, the mask is all true.
-Values dropout(Builder& b, const Node& n) {
-  if (n.operand(2) != nullptr && static_number(n, 2, "training_mode") != 0)
-    fail(n, "dropout in training mode cannot run as inference; export the model in eval mode");
-  Values results = {b.unary("identity", n.operand(0))};
-  if (n.result_count() > 1)
-    results.push_back(b.broadcast(b.scalar(1, DType::boolean), n.operand(0)->shape()));
-  return results;
-}
-
 constexpr AttrDef kAlpha[] = {{"alpha", AttrKind::number}};
 constexpr AttrDef kAlphaBeta[] = {{"alpha", AttrKind::number}, {"beta", AttrKind::number}};
 constexpr AttrDef kAlphaGamma[] = {{"alpha", AttrKind::number}, {"gamma", AttrKind::number}};
@@ -226,7 +216,6 @@ constexpr AttrDef kFmod[] = {{"fmod", AttrKind::integer}};
 constexpr AttrDef kDirection[] = {{"direction", AttrKind::string, true}};
 constexpr AttrDef kIsInf[] = {{"detect_negative", AttrKind::integer}, {"detect_positive", AttrKind::integer}};
 constexpr AttrDef kShrink[] = {{"bias", AttrKind::number}, {"lambd", AttrKind::number}};
-constexpr AttrDef kSeed[] = {{"seed", AttrKind::integer}};
 
 constexpr OpDef onnx(std::string_view name, int min, int max, DecomposeFunction f,
                      std::span<const AttrDef> attrs = {}, int results = 1) {
@@ -303,7 +292,6 @@ constexpr OpDef kOps[] = {
     onnx("Swish", 1, 1, swish, kAlpha),
     onnx("ThresholdedRelu", 1, 1, thresholded_relu, kAlpha),
     onnx("Shrink", 1, 1, shrink, kShrink),
-    onnx("Dropout", 1, 3, dropout, kSeed, 2),
 };
 
 }  // namespace
