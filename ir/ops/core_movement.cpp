@@ -224,14 +224,14 @@ Content content_iota(const Node& n) {
 void infer_scatter_add(InferContext& c) {
   const TensorType& indices = c.type(0);
   const TensorType& updates = c.type(1);
-  const Shape extents = c.attrs().dims("extents");
-  if (indices.rank() != 1 || updates.rank() != 3 || extents.size() != 1)
-    c.fail("expected indices[n], updates[outer,n,inner] and one extent, got " + indices.text() +
+  const Shape rows = c.attrs().dims("rows");
+  if (indices.rank() != 1 || updates.rank() != 3 || rows.size() != 1)
+    c.fail("expected indices[n], updates[outer,n,inner] and one number of rows, got " + indices.text() +
            " and " + updates.text());
   if (indices.dtype != DType::i64 && indices.dtype != DType::i32)
     c.fail("indices must be i32 or i64, got " + indices.text());
   c.unify(indices.shape[0], updates.shape[1], "number of indices");
-  c.results[0] = {updates.dtype, {updates.shape[0], extents[0], updates.shape[2]}};
+  c.results[0] = {updates.dtype, {updates.shape[0], rows[0], updates.shape[2]}};
 }
 
 constexpr AttrDef kShape[] = {{"shape", AttrKind::dims, true}};
@@ -244,6 +244,7 @@ constexpr AttrDef kFactors[] = {{"factors", AttrKind::integers, true}};
 constexpr AttrDef kAxis[] = {{"axis", AttrKind::integer, true}};
 constexpr AttrDef kIota[] = {{"shape", AttrKind::dims, true}, {"axis", AttrKind::integer},
                              {"dtype", AttrKind::dtype}};
+constexpr AttrDef kRows[] = {{"rows", AttrKind::dims, true}};
 constexpr AttrDef kExtents[] = {{"extents", AttrKind::dims, true}};
 constexpr AttrDef kValue[] = {{"value", AttrKind::tensor, true}};
 constexpr AttrDef kBatchDims[] = {{"batch_dims", AttrKind::integer}};
@@ -309,9 +310,9 @@ constexpr OpDef kOps[] = {
      .traits = kHostOnly, .infer = infer_like_first,
      .gradient = scatter_nd_gradient,
      .doc = "copy of the first operand with slices replaced or combined at index tuples"},
-    {.name = "scatter_add", .min_operands = 2, .max_operands = 2, .attrs = kExtents,
+    {.name = "scatter_add", .min_operands = 2, .max_operands = 2, .attrs = kRows,
      .traits = kKernel, .infer = infer_scatter_add, .gradient = scatter_add_gradient,
-     .doc = "zeros[outer,extent,inner] with updates[outer,i,inner] added at row indices[i]"},
+     .doc = "zeros[outer,rows,inner] with updates[outer,i,inner] added at row indices[i]"},
 };
 
 }  // namespace

@@ -87,7 +87,7 @@ Value* scatter_add(Builder& b, Value* indices, Value* slices, const Shape& shape
   const Dim count = product(indices->shape());
   Value* rows =
       b.make("scatter_add", {b.reshape(indices, {count}), b.reshape(slices, {outer, count, inner})},
-             {{"extents", Shape{shape[a]}}});
+             {{"rows", Shape{shape[a]}}});
   return b.reshape(rows, shape);
 }
 
