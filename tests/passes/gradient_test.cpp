@@ -20,7 +20,7 @@ namespace tintype::test {
 namespace {
 
 std::vector<PassCase> all_cases() {
-  return read_cases(std::string(TINTYPE_TEST_DIR) + "/data/gradients.ir");
+  return read_cases(std::string(TINTYPE_TEST_DIR) + "/gradients/core_ops.ir");
 }
 
 struct Range {
