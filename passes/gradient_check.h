@@ -15,6 +15,7 @@ namespace tintype {
 struct GradientCheckOptions {
   double epsilon = 1e-6;   ///< step to each side
   double relative = 1e-4;  ///< |analytic - numeric| <= absolute + relative * the larger of the two
+                           ///< + what rounding of the loss may do to the difference quotient
   double absolute = 1e-7;
   int64_t samples = 0;  ///< elements tried per input, spread evenly; 0: all
   uint64_t seed = 1;    ///< of the weights that make one loss of all outputs
