@@ -2,6 +2,8 @@
 // reductions become Funcs.
 #include "codegen/compose.h"
 
+#include "codegen/define/gradient.h"
+#include "codegen/define/random.h"
 #include "codegen/define/winograd.h"
 #include "ir/diagnostic.h"
 
@@ -164,7 +166,20 @@ class Composer {
     }
     if (n.is("iota"))
       return Halide::cast(arithmetic_type(v->dtype()), index[static_cast<size_t>(n.attrs().integer("axis"))]);
+    if (n.is("random_bits")) return random_bits(n, index);
     return moved(n, index);
+  }
+
+  Expr random_bits(const Node& n, const Index& index) {
+    const Shape shape = n.attrs().dims("shape");
+    Expr linear = 0;
+    for (size_t d = 0; d < index.size(); ++d) linear = linear * extent_of(shape[d]) + index[d];
+    auto word = [this, &n](int i) {
+      const Value* v = n.operand(i);
+      return v == nullptr ? Halide::cast<int64_t>(0) : value(v, Index(v->shape().size(), Expr(0)));
+    };
+    const auto stream = static_cast<uint32_t>(n.attrs().integer("stream"));
+    return random_word(linear, stream, word(0), word(1));
   }
 
   /// 16-bit floats compute in f32 and round after every op, as one op at a time would.
@@ -285,6 +300,7 @@ class Composer {
     else if (n.is("dot")) define_dot(n);
     else if (n.is("window_reduce")) define_window(n);
     else if (n.is("winograd_input") || n.is("winograd_output")) define_winograd(n);
+    else if (n.op().has(kKernel)) define_gradient(n);
     else if (n.op().has(kReduction)) define_reduce(n);
     else if (spec_.schedule == ScheduleKind::rows) maybe_store(n);
   }
@@ -500,6 +516,18 @@ class Composer {
     total(vars) = m.combine(total(vars), partial(from));
     c_.partials.push_back(partial);
     add_anchor(n, total, vars, lanes_domain);
+  }
+
+  void define_gradient(const Node& n) {
+    const std::vector<Var> vars = make_vars(n.result()->rank());
+    const gradient::Operands of = {
+        [this](const Value* v, const Index& index) { return value(v, index); },
+        [this](const Value* v, size_t dim) { return extent(v, dim); }};
+    gradient::Sum sum;
+    if (n.is("conv_weight_gradient")) sum = gradient::conv_weight_gradient(n, vars, of);
+    else if (n.is("window_max_gradient")) sum = gradient::window_max_gradient(n, vars, of, c_.stages);
+    else sum = gradient::scatter_add(n, vars, of, extent_of(n.attrs().dims("rows")[0]));
+    add_anchor(n, sum.func, vars, sum.domain);
   }
 
   void define_winograd(const Node& n) {

@@ -23,6 +23,8 @@ std::string_view name_of(ScheduleKind kind) {
     case ScheduleKind::depthwise: return "depthwise";
     case ScheduleKind::window: return "window";
     case ScheduleKind::rows: return "rows";
+    case ScheduleKind::scatter: return "scatter";
+    case ScheduleKind::weight_gradient: return "weight_gradient";
     case ScheduleKind::winograd_input: return "winograd_input";
     case ScheduleKind::winograd_output: return "winograd_output";
   }

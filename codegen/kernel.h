@@ -27,6 +27,8 @@ enum class ScheduleKind : uint8_t {
   depthwise,        ///< conv with one input channel per filter
   window,           ///< sliding-window reduction
   rows,             ///< reductions over axes, and what follows them, per remaining index
+  scatter,          ///< sums at computed places
+  weight_gradient,  ///< weight gradient of conv with a register tile of rows x vectors
   winograd_input,
   winograd_output,
 };

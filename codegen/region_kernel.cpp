@@ -13,7 +13,7 @@ namespace {
 
 const Node* find_anchor(const Graph& body) {
   for (const auto& n : body.nodes())
-    if (n->op().has(kContraction | kWindow | kReduction) || n->is("winograd_input") || n->is("winograd_output"))
+    if (n->op().has(kContraction | kWindow | kReduction | kKernel) || n->is("winograd_input") || n->is("winograd_output"))
       return n.get();
   return nullptr;
 }
@@ -316,6 +316,22 @@ PanelTail vector_tail(const KernelChoice& c, const Machine& machine) {
   return extents.back().value() % lanes == 0 ? PanelTail::whole : PanelTail::shifted;
 }
 
+KernelChoice weight_gradient_choice(const Node& region, const Node& anchor,
+                                    const std::vector<Buffer>& buffers, const Machine& machine) {
+  KernelChoice c = plain_choice(region, buffers, ScheduleKind::weight_gradient);
+  c.algorithm = "weight gradient";
+  const Shape& shape = anchor.result()->shape();
+  const int64_t channels = static_or(shape[shape.size() - 2], 1), filters = static_or(shape.back(), 0);
+  const int64_t lanes = std::max<int64_t>(1, machine.lanes * 4 / std::max<int64_t>(4, static_cast<int64_t>(size_of(anchor.result()->dtype()))));
+  c.spec.rows = channels >= 6 ? 6 : static_cast<int>(std::max<int64_t>(1, channels));
+  c.spec.tail = vector_tail(c, machine);
+  if (c.spec.tail == PanelTail::padded) return c;
+  const int64_t widest = machine.lanes == 16 ? 4 : 2;
+  c.spec.vectors = static_cast<int>(std::min(filters / lanes, widest));
+  c.spec.tail = filters % (c.spec.vectors * lanes) == 0 ? PanelTail::whole : PanelTail::shifted;
+  return c;
+}
+
 /// Extents in attributes that the kernel has to be told.
 void collect_scalars(KernelChoice& c) {
   auto add = [&c](const Shape& dims) {
@@ -329,6 +345,8 @@ void collect_scalars(KernelChoice& c) {
       add(n->attrs().dims("after"));
     }
     if (n->is("slice")) add(n->attrs().dims("starts"));
+    if (n->is("random_bits")) add(n->attrs().dims("shape"));
+    if (n->is("scatter_add")) add(n->attrs().dims("rows"));
   }
   if (c.spec.scalars.empty()) return;
   const size_t inputs = c.spec.inputs.size();
@@ -366,6 +384,12 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
   } else if (anchor->is("conv") || anchor->op().has(kWindow)) {
     choices = {plain_choice(region, buffers, ScheduleKind::window)};
     choices[0].algorithm = anchor->is("conv") ? "plain" : "window";
+    choices[0].spec.tail = vector_tail(choices[0], *options.machine);
+  } else if (anchor->is("conv_weight_gradient")) {
+    choices = {weight_gradient_choice(region, *anchor, buffers, *options.machine)};
+  } else if (anchor->op().has(kKernel)) {
+    choices = {plain_choice(region, buffers, ScheduleKind::scatter)};
+    choices[0].algorithm = "scatter";
     choices[0].spec.tail = vector_tail(choices[0], *options.machine);
   } else if (anchor->op().has(kReduction)) {
     choices = {plain_choice(region, buffers, ScheduleKind::rows)};

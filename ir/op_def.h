@@ -33,6 +33,7 @@ enum Trait : uint32_t {
   kHostOnly = 1u << 8,     ///< evaluated by a host op, never by a kernel
   kImpure = 1u << 9,       ///< must not be merged or folded (random numbers)
   kPrepack = 1u << 10,     ///< rearranges weights once, when constant
+  kKernel = 1u << 11,      ///< a kernel of its own, not fused with others
 };
 
 enum class AttrKind : uint8_t {
@@ -66,6 +67,13 @@ struct InferContext {
 /// optional inputs. Returns one value per result (null for results nobody can use).
 using DecomposeFunction = std::vector<Value*> (*)(Builder&, const Node&);
 using InferFunction = void (*)(InferContext&);
+/// d loss / d operand for each operand of a node, from d loss / d result for each result (null where
+/// the loss does not depend on it; at least one is there). Null entries stand for zero; entries of
+/// operands that are not floats are ignored.
+using GradientFunction = std::vector<Value*> (*)(Builder&, const Node&,
+                                                 const std::vector<Value*>& result_gradients);
+/// The gradient of ops that are constant wherever they are continuous: zero for every operand.
+std::vector<Value*> zero_gradient(Builder&, const Node&, const std::vector<Value*>&);
 /// Elements of the (single, small, integer) result as extents, or nothing.
 using ContentFunction = std::optional<std::vector<Dim>> (*)(const Node&);
 
@@ -79,6 +87,8 @@ struct OpDef {
   InferFunction infer = nullptr;          ///< core ops
   ContentFunction content = nullptr;      ///< core ops that shape arithmetic uses
   DecomposeFunction decompose = nullptr;  ///< ONNX-level ops
+  GradientFunction gradient = nullptr;    ///< core ops, unless not_differentiable says why not
+  std::string_view not_differentiable = {};  ///< the reason, for core ops without a gradient
   std::string_view doc;
 
   bool has(uint32_t trait) const { return (traits & trait) != 0; }

@@ -5,6 +5,7 @@
 #include "runtime/host_ops.h"
 
 #include <type_traits>
+#include <unordered_map>
 #include <variant>
 
 namespace tintype {
@@ -57,6 +58,32 @@ std::optional<std::vector<Tensor>> evaluate_node(const Node& node, std::span<con
   if (!status.ok())
     throw Error(node.where() + " (" + std::string(node.name()) + "): " + status.message());
   return results;
+}
+
+std::vector<Tensor> evaluate_graph(const Graph& graph, std::span<const Tensor> inputs,
+                                   const SymbolLookup& symbols) {
+  std::unordered_map<const Value*, Tensor> values;
+  for (size_t i = 0; i < inputs.size(); ++i) values[graph.inputs()[i].get()] = inputs[i];
+  for (const auto& node : graph.nodes()) {
+    std::vector<Tensor> operands;
+    operands.reserve(static_cast<size_t>(node->operand_count()));
+    for (Value* v : node->operands()) operands.push_back(v == nullptr ? Tensor() : values.at(v));
+    std::vector<Tensor> results;
+    if (node->body() != nullptr) {
+      results = evaluate_graph(*node->body(), operands, symbols);
+    } else {
+      auto evaluated = evaluate_node(*node, operands, symbols);
+      if (!evaluated)
+        throw Error(node->where() + ": no host evaluation of " + std::string(node->name()));
+      results = std::move(*evaluated);
+    }
+    for (int i = 0; i < node->result_count(); ++i)
+      values[node->result(i)] = results[static_cast<size_t>(i)];
+  }
+  std::vector<Tensor> outputs;
+  outputs.reserve(graph.output_count());
+  for (size_t i = 0; i < graph.output_count(); ++i) outputs.push_back(values.at(graph.output(i)));
+  return outputs;
 }
 
 }  // namespace tintype

@@ -54,14 +54,14 @@ class Fuser {
   using Allowed = std::function<bool(const Node&)>;
 
   static bool is_anchor(const Node& n) {
-    return n.op().has(kContraction | kWindow | kReduction) || n.is("winograd_input") || n.is("winograd_output");
+    return n.op().has(kContraction | kWindow | kReduction | kKernel) || n.is("winograd_input") || n.is("winograd_output");
   }
 
   bool taken(const Node* n) const { return taken_.count(n) != 0; }
 
   /// Movement that is neither a view nor a margin of its producer's buffer.
   static bool needs_kernel(const Node& n) {
-    if (n.is("gather") || n.is("dilate")) return true;
+    if (n.is("gather") || n.is("dilate") || n.is("random_bits")) return true;
     if (n.is("iota")) return std::any_of(n.result()->uses().begin(), n.result()->uses().end(), [](const Use& u) {
         return !u.node->op().has(kPointwise); }) || n.result()->output_uses() != 0;
     if (!n.is("pad")) return false;
@@ -74,7 +74,7 @@ class Fuser {
   // ---- growing ------------------------------------------------------------------------------
 
   Group grow_from_anchor(Node* anchor) {
-    if (single_ops_ || anchor->is("winograd_input")) return {anchor};
+    if (single_ops_ || anchor->op().has(kKernel) || anchor->is("winograd_input")) return {anchor};
     if (anchor->op().has(kReduction)) return grow_rows(anchor);
     const Shape shape = anchor->result()->shape();
     return grow(anchor, [shape](const Node& n) {

@@ -17,10 +17,6 @@ std::optional<std::vector<int64_t>> read_integers(const Tensor& t) {
   return list;
 }
 
-namespace {
-
-/// Indices into axes with `extents` (one extent for all, or one per position in a tuple), with
-/// negative ones counted from the back.
 Result<std::vector<int64_t>> checked_indices(const Tensor& t, std::span<const int64_t> extents) {
   std::optional<std::vector<int64_t>> list = read_integers(t);
   if (!list) return unsupported_elements(t.dtype());
@@ -34,6 +30,8 @@ Result<std::vector<int64_t>> checked_indices(const Tensor& t, std::span<const in
   }
   return std::move(*list);
 }
+
+namespace {
 
 Status gather(const HostCall& call) {
   const Tensor& x = call.inputs[0];

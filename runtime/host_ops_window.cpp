@@ -3,6 +3,7 @@
 #include "runtime/host_elements.h"
 #include "runtime/host_families.h"
 #include "runtime/host_shapes.h"
+#include "runtime/host_window.h"
 
 #include <algorithm>
 #include <limits>
@@ -11,53 +12,16 @@ namespace tintype {
 
 namespace {
 
-struct Pooling {
-  std::vector<int64_t> positions, steps;  ///< N and spatial axes of the result; x strides for each
-  std::vector<int64_t> taps;              ///< x offset of each tap
-  std::vector<int64_t> tap_index;         ///< spatial position of each tap relative to the first
-  std::vector<int64_t> index_steps;       ///< spatial position of the first tap, per result axis
-  int64_t channels = 0;
-};
-
-Result<Pooling> plan_pooling(const HostCall& call) {
+Result<SlidingWindow> plan_pooling(const HostCall& call) {
   const Tensor &x = call.inputs[0], &y = call.outputs[0];
-  const std::vector<int64_t> window = call.attributes.integers("window");
-  const size_t spatial = window.size();
-  const std::vector<int64_t> strides = per_axis(call.attributes, "strides", spatial, 1);
-  const std::vector<int64_t> dilations = per_axis(call.attributes, "dilations", spatial, 1);
-  if (x.dims().size() != spatial + 2 || y.dims().size() != spatial + 2 ||
-      strides.size() != spatial || dilations.size() != spatial ||
-      x.dims().back() != y.dims().back())
+  if (x.rank() > 0 && y.rank() > 0 && x.dims().back() != y.dims().back())
     return invalid_argument("the window does not fit " + x.type_string());
-  Pooling p;
-  p.channels = x.dims().back();
-  const std::vector<int64_t> x_strides = dense_strides(x.dims());
-  const std::vector<int64_t> plane = dense_strides(std::span(x.dims()).subspan(1, spatial));
-  p.positions.assign(y.dims().begin(), y.dims().end() - 1);
-  p.steps = {x_strides[0]};
-  p.index_steps = {0};
-  std::vector<int64_t> tap_strides, tap_index_strides;
-  for (size_t i = 0; i < spatial; ++i) {
-    p.steps.push_back(x_strides[i + 1] * strides[i]);
-    p.index_steps.push_back(plane[i] * strides[i]);
-    tap_strides.push_back(x_strides[i + 1] * dilations[i]);
-    tap_index_strides.push_back(plane[i] * dilations[i]);
-    const int64_t reach = (y.dims()[i + 1] - 1) * strides[i] + (window[i] - 1) * dilations[i];
-    if (y.dims()[i + 1] > 0 && reach >= x.dims()[i + 1])
-      return invalid_argument("the window leaves axis " + std::to_string(i + 1) + " of " +
-                              x.type_string());
-  }
-  Odometer walk(window, tap_strides), indices(window, tap_index_strides);
-  for (int64_t i = 0; i < element_count(window); ++i, walk.next(), indices.next()) {
-    p.taps.push_back(walk.offset());
-    p.tap_index.push_back(indices.offset());
-  }
-  return p;
+  return plan_windows(call.attributes, x, y);
 }
 
 /// Calls body(position, offset in x, spatial position of the first tap) for every window.
 template <typename Body>
-void for_windows(const Pooling& p, const Body& body) {
+void for_windows(const SlidingWindow& p, const Body& body) {
   const int64_t work = std::max<int64_t>(1, p.channels * static_cast<int64_t>(p.taps.size()));
   parallel_for(element_count(p.positions), kHostGrain / work, [&](int64_t begin, int64_t end) {
     Odometer walk(p.positions, p.steps), index(p.positions, p.index_steps);
@@ -90,7 +54,7 @@ struct MaxOver {
 };
 
 template <typename Op, typename T>
-void reduce_windows(const Pooling& p, const T* x, T* out) {
+void reduce_windows(const SlidingWindow& p, const T* x, T* out) {
   using A = typename Op::A;
   constexpr int64_t kWidth = 128;
   for_windows(p, [&](int64_t position, int64_t offset, int64_t) {
@@ -109,7 +73,7 @@ void reduce_windows(const Pooling& p, const T* x, T* out) {
 }
 
 Status window_reduce(const HostCall& call) {
-  const Result<Pooling> plan = plan_pooling(call);
+  const Result<SlidingWindow> plan = plan_pooling(call);
   if (!plan.ok()) return plan.status();
   const std::string kind = call.attributes.string("kind", "");
   if (kind != "max" && kind != "sum") return invalid_argument("unknown window kind '" + kind + "'");
@@ -123,18 +87,16 @@ Status window_reduce(const HostCall& call) {
 }
 
 Status window_argmax(const HostCall& call) {
-  const Result<Pooling> plan = plan_pooling(call);
+  const Result<SlidingWindow> plan = plan_pooling(call);
   if (!plan.ok()) return plan.status();
-  const Pooling& p = plan.value();
+  const SlidingWindow& p = plan.value();
   auto* out = static_cast<int64_t*>(call.outputs[0].mutable_data());
   return for_elements<kNumbers>(call.inputs[0].dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const auto* x = static_cast<const T*>(call.inputs[0].data());
     for_windows(p, [&](int64_t position, int64_t offset, int64_t index) {
       for (int64_t c = 0; c < p.channels; ++c) {
-        size_t best = 0;
-        for (size_t t = 1; t < p.taps.size(); ++t)
-          if (load(x[offset + p.taps[t] + c]) > load(x[offset + p.taps[best] + c])) best = t;
+        const size_t best = first_largest(p, x, offset + c);
         out[position * p.channels + c] = index + p.tap_index[best];
       }
     });
@@ -147,6 +109,43 @@ constexpr HostOp kOps[] = {
 };
 
 }  // namespace
+
+Result<SlidingWindow> plan_windows(const Attributes& attributes, const Tensor& x,
+                                   const Tensor& positions) {
+  const std::vector<int64_t> window = attributes.integers("window");
+  const size_t spatial = window.size();
+  const std::vector<int64_t> strides = per_axis(attributes, "strides", spatial, 1);
+  const std::vector<int64_t> dilations = per_axis(attributes, "dilations", spatial, 1);
+  if (x.dims().size() != spatial + 2 || positions.dims().size() != spatial + 2 ||
+      strides.size() != spatial || dilations.size() != spatial ||
+      x.dims()[0] != positions.dims()[0])
+    return invalid_argument("the window does not fit " + x.type_string());
+  SlidingWindow p;
+  p.channels = x.dims().back();
+  const std::vector<int64_t> x_strides = dense_strides(x.dims());
+  const std::vector<int64_t> plane = dense_strides(std::span(x.dims()).subspan(1, spatial));
+  p.positions.assign(positions.dims().begin(), positions.dims().end() - 1);
+  p.steps = {x_strides[0]};
+  p.index_steps = {0};
+  std::vector<int64_t> tap_strides, tap_index_strides;
+  for (size_t i = 0; i < spatial; ++i) {
+    p.steps.push_back(x_strides[i + 1] * strides[i]);
+    p.index_steps.push_back(plane[i] * strides[i]);
+    tap_strides.push_back(x_strides[i + 1] * dilations[i]);
+    tap_index_strides.push_back(plane[i] * dilations[i]);
+    const int64_t extent = positions.dims()[i + 1];
+    const int64_t reach = (extent - 1) * strides[i] + (window[i] - 1) * dilations[i];
+    if (extent > 0 && reach >= x.dims()[i + 1])
+      return invalid_argument("the window leaves axis " + std::to_string(i + 1) + " of " +
+                              x.type_string());
+  }
+  Odometer walk(window, tap_strides), indices(window, tap_index_strides);
+  for (int64_t i = 0; i < element_count(window); ++i, walk.next(), indices.next()) {
+    p.taps.push_back(walk.offset());
+    p.tap_index.push_back(indices.offset());
+  }
+  return p;
+}
 
 std::span<const HostOp> window_host_ops() { return kOps; }
 

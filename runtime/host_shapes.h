@@ -72,6 +72,10 @@ inline Status expect_dims(const Tensor& out, std::span<const int64_t> dims) {
 /// Elements of an i32 or i64 tensor; nothing for other element types.
 std::optional<std::vector<int64_t>> read_integers(const Tensor& t);
 
+/// Indices into axes with `extents` (one extent for all, or one per position in a tuple), with
+/// negative ones counted from the back.
+Result<std::vector<int64_t>> checked_indices(const Tensor& t, std::span<const int64_t> extents);
+
 /// Steps through all indices below dims in row-major order, keeping a linear offset per stride
 /// list.
 class Odometer {

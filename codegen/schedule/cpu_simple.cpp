@@ -11,14 +11,27 @@ using Halide::TailStrategy;
 using Halide::Var;
 using Halide::VarOrRVar;
 
+namespace {
+
+/// Loops as written. What scatters is computed once: by default every result element would compute
+/// all of it again.
+void schedule_reference(Composition& c) {
+  for (Anchor& a : c.anchors)
+    if (a.node->op().has(kKernel)) a.func.compute_root();
+}
+
+}  // namespace
+
 void schedule(Composition& c, const KernelSpec& spec, const Machine& machine) {
   switch (spec.schedule) {
-    case ScheduleKind::reference: return;
+    case ScheduleKind::reference: return schedule_reference(c);
     case ScheduleKind::elementwise: return schedule_elementwise(c, spec, machine);
     case ScheduleKind::contraction: return schedule_contraction(c, spec, machine);
     case ScheduleKind::depthwise: return schedule_depthwise(c, spec, machine);
     case ScheduleKind::window: return schedule_window(c, spec, machine);
     case ScheduleKind::rows: return schedule_rows(c, spec, machine);
+    case ScheduleKind::scatter: return schedule_scatter(c, spec, machine);
+    case ScheduleKind::weight_gradient: return schedule_weight_gradient(c, spec, machine);
     case ScheduleKind::winograd_input: return schedule_winograd_input(c, spec, machine);
     case ScheduleKind::winograd_output: return schedule_winograd_output(c, spec, machine);
   }
@@ -39,8 +52,8 @@ TailStrategy channel_tail(Composition& c, const KernelSpec& spec, int lanes) {
   return TailStrategy::RoundUp;
 }
 
-void parallel_over(Func& f, const std::vector<VarOrRVar>& loops) {
-  if (loops.empty()) return;
+VarOrRVar parallel_over(Func& f, const std::vector<VarOrRVar>& loops) {
+  if (loops.empty()) return Var::outermost();
   VarOrRVar fused = loops[0];
   for (size_t i = 1; i < loops.size(); ++i) {
     Var next("task" + std::to_string(i));
@@ -48,6 +61,7 @@ void parallel_over(Func& f, const std::vector<VarOrRVar>& loops) {
     fused = next;
   }
   f.parallel(fused);
+  return fused;
 }
 
 namespace {

@@ -13,6 +13,8 @@ void schedule_elementwise(Composition& c, const KernelSpec& spec, const Machine&
 void schedule_contraction(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_depthwise(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_window(Composition& c, const KernelSpec& spec, const Machine& machine);
+void schedule_scatter(Composition& c, const KernelSpec& spec, const Machine& machine);
+void schedule_weight_gradient(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_rows(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_winograd_input(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_winograd_output(Composition& c, const KernelSpec& spec, const Machine& machine);
@@ -21,7 +23,7 @@ void schedule_winograd_output(Composition& c, const KernelSpec& spec, const Mach
 int vector_lanes(const KernelSpec& spec, const Machine& machine);
 /// How vectors of channels end, by spec.tail; promises whole vectors to Halide where that holds.
 Halide::TailStrategy channel_tail(Composition& c, const KernelSpec& spec, int lanes);
-/// Fuses the given loops, innermost first, into one and runs it in parallel.
-void parallel_over(Halide::Func& f, const std::vector<Halide::VarOrRVar>& loops);
+/// Fuses the given loops, innermost first, into one, runs it in parallel and returns it.
+Halide::VarOrRVar parallel_over(Halide::Func& f, const std::vector<Halide::VarOrRVar>& loops);
 
 }  // namespace tintype

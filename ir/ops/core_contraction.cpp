@@ -1,7 +1,7 @@
 // Records of convolution, matrix products, sliding windows and their weight packing.
 //
 // Activations are channels-last: x[N, spatial..., C]. Windows are valid: padding is a separate op.
-#include "ir/ops/tables.h"
+#include "ir/ops/gradients.h"
 
 #include <algorithm>
 
@@ -82,6 +82,40 @@ void infer_window_argmax(InferContext& c) {
   c.results[0].dtype = DType::i64;
 }
 
+/// Fails unless dy[N, positions..., C] has the positions of the windows over x.
+void check_positions(InferContext& c) {
+  const TensorType& x = c.type(0);
+  const TensorType& dy = c.type(1);
+  const auto window = c.attrs().integers("window");
+  if (x.shape.size() != window.size() + 2 || dy.rank() != x.rank() || x.dtype != dy.dtype)
+    c.fail("expected x and dy of N, " + std::to_string(window.size()) +
+           " spatial axes and channels, got " + x.text() + " and " + dy.text());
+  const auto strides = per_axis(c, "strides", window.size());
+  const auto dilations = per_axis(c, "dilations", window.size());
+  c.unify(x.shape[0], dy.shape[0], "batch");
+  for (size_t i = 0; i < window.size(); ++i)
+    c.unify(window_count(c, x.shape[i + 1], window[i], strides[i], dilations[i]), dy.shape[i + 1],
+            "positions on axis " + std::to_string(i + 1));
+}
+
+void infer_conv_weight_gradient(InferContext& c) {
+  check_positions(c);
+  const TensorType& x = c.type(0);
+  const int64_t group = c.attrs().integer("group", 1);
+  if (group < 1) c.fail("group must be positive");
+  Shape shape;
+  for (int64_t k : c.attrs().integers("window")) shape.emplace_back(k);
+  shape.push_back(floor_div(x.shape.back(), Dim(group)));
+  shape.push_back(c.type(1).shape.back());
+  c.results[0] = {x.dtype, std::move(shape)};
+}
+
+void infer_window_max_gradient(InferContext& c) {
+  check_positions(c);
+  c.unify(c.type(0).shape.back(), c.type(1).shape.back(), "channels");
+  c.results[0] = c.type(0);
+}
+
 void infer_pack(InferContext& c) {
   const TensorType& x = c.type(0);
   const auto perm = c.attrs().integers("perm");
@@ -143,34 +177,56 @@ constexpr AttrDef kWindowAttrs[] = {{"kind", AttrKind::string, true}, {"window",
                                {"strides", AttrKind::integers}, {"dilations", AttrKind::integers}};
 constexpr AttrDef kArgWindow[] = {{"window", AttrKind::integers, true},
                                   {"strides", AttrKind::integers}, {"dilations", AttrKind::integers}};
+constexpr AttrDef kConvWeightGradient[] = {
+    {"window", AttrKind::integers, true}, {"strides", AttrKind::integers},
+    {"dilations", AttrKind::integers}, {"group", AttrKind::integer}};
 constexpr AttrDef kPack[] = {{"perm", AttrKind::integers, true}, {"block", AttrKind::integer, true}};
 constexpr AttrDef kWinogradWeight[] = {{"m", AttrKind::integer, true}, {"block", AttrKind::integer, true}};
 constexpr AttrDef kWinogradInput[] = {{"m", AttrKind::integer, true}, {"window", AttrKind::integers, true}};
 constexpr AttrDef kWinogradOutput[] = {{"m", AttrKind::integer, true}, {"window", AttrKind::integers, true},
                                        {"extents", AttrKind::dims, true}};
 
+constexpr std::string_view kAfterwards = "it belongs to an algorithm selected after differentiation";
+
 constexpr OpDef kOps[] = {
     {.name = "conv", .min_operands = 2, .max_operands = 2, .attrs = kConv, .traits = kContraction,
      .infer = infer_conv,
+     .gradient = conv_gradient,
      .doc = "valid convolution of x[N,spatial...,C] with w[window...,C/group,filters], or packed "
             "w[ceil(filters/block),window...,C,block]"},
     {.name = "dot", .min_operands = 2, .max_operands = 2, .attrs = kDot, .traits = kContraction,
      .infer = infer_dot,
+     .gradient = dot_gradient,
      .doc = "matrix product of a[batch...,M,K] and b[batch...,K,N], or packed b[ceil(N/block),K,block]"},
     {.name = "window_reduce", .min_operands = 1, .max_operands = 1, .attrs = kWindowAttrs, .traits = kWindow,
-     .infer = infer_window_reduce, .doc = "max or sum over sliding windows of x[N,spatial...,C]"},
+     .infer = infer_window_reduce, .gradient = window_reduce_gradient,
+     .doc = "max or sum over sliding windows of x[N,spatial...,C]"},
     {.name = "window_argmax", .min_operands = 1, .max_operands = 1, .attrs = kArgWindow,
      .traits = kHostOnly, .infer = infer_window_argmax,
+     .not_differentiable = "its result is an index",
      .doc = "row-major spatial position of the first largest element of each window"},
+    {.name = "conv_weight_gradient", .min_operands = 2, .max_operands = 2,
+     .attrs = kConvWeightGradient, .traits = kKernel, .infer = infer_conv_weight_gradient,
+     .gradient = conv_weight_gradient_gradient,
+     .doc = "sum over N and positions o of x[N,o*stride+k*dilation,C] dy[N,o,F]: "
+            "w[window...,C/group,F]"},
+    {.name = "window_max_gradient", .min_operands = 2, .max_operands = 2, .attrs = kArgWindow,
+     .traits = kKernel, .infer = infer_window_max_gradient,
+     .gradient = window_max_gradient_gradient,
+     .doc = "x's shape; each window adds its dy to the place of its first largest element of x"},
     {.name = "pack", .min_operands = 1, .max_operands = 1, .attrs = kPack, .traits = kPrepack | kHostOnly,
      .infer = infer_pack,
+     .not_differentiable = kAfterwards,
      .doc = "transpose by perm, then panels of `block` of the last axis, zero filled, outermost"},
     {.name = "winograd_weight", .min_operands = 1, .max_operands = 1, .attrs = kWinogradWeight,
-     .traits = kPrepack | kHostOnly, .infer = infer_winograd_weight, .doc = "G w G^T in packed panels"},
+     .traits = kPrepack | kHostOnly, .infer = infer_winograd_weight, .not_differentiable = kAfterwards,
+     .doc = "G w G^T in packed panels"},
     {.name = "winograd_input", .min_operands = 1, .max_operands = 1, .attrs = kWinogradInput,
-     .infer = infer_winograd_input, .doc = "B^T d B of each input tile"},
+     .infer = infer_winograd_input, .not_differentiable = kAfterwards,
+     .doc = "B^T d B of each input tile"},
     {.name = "winograd_output", .min_operands = 1, .max_operands = 1, .attrs = kWinogradOutput,
-     .infer = infer_winograd_output, .doc = "A^T m A of each output tile"},
+     .infer = infer_winograd_output, .not_differentiable = kAfterwards,
+     .doc = "A^T m A of each output tile"},
 };
 
 }  // namespace

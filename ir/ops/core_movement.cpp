@@ -1,5 +1,5 @@
 // Records of the core ops that only move elements.
-#include "ir/ops/tables.h"
+#include "ir/ops/gradients.h"
 
 #include <algorithm>
 
@@ -221,6 +221,19 @@ Content content_iota(const Node& n) {
   return out;
 }
 
+void infer_scatter_add(InferContext& c) {
+  const TensorType& indices = c.type(0);
+  const TensorType& updates = c.type(1);
+  const Shape rows = c.attrs().dims("rows");
+  if (indices.rank() != 1 || updates.rank() != 3 || rows.size() != 1)
+    c.fail("expected indices[n], updates[outer,n,inner] and one number of rows, got " + indices.text() +
+           " and " + updates.text());
+  if (indices.dtype != DType::i64 && indices.dtype != DType::i32)
+    c.fail("indices must be i32 or i64, got " + indices.text());
+  c.unify(indices.shape[0], updates.shape[1], "number of indices");
+  c.results[0] = {updates.dtype, {updates.shape[0], rows[0], updates.shape[2]}};
+}
+
 constexpr AttrDef kShape[] = {{"shape", AttrKind::dims, true}};
 constexpr AttrDef kPerm[] = {{"perm", AttrKind::integers, true}};
 constexpr AttrDef kSlice[] = {{"starts", AttrKind::dims, true}, {"sizes", AttrKind::dims, true},
@@ -231,6 +244,7 @@ constexpr AttrDef kFactors[] = {{"factors", AttrKind::integers, true}};
 constexpr AttrDef kAxis[] = {{"axis", AttrKind::integer, true}};
 constexpr AttrDef kIota[] = {{"shape", AttrKind::dims, true}, {"axis", AttrKind::integer},
                              {"dtype", AttrKind::dtype}};
+constexpr AttrDef kRows[] = {{"rows", AttrKind::dims, true}};
 constexpr AttrDef kExtents[] = {{"extents", AttrKind::dims, true}};
 constexpr AttrDef kValue[] = {{"value", AttrKind::tensor, true}};
 constexpr AttrDef kBatchDims[] = {{"batch_dims", AttrKind::integer}};
@@ -239,47 +253,66 @@ constexpr AttrDef kAxes[] = {{"axes", AttrKind::integers, true}};
 
 constexpr OpDef kOps[] = {
     {.name = "constant", .min_operands = 0, .max_operands = 0, .attrs = kValue,
-     .infer = infer_constant, .content = content_constant, .doc = "an immutable tensor"},
+     .infer = infer_constant, .content = content_constant, .gradient = zero_gradient,
+     .doc = "an immutable tensor"},
     {.name = "dims", .min_operands = 0, .max_operands = 0, .attrs = kExtents, .traits = kHostOnly,
-     .infer = infer_dims, .content = content_dims, .doc = "extents as an i64 vector"},
+     .infer = infer_dims, .content = content_dims, .gradient = zero_gradient,
+     .doc = "extents as an i64 vector"},
     {.name = "reshape", .min_operands = 1, .max_operands = 1, .attrs = kShape,
      .traits = kView | kMovement, .infer = infer_reshape, .content = content_reshape,
+     .gradient = reshape_gradient,
      .doc = "same elements in row-major order under another shape"},
     {.name = "transpose", .min_operands = 1, .max_operands = 1, .attrs = kPerm,
      .traits = kView | kMovement, .infer = infer_transpose,
+     .gradient = transpose_gradient,
      .doc = "result axis i is operand axis perm[i]"},
     {.name = "broadcast", .min_operands = 1, .max_operands = 1, .attrs = kShape,
      .traits = kView | kMovement, .infer = infer_broadcast, .content = content_broadcast,
+     .gradient = broadcast_gradient,
      .doc = "numpy broadcasting to a shape"},
     {.name = "slice", .min_operands = 1, .max_operands = 1, .attrs = kSlice,
      .traits = kView | kMovement, .infer = infer_slice, .content = content_slice,
+     .gradient = slice_gradient,
      .doc = "elements starts + i * steps, sizes of them, on each axis"},
     {.name = "reverse", .min_operands = 1, .max_operands = 1, .attrs = kAxes,
-     .traits = kMovement, .infer = infer_like_first, .doc = "reversed order on the given axes"},
+     .traits = kMovement, .infer = infer_like_first, .gradient = reverse_gradient,
+     .doc = "reversed order on the given axes"},
     {.name = "pad", .min_operands = 1, .max_operands = 2, .attrs = kPad, .traits = kMovement,
      .infer = infer_pad,
+     .gradient = pad_gradient,
      .doc = "margins of a scalar (default 0), or mode reflect, edge, wrap; negative amounts crop"},
     {.name = "dilate", .min_operands = 1, .max_operands = 1, .attrs = kFactors,
      .traits = kMovement, .infer = infer_dilate,
+     .gradient = dilate_gradient,
      .doc = "zeros between elements: element i goes to i * factor"},
     {.name = "concat", .min_operands = 1, .max_operands = -1, .attrs = kAxis, .traits = kMovement,
-     .infer = infer_concat, .content = content_concat, .doc = "operands one after another on an axis"},
+     .infer = infer_concat, .content = content_concat, .gradient = concat_gradient,
+     .doc = "operands one after another on an axis"},
     {.name = "iota", .min_operands = 0, .max_operands = 0, .attrs = kIota, .infer = infer_iota,
-     .content = content_iota, .doc = "the index along an axis"},
+     .content = content_iota, .gradient = zero_gradient,
+     .doc = "the index along an axis"},
     {.name = "gather", .min_operands = 2, .max_operands = 2, .attrs = kAxis, .traits = kMovement,
-     .infer = infer_gather, .content = content_gather, .doc = "slices of an axis picked by indices"},
+     .infer = infer_gather, .content = content_gather, .gradient = gather_gradient,
+     .doc = "slices of an axis picked by indices"},
     {.name = "gather_elements", .min_operands = 2, .max_operands = 2, .attrs = kAxis,
      .traits = kMovement | kHostOnly, .infer = infer_gather_elements,
+     .gradient = gather_elements_gradient,
      .doc = "elements picked by an index per element"},
     {.name = "gather_nd", .min_operands = 2, .max_operands = 2, .attrs = kBatchDims,
      .traits = kMovement | kHostOnly, .infer = infer_gather_nd,
+     .gradient = gather_nd_gradient,
      .doc = "slices picked by index tuples"},
     {.name = "scatter_elements", .min_operands = 3, .max_operands = 3, .attrs = kScatter,
      .traits = kHostOnly, .infer = infer_like_first,
+     .gradient = scatter_elements_gradient,
      .doc = "copy of the first operand with elements replaced or combined at indices"},
     {.name = "scatter_nd", .min_operands = 3, .max_operands = 3, .attrs = kScatter,
      .traits = kHostOnly, .infer = infer_like_first,
+     .gradient = scatter_nd_gradient,
      .doc = "copy of the first operand with slices replaced or combined at index tuples"},
+    {.name = "scatter_add", .min_operands = 2, .max_operands = 2, .attrs = kRows,
+     .traits = kKernel, .infer = infer_scatter_add, .gradient = scatter_add_gradient,
+     .doc = "zeros[outer,rows,inner] with updates[outer,i,inner] added at row indices[i]"},
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
 // Records of the pointwise core ops.
-#include "ir/ops/tables.h"
+#include "ir/ops/gradients.h"
 
 #include <algorithm>
 #include <array>
@@ -192,39 +192,49 @@ constexpr AttrDef kModAttrs[] = {{"fmod", AttrKind::integer}};
 constexpr AttrDef kInfAttrs[] = {{"detect_negative", AttrKind::integer},
                                  {"detect_positive", AttrKind::integer}};
 
-constexpr OpDef unary(std::string_view name, std::string_view doc, InferFunction f = infer_unary) {
+constexpr std::string_view kIntegersOnly = "it is defined on integers alone";
+
+constexpr OpDef unary(std::string_view name, std::string_view doc, GradientFunction gradient,
+                      InferFunction f = infer_unary) {
   return {.name = name, .min_operands = 1, .max_operands = 1, .traits = kPointwise, .infer = f,
-          .doc = doc};
+          .gradient = gradient, .doc = doc};
 }
 
 constexpr OpDef binary(std::string_view name, uint32_t extra, std::string_view doc,
-                       ContentFunction content = nullptr, InferFunction f = infer_binary,
-                       std::span<const AttrDef> attrs = {}) {
+                       GradientFunction gradient, ContentFunction content = nullptr,
+                       InferFunction f = infer_binary, std::span<const AttrDef> attrs = {}) {
   return {.name = name, .min_operands = 2, .max_operands = 2, .attrs = attrs,
-          .traits = kPointwise | extra, .infer = f, .content = content, .doc = doc};
+          .traits = kPointwise | extra, .infer = f, .content = content, .gradient = gradient,
+          .doc = doc};
+}
+
+constexpr OpDef bitwise(std::string_view name, int operands, uint32_t extra, std::string_view doc) {
+  return {.name = name, .min_operands = operands, .max_operands = operands,
+          .traits = kPointwise | extra, .infer = operands == 1 ? infer_unary : infer_binary,
+          .not_differentiable = kIntegersOnly, .doc = doc};
 }
 
 constexpr OpDef compare(std::string_view name, uint32_t extra, std::string_view doc,
                         ContentFunction content = nullptr) {
-  return binary(name, extra, doc, content, infer_compare);
+  return binary(name, extra, doc, zero_gradient, content, infer_compare);
 }
 
 constexpr OpDef kOps[] = {
-    binary("add", kCommutative, "a + b", content_add),
-    binary("sub", 0, "a - b", content_sub),
-    binary("mul", kCommutative, "a * b", content_mul),
-    binary("div", 0, "a / b; integers truncate", content_div),
-    binary("mod", 0, "remainder; sign of b, or of a with fmod=1", content_mod, infer_binary, kModAttrs),
+    binary("add", kCommutative, "a + b", add_gradient, content_add),
+    binary("sub", 0, "a - b", sub_gradient, content_sub),
+    binary("mul", kCommutative, "a * b", mul_gradient, content_mul),
+    binary("div", 0, "a / b; integers truncate", div_gradient, content_div),
+    binary("mod", 0, "remainder; sign of b, or of a with fmod=1", mod_gradient, content_mod, infer_binary, kModAttrs),
     {.name = "pow", .min_operands = 2, .max_operands = 2, .traits = kPointwise,
      .infer = [](InferContext& c) { c.results[0] = {c.type(0).dtype, broadcast_all(c, 0, 1)}; },
-     .doc = "a to the power b, in a's element type"},
-    binary("max", kCommutative, "larger of a and b", content_max),
-    binary("min", kCommutative, "smaller of a and b", content_min),
-    binary("bit_and", kCommutative, "bitwise and"),
-    binary("bit_or", kCommutative, "bitwise or"),
-    binary("bit_xor", kCommutative, "bitwise exclusive or"),
-    binary("shift_left", 0, "a << b"),
-    binary("shift_right", 0, "a >> b"),
+     .gradient = pow_gradient, .doc = "a to the power b, in a's element type"},
+    binary("max", kCommutative, "larger of a and b", max_gradient, content_max),
+    binary("min", kCommutative, "smaller of a and b", min_gradient, content_min),
+    bitwise("bit_and", 2, kCommutative, "bitwise and"),
+    bitwise("bit_or", 2, kCommutative, "bitwise or"),
+    bitwise("bit_xor", 2, kCommutative, "bitwise exclusive or"),
+    bitwise("shift_left", 2, 0, "a << b"),
+    bitwise("shift_right", 2, 0, "a >> b"),
     compare("and", kCommutative, "logical and", content_logic<both>),
     compare("or", kCommutative, "logical or", content_logic<either>),
     compare("xor", kCommutative, "logical exclusive or", content_logic<one>),
@@ -235,44 +245,50 @@ constexpr OpDef kOps[] = {
     compare("gt", 0, "a > b", content_order<positive>),
     compare("ge", 0, "a >= b", content_order<not_negative>),
     {.name = "identity", .min_operands = 1, .max_operands = 1, .traits = kPointwise,
-     .infer = infer_unary, .content = content_same, .doc = "x"},
+     .infer = infer_unary, .content = content_same, .gradient = identity_gradient,
+     .doc = "x"},
     {.name = "neg", .min_operands = 1, .max_operands = 1, .traits = kPointwise,
-     .infer = infer_unary, .content = content_neg, .doc = "-x"},
-    unary("abs", "magnitude"),
-    unary("sign", "-1, 0 or 1"),
-    unary("exp", "e to the power x"),
-    unary("log", "natural logarithm"),
-    unary("sqrt", "square root"),
-    unary("rsqrt", "1 / square root"),
-    unary("reciprocal", "1 / x"),
-    unary("sin", "sine"),
-    unary("cos", "cosine"),
-    unary("tan", "tangent"),
-    unary("asin", "arc sine"),
-    unary("acos", "arc cosine"),
-    unary("atan", "arc tangent"),
-    unary("sinh", "hyperbolic sine"),
-    unary("cosh", "hyperbolic cosine"),
-    unary("tanh", "hyperbolic tangent"),
-    unary("asinh", "inverse hyperbolic sine"),
-    unary("acosh", "inverse hyperbolic cosine"),
-    unary("atanh", "inverse hyperbolic tangent"),
-    unary("erf", "error function"),
-    unary("sigmoid", "1 / (1 + exp(-x))"),
-    unary("relu", "max(x, 0)"),
-    unary("floor", "round towards minus infinity"),
-    unary("ceil", "round towards plus infinity"),
-    unary("round", "round to nearest, ties to even"),
+     .infer = infer_unary, .content = content_neg, .gradient = neg_gradient,
+     .doc = "-x"},
+    unary("abs", "magnitude", abs_gradient),
+    unary("sign", "-1, 0 or 1", zero_gradient),
+    unary("exp", "e to the power x", exp_gradient),
+    unary("log", "natural logarithm", log_gradient),
+    unary("sqrt", "square root", sqrt_gradient),
+    unary("rsqrt", "1 / square root", rsqrt_gradient),
+    unary("reciprocal", "1 / x", reciprocal_gradient),
+    unary("sin", "sine", sin_gradient),
+    unary("cos", "cosine", cos_gradient),
+    unary("tan", "tangent", tan_gradient),
+    unary("asin", "arc sine", asin_gradient),
+    unary("acos", "arc cosine", acos_gradient),
+    unary("atan", "arc tangent", atan_gradient),
+    unary("sinh", "hyperbolic sine", sinh_gradient),
+    unary("cosh", "hyperbolic cosine", cosh_gradient),
+    unary("tanh", "hyperbolic tangent", tanh_gradient),
+    unary("asinh", "inverse hyperbolic sine", asinh_gradient),
+    unary("acosh", "inverse hyperbolic cosine", acosh_gradient),
+    unary("atanh", "inverse hyperbolic tangent", atanh_gradient),
+    unary("erf", "error function", erf_gradient),
+    unary("sigmoid", "1 / (1 + exp(-x))", sigmoid_gradient),
+    unary("relu", "max(x, 0)", relu_gradient),
+    unary("floor", "round towards minus infinity", zero_gradient),
+    unary("ceil", "round towards plus infinity", zero_gradient),
+    unary("round", "round to nearest, ties to even", zero_gradient),
     {.name = "not", .min_operands = 1, .max_operands = 1, .traits = kPointwise,
-     .infer = infer_unary, .content = content_not, .doc = "logical not"},
-    unary("bit_not", "bitwise complement"),
-    unary("is_nan", "x is not a number", infer_unary_bool),
+     .infer = infer_unary, .content = content_not, .gradient = zero_gradient,
+     .doc = "logical not"},
+    bitwise("bit_not", 1, 0, "bitwise complement"),
+    unary("is_nan", "x is not a number", zero_gradient, infer_unary_bool),
     {.name = "is_inf", .min_operands = 1, .max_operands = 1, .attrs = kInfAttrs,
-     .traits = kPointwise, .infer = infer_unary_bool, .doc = "x is an infinity of a wanted sign"},
+     .traits = kPointwise, .infer = infer_unary_bool, .gradient = zero_gradient,
+     .doc = "x is an infinity of a wanted sign"},
     {.name = "select", .min_operands = 3, .max_operands = 3, .traits = kPointwise,
-     .infer = infer_select, .content = content_select, .doc = "condition ? a : b"},
+     .infer = infer_select, .content = content_select, .gradient = select_gradient,
+     .doc = "condition ? a : b"},
     {.name = "cast", .min_operands = 1, .max_operands = 1, .attrs = kCastAttrs,
      .traits = kPointwise, .infer = infer_cast, .content = content_cast,
+     .gradient = cast_gradient,
      .doc = "conversion to element type `to`; float to integer truncates"},
 };
 

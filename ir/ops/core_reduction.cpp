@@ -1,5 +1,5 @@
 // Records of reductions, scans and sorts.
-#include "ir/ops/tables.h"
+#include "ir/ops/gradients.h"
 
 #include <algorithm>
 
@@ -54,24 +54,30 @@ constexpr AttrDef kCumsum[] = {{"axis", AttrKind::integer, true}, {"exclusive", 
 constexpr AttrDef kTopK[] = {{"axis", AttrKind::integer, true}, {"k", AttrKind::integer, true},
                              {"largest", AttrKind::integer}, {"sorted", AttrKind::integer}};
 
-constexpr OpDef reduce(std::string_view name, std::string_view doc, ContentFunction content = nullptr) {
+constexpr std::string_view kAnIndex = "its result is an index";
+
+constexpr OpDef reduce(std::string_view name, std::string_view doc, GradientFunction gradient,
+                       ContentFunction content = nullptr) {
   return {.name = name, .min_operands = 1, .max_operands = 1, .attrs = kAxes, .traits = kReduction,
-          .infer = infer_reduce, .content = content, .doc = doc};
+          .infer = infer_reduce, .content = content, .gradient = gradient, .doc = doc};
 }
 
 constexpr OpDef kOps[] = {
-    reduce("reduce_sum", "sum over axes"),
-    reduce("reduce_prod", "product over axes", content_reduce_prod),
-    reduce("reduce_max", "largest element over axes"),
-    reduce("reduce_min", "smallest element over axes"),
+    reduce("reduce_sum", "sum over axes", reduce_sum_gradient),
+    reduce("reduce_prod", "product over axes", reduce_prod_gradient, content_reduce_prod),
+    reduce("reduce_max", "largest element over axes", reduce_extreme_gradient),
+    reduce("reduce_min", "smallest element over axes", reduce_extreme_gradient),
     {.name = "arg_max", .min_operands = 1, .max_operands = 1, .attrs = kArg, .traits = kHostOnly,
-     .infer = infer_arg, .doc = "index of the largest element on an axis"},
+     .infer = infer_arg, .not_differentiable = kAnIndex,
+     .doc = "index of the largest element on an axis"},
     {.name = "arg_min", .min_operands = 1, .max_operands = 1, .attrs = kArg, .traits = kHostOnly,
-     .infer = infer_arg, .doc = "index of the smallest element on an axis"},
+     .infer = infer_arg, .not_differentiable = kAnIndex,
+     .doc = "index of the smallest element on an axis"},
     {.name = "cumsum", .min_operands = 1, .max_operands = 1, .attrs = kCumsum, .traits = kHostOnly,
-     .infer = infer_cumsum, .doc = "running sum along an axis"},
+     .infer = infer_cumsum, .gradient = cumsum_gradient, .doc = "running sum along an axis"},
     {.name = "top_k", .min_operands = 1, .max_operands = 1, .max_results = 2, .attrs = kTopK,
-     .traits = kHostOnly, .infer = infer_top_k, .doc = "k extreme elements of an axis and their indices"},
+     .traits = kHostOnly, .infer = infer_top_k, .gradient = top_k_gradient,
+     .doc = "k extreme elements of an axis and their indices"},
 };
 
 }  // namespace

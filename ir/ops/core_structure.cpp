@@ -15,7 +15,8 @@ constexpr AttrDef kRegion[] = {{"name", AttrKind::string, true}};
 
 constexpr OpDef kOps[] = {
     {.name = "region", .min_operands = 0, .max_operands = -1, .min_results = 1, .max_results = -1,
-     .attrs = kRegion, .infer = infer_region, .doc = "ops that run as one kernel"},
+     .attrs = kRegion, .infer = infer_region,
+     .not_differentiable = "regions form after differentiation", .doc = "ops that run as one kernel"},
 };
 
 }  // namespace

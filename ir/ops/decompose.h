@@ -10,6 +10,8 @@ namespace tintype::ops {
 
 using Values = std::vector<Value*>;
 
+/// Element type for a code of TensorProto.DataType; throws Error for one that is not supported.
+DType dtype_of_onnx(const Node& n, int64_t code);
 /// Rank-0 tensor of `dtype` holding an extent: a constant when static.
 Value* extent_scalar(Builder& b, const Dim& extent, DType dtype);
 /// Permutation that moves axis 1 (channels) last: N,C,spatial -> N,spatial,C; and its inverse.

@@ -104,9 +104,15 @@ Values clip(Builder& b, const Node& n) {
   return {y == n.operand(0) ? b.unary("identity", y) : y};
 }
 
-/// select(x >= 0, x, negative)
-Value* positive_or(Builder& b, Value* x, Value* negative) {
-  return b.select(b.compare("ge", x, b.scalar(0, x->dtype())), x, negative);
+/// select(x > 0, x, other): at 0, where the two agree, the slope is that of `other`.
+Value* positive_or(Builder& b, Value* x, Value* other) {
+  return b.select(b.compare("gt", x, b.scalar(0, x->dtype())), x, other);
+}
+
+/// min(x, 0), with slope 1 at 0.
+Value* not_positive(Builder& b, Value* x) {
+  Value* zero = b.scalar(0, x->dtype());
+  return b.select(b.compare("gt", x, zero), zero, x);
 }
 
 Values leaky_relu(Builder& b, const Node& n) {
@@ -126,21 +132,21 @@ Value* expm1_scaled(Builder& b, Value* x, double alpha) {
 
 Values elu(Builder& b, const Node& n) {
   Value* x = n.operand(0);
-  return {positive_or(b, x, expm1_scaled(b, b.with_scalar("min", x, 0.0), n.attrs().number("alpha", 1.0)))};
+  return {positive_or(b, x, expm1_scaled(b, not_positive(b, x), n.attrs().number("alpha", 1.0)))};
 }
 
 Values selu(Builder& b, const Node& n) {
   Value* x = n.operand(0);
   const double alpha = n.attrs().number("alpha", 1.67326319217681884765625);
   const double gamma = n.attrs().number("gamma", 1.05070102214813232421875);
-  return {b.with_scalar("mul", positive_or(b, x, expm1_scaled(b, b.with_scalar("min", x, 0.0), alpha)), gamma)};
+  return {b.with_scalar("mul", positive_or(b, x, expm1_scaled(b, not_positive(b, x), alpha)), gamma)};
 }
 
 // max(0, x) + min(0, alpha * (exp(x / alpha) - 1))
 Values celu(Builder& b, const Node& n) {
   Value* x = n.operand(0);
   const double alpha = n.attrs().number("alpha", 1.0);
-  Value* low = expm1_scaled(b, b.with_scalar("min", b.with_scalar("div", x, alpha), 0.0), alpha);
+  Value* low = expm1_scaled(b, not_positive(b, b.with_scalar("div", x, alpha)), alpha);
   return {positive_or(b, x, low)};
 }
 
@@ -208,16 +214,6 @@ Values shrink(Builder& b, const Node& n) {
   return {b.select(b.compare("gt", x, b.scalar(lambda, x->dtype())), b.with_scalar("sub", x, bias), low)};
 }
 
-// Inference form: dropout passes its input, the mask is all true.
-Values dropout(Builder& b, const Node& n) {
-  if (n.operand(2) != nullptr && static_number(n, 2, "training_mode") != 0)
-    fail(n, "dropout in training mode cannot run as inference; export the model in eval mode");
-  Values results = {b.unary("identity", n.operand(0))};
-  if (n.result_count() > 1)
-    results.push_back(b.broadcast(b.scalar(1, DType::boolean), n.operand(0)->shape()));
-  return results;
-}
-
 constexpr AttrDef kAlpha[] = {{"alpha", AttrKind::number}};
 constexpr AttrDef kAlphaBeta[] = {{"alpha", AttrKind::number}, {"beta", AttrKind::number}};
 constexpr AttrDef kAlphaGamma[] = {{"alpha", AttrKind::number}, {"gamma", AttrKind::number}};
@@ -226,7 +222,6 @@ constexpr AttrDef kFmod[] = {{"fmod", AttrKind::integer}};
 constexpr AttrDef kDirection[] = {{"direction", AttrKind::string, true}};
 constexpr AttrDef kIsInf[] = {{"detect_negative", AttrKind::integer}, {"detect_positive", AttrKind::integer}};
 constexpr AttrDef kShrink[] = {{"bias", AttrKind::number}, {"lambd", AttrKind::number}};
-constexpr AttrDef kSeed[] = {{"seed", AttrKind::integer}};
 
 constexpr OpDef onnx(std::string_view name, int min, int max, DecomposeFunction f,
                      std::span<const AttrDef> attrs = {}, int results = 1) {
@@ -303,7 +298,6 @@ constexpr OpDef kOps[] = {
     onnx("Swish", 1, 1, swish, kAlpha),
     onnx("ThresholdedRelu", 1, 1, thresholded_relu, kAlpha),
     onnx("Shrink", 1, 1, shrink, kShrink),
-    onnx("Dropout", 1, 3, dropout, kSeed, 2),
 };
 
 }  // namespace

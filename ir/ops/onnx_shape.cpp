@@ -7,8 +7,6 @@
 
 namespace tintype::ops {
 
-namespace {
-
 DType dtype_of_onnx(const Node& n, int64_t code) {
   switch (code) {  // values of TensorProto.DataType
     case 1: return DType::f32;
@@ -27,6 +25,8 @@ DType dtype_of_onnx(const Node& n, int64_t code) {
     default: fail(n, "element type number " + std::to_string(code) + " is not supported");
   }
 }
+
+namespace {
 
 Values cast(Builder& b, const Node& n) {
   const DType to = dtype_of_onnx(n, n.attrs().integer("to"));

@@ -14,12 +14,14 @@ std::span<const OpDef> core_pointwise();
 std::span<const OpDef> core_movement();
 std::span<const OpDef> core_reduction();
 std::span<const OpDef> core_contraction();
+std::span<const OpDef> core_random();
 std::span<const OpDef> core_structure();
 std::span<const OpDef> onnx_pointwise();
 std::span<const OpDef> onnx_convolution();
 std::span<const OpDef> onnx_pooling();
 std::span<const OpDef> onnx_normalization();
 std::span<const OpDef> onnx_shape();
+std::span<const OpDef> onnx_random();
 std::span<const OpDef> onnx_reduction();
 std::span<const OpDef> onnx_matmul();
 

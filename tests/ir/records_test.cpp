@@ -25,6 +25,14 @@ TEST(Records, OnnxOpsHaveADecomposition) {
     EXPECT_EQ(def->is_core(), def->decompose == nullptr) << def->name;
 }
 
+TEST(Records, CoreOpsHaveAGradientOrAReason) {
+  for (const OpDef* def : all_ops()) {
+    EXPECT_EQ(def->gradient == nullptr, !def->is_core() || !def->not_differentiable.empty())
+        << def->name;
+    EXPECT_TRUE(def->is_core() || def->not_differentiable.empty()) << def->name;
+  }
+}
+
 TEST(Records, CoreOpsHaveAHostEvaluation) {
   const std::set<std::string_view> structure = {"constant", "region"};
   for (const OpDef* def : all_ops()) {

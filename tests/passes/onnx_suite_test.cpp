@@ -3,12 +3,14 @@
 #include "ir/parse.h"
 #include "ir/print.h"
 #include "passes/pass_manager.h"
+#include "passes/passes.h"
 #include "passes/patterns.h"
 #include "tests/support/evaluate.h"
 #include "tests/support/onnx_suite.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 
 namespace tintype::test {
@@ -24,9 +26,24 @@ double tolerance_of(DType dtype) {
   return 1e-3;
 }
 
+/// The suite records what NumPy's generator drew; another generator agrees in types alone.
+bool is_random(const Graph& graph) {
+  const std::unique_ptr<Graph> copy = graph.clone();
+  PassContext context;
+  decompose(*copy, context);
+  return std::any_of(copy->nodes().begin(), copy->nodes().end(),
+                     [](const auto& n) { return n->op().has(kImpure); });
+}
+
 std::string compare_outputs(const Graph& graph, const SuiteCase& c) {
   const std::vector<Tensor> got = evaluate(graph, c.inputs);
+  const bool random = is_random(graph);
   for (size_t i = 0; i < got.size() && i < c.outputs.size(); ++i) {
+    if (random) {
+      if (got[i].type_string() != c.outputs[i].type_string())
+        return "got " + got[i].type_string() + ", want " + c.outputs[i].type_string();
+      continue;
+    }
     const std::string d = difference(got[i], c.outputs[i], tolerance_of(got[i].dtype()));
     if (!d.empty()) return "output " + std::to_string(i) + ": " + d;
   }

@@ -403,8 +403,56 @@ def window_cases():
              SUM.get(dtype, 0), kind="sum", **args)
 
 
+def gradient_cases():
+    """What backpropagation through convolution, max pooling and embedding look-up needs."""
+    configurations = [  # N, C, spatial, F, window, strides, dilations, group
+        (2, 3, (7, 6), 4, (3, 2), (1, 1), (1, 1), 1),
+        (1, 4, (9, 8), 6, (3, 3), (2, 1), (1, 2), 2),
+        (2, 4, (8, 8), 4, (3, 3), (3, 2), (1, 1), 4),
+        (1, 2, (11,), 5, (4,), (3,), (2,), 1),
+        (1, 2, (4, 5, 6), 3, (2, 3, 2), (1, 2, 1), (1, 1, 2), 1),
+    ]
+    for (n, c, spatial, f, window, strides, dilations, group), dtype in itertools.product(
+            configurations, ("f32", "f64")):
+        x = plain(dtype, (n, c, *spatial)).round(1)
+        positions = [(s - (k - 1) * d - 1) // t + 1
+                     for s, k, t, d in zip(spatial, window, strides, dilations)]
+        dy = plain(dtype, (n, f, *positions)).round(1)
+        gradient = getattr(torch.nn.grad, f"conv{len(spatial)}d_weight")
+        dw = gradient(torch.tensor(x.astype(np.float64)), (f, c // group, *window),
+                      torch.tensor(dy.astype(np.float64)), strides, 0, dilations, group).numpy()
+        case("conv_weight_gradient", [np.moveaxis(x, 1, -1), np.moveaxis(dy, 1, -1)],
+             [np.moveaxis(dw, (0, 1), (-1, -2)).astype(x.dtype)], SUM[dtype],
+             window=window, strides=strides, dilations=dilations, group=group)
+    for dtype, (spatial, window, strides, dilations) in itertools.product(
+            ("f32", "f16"), [((6, 7), (3, 3), (1, 2), (1, 1)), ((9,), (3,), (2,), (2,)),
+                             ((4, 4, 5), (2, 2, 2), (2, 1, 1), (1, 1, 2))]):
+        pool = getattr(torch.nn.functional, f"max_pool{len(spatial)}d")
+        # Few different values: windows with several largest elements are the rule.
+        x = torch.tensor(rng.integers(0, 3, (2, 3, *spatial)).astype(np.float64), requires_grad=True)
+        y = pool(x, window, strides, 0, dilations)
+        dy = plain(dtype, tuple(y.shape)).round(1)
+        y.backward(torch.tensor(dy.astype(np.float64)))
+        case("window_max_gradient",
+             [np.moveaxis(x.detach().numpy(), 1, -1).astype(dy.dtype), np.moveaxis(dy, 1, -1)],
+             [np.moveaxis(x.grad.numpy(), 1, -1).astype(dy.dtype)], SUM[dtype],
+             window=window, strides=strides, dilations=dilations)
+    for dtype, kind in itertools.product(("f32", "f16", "i32"), ("i32", "i64")):
+        indices = np.array([2, 0, -1, 2, 2], DTYPES[kind])
+        updates = plain(dtype, (2, 5, 3))
+        y = np.zeros((2, 4, 3), np.float64)
+        np.add.at(y, (slice(None), indices), updates.astype(np.float64))
+        case("scatter_add", [indices, updates], [y.astype(updates.dtype)], SUM.get(dtype, 0), rows=[4])
+
+
+def random_cases():
+    """The first known answer that the authors of Philox publish: counter and key 0."""
+    case("random_bits", [],
+         [np.array([0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8], np.uint32)], stream=0)
+
+
 if __name__ == "__main__":
     np.seterr(all="ignore")
     for section in (binary_cases, unary_cases, cast_cases, movement_cases, index_cases, reduce_cases,
-                    sort_cases, contraction_cases, window_cases):
+                    sort_cases, contraction_cases, window_cases, gradient_cases, random_cases):
         section()

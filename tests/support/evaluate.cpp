@@ -10,7 +10,6 @@
 #include <cmath>
 #include <cstring>
 #include <random>
-#include <unordered_map>
 
 namespace tintype::test {
 
@@ -31,32 +30,6 @@ void check_constraints(const Graph& graph, const Symbols& symbols) {
     if (left && right && *left != *right)
       throw Error(c.message + ": " + std::to_string(*left) + " is not " + std::to_string(*right));
   }
-}
-
-std::vector<Tensor> evaluate_core(const Graph& graph, const std::vector<Tensor>& inputs,
-                                  const Symbols& symbols) {
-  std::unordered_map<const Value*, Tensor> values;
-  for (size_t i = 0; i < inputs.size(); ++i) values[graph.inputs()[i].get()] = inputs[i];
-  for (const auto& node : graph.nodes()) {
-    std::vector<Tensor> operands;
-    operands.reserve(static_cast<size_t>(node->operand_count()));
-    for (Value* v : node->operands()) operands.push_back(v == nullptr ? Tensor() : values.at(v));
-    std::vector<Tensor> results;
-    if (node->body() != nullptr) {
-      results = evaluate_core(*node->body(), operands, symbols);
-    } else {
-      auto evaluated = evaluate_node(*node, operands, lookup_in(symbols));
-      if (!evaluated)
-        throw Error(node->where() + ": no host evaluation of " + std::string(node->name()));
-      results = std::move(*evaluated);
-    }
-    for (int i = 0; i < node->result_count(); ++i)
-      values[node->result(i)] = results[static_cast<size_t>(i)];
-  }
-  std::vector<Tensor> outputs;
-  outputs.reserve(graph.output_count());
-  for (size_t i = 0; i < graph.output_count(); ++i) outputs.push_back(values.at(graph.output(i)));
-  return outputs;
 }
 
 double number_at(const Tensor& t, int64_t i) {
@@ -116,7 +89,7 @@ std::vector<Tensor> evaluate(const Graph& graph, const std::vector<Tensor>& inpu
   PassContext context;
   decompose(*copy, context);
   check_constraints(*copy, symbols);
-  return evaluate_core(*copy, inputs, symbols);
+  return evaluate_graph(*copy, inputs, lookup_in(symbols));
 }
 
 std::vector<Tensor> evaluate(const Graph& graph, const std::vector<Tensor>& inputs) {

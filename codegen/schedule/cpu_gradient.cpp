@@ -1,0 +1,82 @@
+// CPU schedules of sums that go to computed places, and of the weight gradient of convolution.
+#include "codegen/schedule/schedules.h"
+
+#include <algorithm>
+
+namespace tintype {
+
+using Halide::Func;
+using Halide::TailStrategy;
+using Halide::Var;
+using Halide::VarOrRVar;
+
+// A task owns one vector of the innermost axis for one index of the outermost: no two tasks, and no
+// two lanes, add to the same element, and the order of additions is that of the updates.
+void schedule_scatter(Composition& c, const KernelSpec& spec, const Machine& machine) {
+  const int lanes = vector_lanes(spec, machine);
+  Func& out = c.outputs[0];
+  Anchor& a = c.anchors.at(0);
+  const TailStrategy tail = channel_tail(c, spec, lanes);
+  const TailStrategy inner = tail == TailStrategy::GuardWithIf ? tail : TailStrategy::Auto;
+  Var block("block"), lane("lane");
+  out.split(c.vars[0], block, lane, lanes, tail).vectorize(lane);
+  std::vector<VarOrRVar> order = {lane};
+  for (size_t d = 1; d + 1 < c.vars.size(); ++d) order.emplace_back(c.vars[d]);
+  order.insert(order.end(), {block, c.vars.back()});
+  out.reorder(order);
+  const VarOrRVar task = parallel_over(out, {block, c.vars.back()});
+  a.func.compute_at(out, task.var).vectorize(a.vars[0], lanes, inner);
+  Var chunk("chunk"), part("part");
+  std::vector<VarOrRVar> update = {part};
+  for (const Halide::RVar& r : a.func.rvars()) update.emplace_back(r);
+  update.emplace_back(chunk);
+  a.func.update().split(a.vars[0], chunk, part, lanes, inner).reorder(update).vectorize(part);
+  for (Func& f : c.stages) {  // what an update needs to find its place
+    const Var channel = f.args()[0];
+    f.compute_at(a.func, a.domain[0]).vectorize(channel, lanes, inner);
+    f.update().vectorize(channel, lanes, inner);
+  }
+}
+
+// A tile of `rows` channels by `vectors` vectors of filters stays in registers while the windows
+// run by: per window `vectors` loads of dy, `rows` broadcasts of x, rows * vectors multiply-adds.
+void schedule_weight_gradient(Composition& c, const KernelSpec& spec, const Machine& machine) {
+  const int lanes = vector_lanes(spec, machine);
+  Func& out = c.outputs[0];
+  Anchor& a = c.anchors.at(0);
+  const Var& filter = c.vars[0];
+  const Var& channel = c.vars[1];
+  Var block("block"), lane("lane"), tile("tile"), row("row");
+  const bool masked = spec.tail == PanelTail::padded;
+  const int panel = lanes * spec.vectors;
+  const TailStrategy tail = spec.tail == PanelTail::whole ? TailStrategy::RoundUp
+                            : masked                      ? TailStrategy::GuardWithIf
+                                                          : TailStrategy::ShiftInwards;
+  if (spec.tail == PanelTail::whole) {
+    auto dim = out.output_buffer().dim(0);
+    dim.set_extent((dim.extent() / panel) * panel);
+  }
+  out.split(filter, block, lane, panel, tail);
+  if (spec.rows > 1) out.split(channel, tile, row, spec.rows, TailStrategy::ShiftInwards);
+  else out.split(channel, tile, row, 1);
+  std::vector<VarOrRVar> order = {lane, row, tile, block};
+  std::vector<VarOrRVar> tasks = {tile, block};
+  for (size_t d = 2; d < c.vars.size(); ++d) {
+    order.emplace_back(c.vars[d]);
+    tasks.emplace_back(c.vars[d]);
+  }
+  out.reorder(order).vectorize(lane, lanes).unroll(row);
+  const VarOrRVar task = parallel_over(out, tasks);
+  const TailStrategy inner = masked ? TailStrategy::GuardWithIf : TailStrategy::Auto;
+  a.func.compute_at(out, task.var).vectorize(a.vars[0], lanes, inner).unroll(a.vars[1]);
+  std::vector<VarOrRVar> update = {a.vars[0], a.vars[1]};
+  for (const Halide::RVar& r : a.func.rvars()) update.emplace_back(r);
+  Halide::Stage sum = a.func.update();
+  sum.reorder(update).vectorize(a.vars[0], lanes, inner).unroll(a.vars[1]);
+  if (!masked) {
+    a.func.unroll(a.vars[0]);
+    sum.unroll(a.vars[0]);
+  }
+}
+
+}  // namespace tintype

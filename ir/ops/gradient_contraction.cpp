@@ -1,0 +1,166 @@
+// Gradients of matrix products, convolution and sliding windows.
+#include "ir/ops/gradients.h"
+
+namespace tintype::ops {
+
+namespace {
+
+Value* matrix_transpose(Builder& b, Value* x) {
+  std::vector<int64_t> perm;
+  for (int64_t i = 0; i < x->rank(); ++i) perm.push_back(i);
+  std::swap(perm[perm.size() - 1], perm[perm.size() - 2]);
+  return b.transpose(x, std::move(perm));
+}
+
+void require_unpacked(const Node& n) {
+  if (n.attrs().integer("block") > 0)
+    fail(n, "weights are packed already; differentiate before algorithms are selected");
+}
+
+std::vector<int64_t> spatial_attribute(const Node& n, std::string_view name) {
+  const size_t spatial = n.attrs().integers("window").size();
+  return n.attrs().integers(name, std::vector<int64_t>(spatial, 1));
+}
+
+/// A tensor over window positions [N, positions..., C] spread out so that position o lies at
+/// o * stride + (window - 1) * dilation of every spatial axis, zeros elsewhere; the reversed window
+/// slides over it with stride 1 and meets each of the `input` places once.
+Value* spread(Builder& b, const Node& n, Value* dy, const Shape& input) {
+  const auto window = n.attrs().integers("window");
+  const auto strides = spatial_attribute(n, "strides");
+  const auto dilations = spatial_attribute(n, "dilations");
+  std::vector<int64_t> factors(input.size(), 1);
+  std::copy(strides.begin(), strides.end(), factors.begin() + 1);
+  Value* g = dy;
+  if (factors != std::vector<int64_t>(input.size(), 1))
+    g = b.make("dilate", {g}, {{"factors", factors}});
+  Shape before(input.size(), Dim(0));
+  Shape after = before;
+  for (size_t i = 0; i < window.size(); ++i) {
+    before[i + 1] = (window[i] - 1) * dilations[i];
+    after[i + 1] = input[i + 1] - g->shape()[i + 1];
+  }
+  return b.pad(g, std::move(before), std::move(after));
+}
+
+bool is_empty(const Value* v) {
+  return std::any_of(v->shape().begin(), v->shape().end(), [](const Dim& d) { return d.is(0); });
+}
+
+/// w[window..., C/group, F] as weights that lead from F to C channels, window reversed:
+/// [window..., F/group, C].
+Value* backward_weights(Builder& b, Value* w, int64_t group) {
+  const size_t spatial = w->shape().size() - 2;
+  std::vector<int64_t> axes, perm;
+  for (size_t i = 0; i < spatial; ++i) {
+    if (!w->shape()[i].is(1)) axes.push_back(static_cast<int64_t>(i));
+    perm.push_back(static_cast<int64_t>(i));
+  }
+  if (!axes.empty()) w = b.make("reverse", {w}, {{"axes", axes}});
+  const auto s = static_cast<int64_t>(spatial);
+  if (group == 1) {
+    perm.insert(perm.end(), {s + 1, s});
+    return b.transpose(w, std::move(perm));
+  }
+  Shape window(w->shape().begin(), w->shape().begin() + static_cast<std::ptrdiff_t>(spatial));
+  const Dim depth = w->shape()[spatial];
+  const Dim filters = floor_div(w->shape()[spatial + 1], Dim(group));
+  Shape split = window, result = window;
+  split.insert(split.end(), {depth, Dim(group), filters});
+  result.insert(result.end(), {filters, depth * Dim(group)});
+  perm.insert(perm.end(), {s + 2, s + 1, s});
+  return b.reshape(b.transpose(b.reshape(w, split), perm), result);
+}
+
+/// d loss / d x of y = conv(x, w), where n has the attributes of the convolution.
+Value* input_gradient(Builder& b, const Node& n, Value* dy, Value* w, const Shape& input) {
+  if (is_empty(dy)) return zeros(b, dy->dtype(), input);
+  const int64_t group = n.attrs().integer("group", 1);
+  if (!input.back().is_static())
+    fail(n, "the gradient needs a fixed number of channels, got " + text_of(input));
+  return b.make("conv", {spread(b, n, dy, input), backward_weights(b, w, group)},
+                {{"window", n.attrs().integers("window")},
+                 {"dilations", spatial_attribute(n, "dilations")},
+                 {"group", group},
+                 {"filters", input.back().value()}});
+}
+
+AttrMap window_attributes(const Node& n) {
+  AttrMap attrs = {{"window", n.attrs().integers("window")},
+                   {"strides", spatial_attribute(n, "strides")},
+                   {"dilations", spatial_attribute(n, "dilations")}};
+  return attrs;
+}
+
+}  // namespace
+
+// y = a b:  da = dy b^T,  db = a^T dy
+Values dot_gradient(Builder& b, const Node& n, const Values& dy) {
+  require_unpacked(n);
+  Value* left = n.operand(0);
+  Value* right = n.operand(1);
+  Value* da = sum_to_shape(b, b.make("dot", {dy[0], matrix_transpose(b, right)}), left->shape());
+  Value* g = dy[0];
+  if (right->rank() == 2 && left->rank() > 2) {
+    // One matrix for all of the batch: one long product instead of a sum of products.
+    auto flat = [&b](Value* v) {
+      const Shape& s = v->shape();
+      return b.reshape(v, {product(Shape(s.begin(), s.end() - 1)), s.back()});
+    };
+    left = flat(left);
+    g = flat(g);
+  }
+  Value* db = sum_to_shape(b, b.make("dot", {matrix_transpose(b, left), g}), right->shape());
+  return {da, db};
+}
+
+Values conv_gradient(Builder& b, const Node& n, const Values& dy) {
+  require_unpacked(n);
+  Value* x = n.operand(0);
+  AttrMap attrs = window_attributes(n);
+  attrs.set("group", n.attrs().integer("group", 1));
+  Value* dw = b.make("conv_weight_gradient", {x, dy[0]}, std::move(attrs));
+  return {input_gradient(b, n, dy[0], n.operand(1), x->shape()),
+          b.reshape(dw, n.operand(1)->shape())};
+}
+
+// conv_weight_gradient(x, g) is linear in both: with respect to x it is the input gradient of a
+// convolution with weights dw, with respect to g that convolution.
+Values conv_weight_gradient_gradient(Builder& b, const Node& n, const Values& dw) {
+  Value* x = n.operand(0);
+  Value* g = n.operand(1);
+  const Dim filters = g->shape().back();
+  if (!filters.is_static()) fail(n, "the gradient needs a fixed number of filters");
+  AttrMap attrs = window_attributes(n);
+  attrs.set("group", n.attrs().integer("group", 1));
+  attrs.set("filters", filters.value());
+  return {input_gradient(b, n, g, dw[0], x->shape()), b.make("conv", {x, dw[0]}, std::move(attrs))};
+}
+
+Values window_reduce_gradient(Builder& b, const Node& n, const Values& dy) {
+  Value* x = n.operand(0);
+  if (is_empty(dy[0])) return {zeros(b, x->dtype(), x->shape())};
+  if (n.attrs().string("kind") == "max")
+    return {b.make("window_max_gradient", {x, dy[0]}, window_attributes(n))};
+  // An element is in as many sums as windows cover it.
+  return {b.make("window_reduce", {spread(b, n, dy[0], x->shape())},
+                 {{"kind", std::string("sum")},
+                  {"window", n.attrs().integers("window")},
+                  {"dilations", spatial_attribute(n, "dilations")}})};
+}
+
+// Linear in dy: every window reads back the gradient at its largest element.
+Values window_max_gradient_gradient(Builder& b, const Node& n, const Values& gradient) {
+  Value* x = n.operand(0);
+  Value* largest = b.make("window_argmax", {x}, window_attributes(n));
+  const Shape shape = n.operand(1)->shape();
+  auto plane = [&b](Value* v) {
+    const Shape& s = v->shape();
+    return b.reshape(v, {s[0], product(Shape(s.begin() + 1, s.end() - 1)), s.back()});
+  };
+  Value* picked =
+      b.make("gather_elements", {plane(gradient[0]), plane(largest)}, {{"axis", int64_t{1}}});
+  return {nullptr, b.reshape(picked, shape)};
+}
+
+}  // namespace tintype::ops

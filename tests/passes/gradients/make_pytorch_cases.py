@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""Writes pytorch.ir: models in ONNX ops, and their gradients as PyTorch computes them.
+
+usage: make_pytorch_cases.py > pytorch.ir     (needs torch; last run with 2.15)
+
+A case is a graph in ONNX ops, then a graph whose outputs are constants: the inputs, the result "y",
+the weights "w" of the loss sum(y * w), and d loss / d input for every float input.
+"""
+
+import torch
+import torch.nn.functional as F
+
+torch.set_default_dtype(torch.float64)
+torch.manual_seed(1)
+
+
+def draw(*shape, low=-1.0, high=1.0):
+    """Multiples of 1/256: short in text and exact in every float format."""
+    return torch.round((low + (high - low) * torch.rand(shape)) * 256) / 256
+
+
+def literal(t):
+    kind = {torch.float64: "f64", torch.int64: "i64"}[t.dtype]
+    values = ", ".join(repr(v) for v in t.flatten().tolist())
+    return f"{kind}[{','.join(map(str, t.shape))}]({values})"
+
+
+def case(name, inputs, body, model, how="graph"):
+    """`body`: lines that compute %y from the inputs by name; `model`: the same in PyTorch."""
+    leaves = {k: v.clone().requires_grad_(v.is_floating_point()) for k, v in inputs.items()}
+    y = model(*leaves.values())
+    w = draw(*y.shape)
+    (y * w).sum().backward()
+    kinds = {torch.float64: "f64", torch.int64: "i64"}
+    signature = ", ".join(
+        f"%{k}: {kinds[v.dtype]}[{','.join(map(str, v.shape))}]" for k, v in inputs.items())
+    print(f"case {name}: {how}")
+    print(f'graph "{name}"({signature}) {{')
+    for line in body:
+        print("  " + line)
+    print('  return %y as "y"\n}\n----\ngraph "values"() {')
+    values = [("input " + k, v) for k, v in inputs.items()] + [("y", y.detach()), ("w", w)]
+    values += [("gradient " + k, v.grad) for k, v in leaves.items() if v.is_floating_point()]
+    for i, (_, t) in enumerate(values):
+        print(f"  %{i} = constant() {{value = {literal(t)}}}")
+    print("  return " + ", ".join(f'%{i} as "{n}"' for i, (n, _) in enumerate(values)) + "\n}\n")
+
+
+def constants(**named):
+    return [f"%{k} = constant() {{value = {v}}}" for k, v in named.items()]
+
+
+# ---- convolution ------------------------------------------------------------------------------
+def conv(name, x, w, strides, pads, dilations, group=1, bias=True):
+    n = len(x) - 2
+    f = [None, F.conv1d, F.conv2d, F.conv3d][n]
+    inputs = {"x": draw(*x), "w": draw(*w)}
+    if bias:
+        inputs["b"] = draw(w[0])
+    attrs = (f"{{dilations = {dilations}, group = {group}, pads = {pads + pads}, "
+             f"strides = {strides}}}")
+    operands = "%x, %w, %b" if bias else "%x, %w"
+    case(name, inputs, [f"%y = Conv({operands}) {attrs}"],
+         lambda x, w, b=None: f(x, w, b, strides, pads, dilations, group))
+
+
+conv("conv", [2, 2, 5, 4], [3, 2, 3, 3], [1, 1], [1, 1], [1, 1])
+conv("conv_strided_remainder", [1, 2, 8, 7], [2, 2, 3, 2], [3, 2], [0, 1], [1, 1])
+conv("conv_dilated", [1, 2, 7, 6], [2, 2, 3, 2], [1, 2], [2, 1], [2, 3])
+conv("conv_grouped", [1, 4, 5, 5], [6, 2, 3, 3], [2, 1], [1, 1], [1, 1], 2)
+conv("conv_depthwise", [2, 3, 5, 5], [6, 1, 3, 3], [2, 2], [1, 1], [1, 1], 3)
+conv("conv_pointwise_strided", [2, 3, 4, 5], [2, 3, 1, 1], [2, 3], [0, 0], [1, 1], bias=False)
+conv("conv_1d", [2, 3, 9], [4, 3, 4], [2], [1], [1])
+conv("conv_3d", [1, 2, 3, 4, 3], [2, 2, 2, 2, 2], [1, 2, 1], [0, 1, 1], [1, 1, 2])
+
+
+def transposed(name, x, w, strides, pads, output_padding, dilations, group=1):
+    n = len(x) - 2
+    f = [None, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d][n]
+    attrs = (f"{{dilations = {dilations}, group = {group}, output_padding = {output_padding}, "
+             f"pads = {pads + pads}, strides = {strides}}}")
+    case(name, {"x": draw(*x), "w": draw(*w), "b": draw(w[1] * group)},
+         [f"%y = ConvTranspose(%x, %w, %b) {attrs}"],
+         lambda x, w, b: f(x, w, b, strides, pads, output_padding, group, dilations))
+
+
+transposed("conv_transposed", [1, 2, 3, 4], [2, 3, 3, 3], [2, 2], [1, 1], [1, 0], [1, 1])
+transposed("conv_transposed_grouped", [1, 4, 3, 3], [4, 2, 2, 3], [1, 2], [0, 1], [0, 1], [2, 1], 2)
+transposed("conv_transposed_1d", [2, 2, 4], [2, 2, 3], [3], [1], [2], [1])
+
+
+def local(x, w, b):
+    """weight[place, tap * channels + channel, filter]: every place has weights of its own."""
+    n, c, h, v = x.shape
+    patches = F.unfold(x, (2, 3), stride=(2, 1)).reshape(n, c, 6, -1)
+    patches = patches.permute(3, 0, 2, 1).reshape(-1, n, 6 * c)
+    return torch.matmul(patches, w).permute(1, 2, 0).reshape(n, 2, 2, v - 2) + b
+
+
+case("locally_connected", {"x": draw(2, 2, 5, 4), "w": draw(4, 12, 2), "b": draw(2, 2, 2)},
+     ["%y = Identity(%x)"], local, how="layer")
+
+# ---- pooling ----------------------------------------------------------------------------------
+ties = torch.tensor([[1, 3, 3, 0, 2], [3, 3, 1, 2, 2], [0, 3, 2, 2, 2], [1, 1, 2, 2, 0.0]])
+case("max_pool_ties_and_padding", {"x": ties.reshape(1, 1, 4, 5)},
+     ["%y = MaxPool(%x) {kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [1, 2]}"],
+     lambda x: F.max_pool2d(x, 3, (1, 2), 1))
+case("max_pool_negative_at_the_border", {"x": draw(1, 2, 5, 5, low=-3, high=-1)},
+     ["%y = MaxPool(%x) {kernel_shape = [3, 2], pads = [1, 1, 1, 1], strides = [2, 2]}"],
+     lambda x: F.max_pool2d(x, (3, 2), 2, (1, 1)))
+case("max_pool_ceil", {"x": draw(1, 1, 6, 6)},
+     ["%y = MaxPool(%x) {ceil_mode = 1, kernel_shape = [3, 3], strides = [2, 2]}"],
+     lambda x: F.max_pool2d(x, 3, 2, ceil_mode=True))
+case("max_pool_1d_dilated", {"x": draw(2, 2, 9)},
+     ["%y = MaxPool(%x) {dilations = [2], kernel_shape = [3], strides = [2]}"],
+     lambda x: F.max_pool1d(x, 3, 2, dilation=2))
+for include in (0, 1):
+    case(f"average_pool_count_include_pad_{include}", {"x": draw(1, 2, 5, 4)},
+         [f"%y = AveragePool(%x) {{count_include_pad = {include}, kernel_shape = [3, 2], "
+          "pads = [1, 1, 1, 1], strides = [2, 1]}"],
+         lambda x, i=include: F.avg_pool2d(x, (3, 2), (2, 1), 1, count_include_pad=bool(i)))
+case("global_average_pool", {"x": draw(2, 3, 2, 3)}, ["%y = GlobalAveragePool(%x)"],
+     lambda x: x.mean((2, 3), keepdim=True))
+case("global_max_pool", {"x": draw(2, 3, 2, 3)}, ["%y = GlobalMaxPool(%x)"],
+     lambda x: x.amax((2, 3), keepdim=True))
+
+# ---- normalisation ----------------------------------------------------------------------------
+case("batch_norm_training",
+     {"x": draw(3, 2, 2, 2), "s": draw(2), "b": draw(2), "m": draw(2), "v": draw(2, low=0.5)},
+     ["%y, %rm, %rv = BatchNormalization(%x, %s, %b, %m, %v) {epsilon = 0.001, training_mode = 1}"],
+     lambda x, s, b, m, v: F.batch_norm(x, m.detach(), v.detach(), s, b, True, 0.1, 1e-3)
+     + 0 * m.sum() + 0 * v.sum())
+case("batch_norm_inference",
+     {"x": draw(3, 2, 2, 2), "s": draw(2), "b": draw(2), "m": draw(2), "v": draw(2, low=0.5)},
+     ["%y = BatchNormalization(%x, %s, %b, %m, %v) {epsilon = 0.001}"],
+     lambda x, s, b, m, v: (x - m.view(2, 1, 1)) / (v.view(2, 1, 1) + 1e-3).sqrt()
+     * s.view(2, 1, 1) + b.view(2, 1, 1))
+case("layer_norm", {"x": draw(2, 3, 5), "s": draw(5), "b": draw(5)},
+     ["%y = LayerNormalization(%x, %s, %b) {axis = -1, epsilon = 0.001}"],
+     lambda x, s, b: F.layer_norm(x, (5,), s, b, 1e-3))
+case("group_norm", {"x": draw(2, 4, 3), "s": draw(4), "b": draw(4)},
+     ["%y = GroupNormalization(%x, %s, %b) {epsilon = 0.001, num_groups = 2}"],
+     lambda x, s, b: F.group_norm(x, 2, s, b, 1e-3))
+case("instance_norm", {"x": draw(2, 2, 2, 3), "s": draw(2), "b": draw(2)},
+     ["%y = InstanceNormalization(%x, %s, %b) {epsilon = 0.001}"],
+     lambda x, s, b: F.instance_norm(x, None, None, s, b, True, 0.1, 1e-3))
+case("local_response_norm", {"x": draw(1, 5, 2, 2)},
+     ["%y = LRN(%x) {alpha = 0.5, beta = 0.75, bias = 2.0, size = 3}"],
+     lambda x: F.local_response_norm(x, 3, 0.5, 0.75, 2.0))
+
+# ---- the rest of a classifier -----------------------------------------------------------------
+case("softmax", {"x": draw(2, 3, 4)}, ["%y = Softmax(%x) {axis = 1}"], lambda x: F.softmax(x, 1))
+case("softmax_cross_entropy", {"x": draw(4, 3), "t": torch.tensor([[0], [2], [1], [2]])},
+     ["%l = LogSoftmax(%x) {axis = -1}", "%p = GatherElements(%l, %t) {axis = 1}", "%n = Neg(%p)",
+      "%y = ReduceMean(%n) {keepdims = 0}"],
+     lambda x, t: F.cross_entropy(x, t.flatten()))
+case("embedding", {"w": draw(5, 3), "t": torch.tensor([[0, 4, 1], [4, 4, 2]])},
+     ["%y = Gather(%w, %t) {axis = 0}"], lambda w, t: F.embedding(t, w))
+case("gemm", {"a": draw(4, 2), "w": draw(3, 4), "c": draw(1, 3)},
+     ["%y = Gemm(%a, %w, %c) {alpha = 0.5, beta = 2.0, transA = 1, transB = 1}"],
+     lambda a, w, c: 0.5 * a.T @ w.T + 2 * c)
+case("attention", {"q": draw(2, 3, 4), "k": draw(2, 5, 4), "v": draw(2, 5, 4)},
+     ["%t = Transpose(%k) {perm = [0, 2, 1]}", "%s = MatMul(%q, %t)"] + constants(h="f64[](0.5)") +
+     ["%u = Mul(%s, %h)", "%p = Softmax(%u) {axis = -1}", "%y = MatMul(%p, %v)"],
+     lambda q, k, v: F.scaled_dot_product_attention(q, k, v))
+case("dropout_in_inference", {"x": draw(3, 3)}, ["%y = Dropout(%x)"],
+     lambda x: F.dropout(x, 0.5, False))
+
+# ---- activations, with 0 among the inputs: the kinks are PyTorch's too --------------------------
+points = torch.tensor([-3, -1, -0.5, 0, 0.25, 1, 2.5, 7])
+for name, op, f in [
+        ("relu", "Relu(%x)", F.relu), ("leaky_relu", "LeakyRelu(%x) {alpha = 0.125}",
+                                       lambda x: F.leaky_relu(x, 0.125)),
+        ("elu", "Elu(%x) {alpha = 0.5}", lambda x: F.elu(x, 0.5)), ("celu", "Celu(%x)", F.celu),
+        ("softplus", "Softplus(%x)", F.softplus), ("softsign", "Softsign(%x)", F.softsign),
+        ("gelu", "Gelu(%x)", F.gelu), ("gelu_tanh", 'Gelu(%x) {approximate = "tanh"}',
+                                       lambda x: F.gelu(x, approximate="tanh")),
+        ("mish", "Mish(%x)", F.mish), 
+        ("selu", "Selu(%x) {alpha = 1.5, gamma = 1.25}", lambda x: 1.25 * F.elu(x, 1.5)),
+        ("abs", "Abs(%x)", torch.abs), ("sign", "Sign(%x)", lambda x: torch.sign(x) + 0 * x)]:
+    case("activation_" + name, {"x": points}, [f"%y = {op}"], f)
+# Clipping is a maximum and a minimum, which share at ties; F.hardswish gives such points no slope.
+case("activation_hard_swish", {"x": draw(12, low=-5, high=5)}, ["%y = HardSwish(%x)"], F.hardswish)
+case("activation_hard_sigmoid", {"x": draw(12, low=-5, high=5)},
+     ["%y = HardSigmoid(%x) {alpha = 0.25}"], lambda x: (0.25 * x + 0.5).clamp(0, 1))
+case("prelu", {"x": draw(2, 3, 4), "a": draw(3, 1)}, ["%y = PRelu(%x, %a)"],
+     lambda x, a: F.prelu(x, a.flatten()))
+case("reduce_max_ties", {"x": torch.tensor([[1, 2, 2], [0, -1, 0.0]])},
+     constants(i="i64[1](1)") + ["%y = ReduceMax(%x, %i)"], lambda x: x.amax(1, keepdim=True))
+case("maximum_ties", {"a": torch.tensor([1, 2, 3.0]), "b": torch.tensor([1, 3, 2.0])},
+     ["%y = Max(%a, %b)"], torch.maximum)
+case("reduce_prod_zeros", {"x": torch.tensor([[1, 2, 3], [0, 2, 3], [0, 0, 3.0]])},
+     constants(i="i64[1](1)") + ["%y = ReduceProd(%x, %i)"], lambda x: x.prod(1, keepdim=True))
+case("top_k", {"x": draw(2, 5)}, constants(k="i64[1](2)") + ["%y, %i = TopK(%x, %k)"],
+     lambda x: x.topk(2).values)
+case("pad_reflect", {"x": draw(1, 1, 3, 4)},
+     constants(p="i64[8](0, 0, 1, 2, 0, 0, 2, 1)") + ['%y = Pad(%x, %p) {mode = "reflect"}'],
+     lambda x: F.pad(x, (2, 1, 1, 2), "reflect"))
