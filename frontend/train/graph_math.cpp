@@ -1,7 +1,9 @@
 // Reductions to scalars and other fragments.
 #include "frontend/train/graph_math.h"
 
+#include "ir/diagnostic.h"
 #include "ir/ops/decompose.h"
+#include "runtime/scalar.h"
 
 #include <numeric>
 
@@ -40,6 +42,21 @@ Value* share_of(Builder& b, Value* condition, DType dtype) {
 
 Value* lerp(Builder& b, Value* from, Value* to, Value* weight) {
   return b.add(from, b.mul(b.sub(to, from), weight));
+}
+
+Value* add_filled_state(Graph& graph, const std::string& name, const TensorType& type,
+                        double fill) {
+  std::vector<int64_t> dims;
+  for (const Dim& d : type.shape) {
+    TINTYPE_CHECK(d.is_static(), "state " + name + " has a symbolic extent: " + type.text());
+    dims.push_back(d.value());
+  }
+  Tensor t = Tensor::zeros(type.dtype, std::move(dims));
+  auto* to = static_cast<std::byte*>(t.mutable_data());
+  if (fill != 0)
+    for (int64_t i = 0; i < t.size(); ++i, to += size_of(type.dtype))
+      store_scalar(type.dtype, fill, to);
+  return graph.add_state(name, std::move(t));
 }
 
 Value* stop_gradient(Builder& b, Value* x) { return b.unary("stop_gradient", x); }

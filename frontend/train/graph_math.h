@@ -3,6 +3,8 @@
 
 #include "ir/builder.h"
 
+#include <string>
+
 namespace tintype {
 
 /// Rank-0 tensor of `dtype` holding an extent.
@@ -20,6 +22,8 @@ Value* sum_squares(Builder& b, Value* x);
 Value* share_of(Builder& b, Value* condition, DType dtype);
 /// a + (b - a) w, as torch.lerp for w < 0.5
 Value* lerp(Builder& b, Value* from, Value* to, Value* weight);
+/// A state of a static type, all elements equal to `fill` at first.
+Value* add_filled_state(Graph& graph, const std::string& name, const TensorType& type, double fill);
 /// x; gradients() takes it for a constant.
 Value* stop_gradient(Builder& b, Value* x);
 

@@ -8,7 +8,6 @@ namespace tintype {
 
 namespace {
 
-
 /// What is summed, and the divisor of the mean.
 struct Terms {
   Value* values;
@@ -50,8 +49,8 @@ Value* pick_label(Builder& b, Value* x, Value* labels) {
   return b.reduce("reduce_sum", picked, {class_axis(x->type())});
 }
 
-// z = x - max(x), l = log sum exp z:  l - z[t], or l sum(t) - sum(t z) for distributions. The gradient
-// of max cancels between the two terms, so none is asked for.
+// z = x - max(x), l = log sum exp z:  l - z[t], or l sum(t) - sum(t z) for distributions. The
+// gradient of max cancels between the two terms, so none is asked for.
 Terms terms(Builder& b, const CrossEntropy& o, Value* x, Value* t) {
   const int64_t axis = class_axis(x->type());
   Value* shifted = b.sub(x, stop_gradient(b, b.reduce("reduce_max", x, {axis})));
@@ -63,21 +62,23 @@ Terms terms(Builder& b, const CrossEntropy& o, Value* x, Value* t) {
   if (o.probabilities) {
     Value* target = t;
     if (o.label_smoothing != 0)
-      target = b.add(b.with_scalar("mul", t, 1 - o.label_smoothing),
-                     b.div(b.scalar(o.label_smoothing, x->dtype()), extent(b, classes, x->dtype())));
+      target =
+          b.add(b.with_scalar("mul", t, 1 - o.label_smoothing),
+                b.div(b.scalar(o.label_smoothing, x->dtype()), extent(b, classes, x->dtype())));
     Value* values = b.reduce("reduce_sum", b.mul(target, b.sub(log_sum, shifted)), {axis});
     return over_elements(b, values);
   }
   Value* values = b.sub(log_sum, pick_label(b, shifted, t));
   if (o.label_smoothing != 0)
-    values = b.add(b.with_scalar("mul", values, 1 - o.label_smoothing),
-                   b.with_scalar("mul", b.sub(log_sum, mean_of_classes(shifted)), o.label_smoothing));
+    values =
+        b.add(b.with_scalar("mul", values, 1 - o.label_smoothing),
+              b.with_scalar("mul", b.sub(log_sum, mean_of_classes(shifted)), o.label_smoothing));
   const Counted labels = counted_labels(b, x, t, o.ignore_index);
   return {weighted(b, values, labels.weight), labels.number};
 }
 
-// m = max(-x, 0):  (1 - t) x + (1 + (w - 1) t) (m + log(exp(-m) + exp(-x - m))). Its derivative by m
-// is zero, so none is asked for.
+// m = max(-x, 0):  (1 - t) x + (1 + (w - 1) t) (m + log(exp(-m) + exp(-x - m))). Its derivative by
+// m is zero, so none is asked for.
 Terms terms(Builder& b, const BinaryCrossEntropy& o, Value* x, Value* t) {
   Value* minus_x = b.neg(x);
   Value* m = stop_gradient(b, b.with_scalar("max", minus_x, 0));
@@ -188,7 +189,8 @@ Value* label_mask(Builder& b, Value* prediction, Value* labels) {
   const int axis = class_axis(prediction->type());
   Shape line(prediction->shape().size(), Dim(1));
   line[static_cast<size_t>(axis)] = prediction->shape()[static_cast<size_t>(axis)];
-  Value* index = b.make("iota", {}, {{"shape", line}, {"axis", int64_t{axis}}, {"dtype", labels->dtype()}});
+  Value* index =
+      b.make("iota", {}, {{"shape", line}, {"axis", int64_t{axis}}, {"dtype", labels->dtype()}});
   return b.compare("eq", index, with_class_axis(b, prediction, labels));
 }
 

@@ -19,9 +19,9 @@ enum class LossReduction : uint8_t { mean, sum };
 
 /// -log softmax(x)[t], through log-sum-exp (torch.nn.CrossEntropyLoss). x is [N,C,...] or [C];
 /// classes on axis 1 (axis 0 of a vector). t: class indices i64[N,...], or distributions of x's
-/// type and shape when `probabilities`. The mean is over labels that are not `ignore_index`, or over
-/// N,... for distributions. With smoothing e the target distribution becomes (1-e) t + e/C.
-/// A label outside [0, C) other than ignore_index counts with loss 0: check labels beforehand.
+/// type and shape when `probabilities`. The mean is over labels that are not `ignore_index`, or
+/// over N,... for distributions. With smoothing e the target distribution becomes (1-e) t + e/C. A
+/// label outside [0, C) other than ignore_index counts with loss 0: check labels beforehand.
 struct CrossEntropy {
   static constexpr std::string_view kName = "cross_entropy";
   double label_smoothing = 0;

@@ -23,10 +23,10 @@ class Update {
 
   /// A state tensor of the parameter's type, all elements equal to `fill`.
   Value* slot(const std::string& which, double fill = 0) {
-    return context_.states.add("optimizer/" + name_ + "/" + which, p->type(), fill);
+    return add_filled_state(b.graph(), "optimizer/" + name_ + "/" + which, p->type(), fill);
   }
   Value* store(Value* state, Value* next) {
-    context_.states.set_next(state, next);
+    b.graph().set_next(state, next);
     return next;
   }
 
@@ -40,8 +40,8 @@ class Update {
   Value* as_parameter(Value* x) { return b.cast(x, p->dtype()); }
   /// 1 - beta^t
   Value* bias_correction(double beta) {
-    Value* power = beta == 0 ? b.scalar(0, DType::f64)
-                             : b.exp(b.with_scalar("mul", step64(), std::log(beta)));
+    Value* power =
+        beta == 0 ? b.scalar(0, DType::f64) : b.exp(b.with_scalar("mul", step64(), std::log(beta)));
     return b.sub(b.scalar(1, DType::f64), power);
   }
   Value* first_step() { return b.compare("eq", context_.step, b.scalar(1, DType::i64)); }
@@ -237,14 +237,15 @@ Optimizer with_weight_decay(Optimizer optimizer, double weight_decay) {
       [&](auto& o) {
         if constexpr (requires { o.weight_decay; }) o.weight_decay = weight_decay;
         else if (weight_decay != 0)
-          throw Error("optimizer '" + std::string(o.kName) + "' has no weight decay; use l2 instead");
+          throw Error("optimizer '" + std::string(o.kName) +
+                      "' has no weight decay; use l2 instead");
       },
       optimizer);
   return optimizer;
 }
 
-Value* add_update(const UpdateContext& context, const Optimizer& optimizer,
-                  const std::string& name, Value* parameter, Value* gradient) {
+Value* add_update(const UpdateContext& context, const Optimizer& optimizer, const std::string& name,
+                  Value* parameter, Value* gradient) {
   check(optimizer);
   TINTYPE_CHECK(parameter->type() == gradient->type(),
                 "gradient of " + name + " has another type than the parameter");

@@ -1,11 +1,10 @@
 // Optimizers as graph fragments: the next value of a parameter from its gradient.
 //
 // The order of operations and the defaults are those of the PyTorch 2.15 class in each comment
-// (LAMB: of the paper), so that results agree step by step. g is the gradient, p the parameter, t the
-// number of the step from 1, lr the learning rate. State tensors start at zero unless stated.
+// (LAMB: of the paper), so that results agree step by step. g is the gradient, p the parameter, t
+// the number of the step from 1, lr the learning rate. State tensors start at zero unless stated.
 #pragma once
 
-#include "frontend/train/state.h"
 #include "ir/builder.h"
 
 #include <cstdint>
@@ -134,9 +133,9 @@ struct Adadelta {
   }
 };
 
-/// Per element, a step grows by eta_plus while the gradient keeps its sign, shrinks by eta_minus (and
-/// is skipped) when it turns;  p -= sign(g) step. Steps start at lr; the learning rate of later steps
-/// is not used (torch.optim.Rprop)
+/// Per element, a step grows by eta_plus while the gradient keeps its sign, shrinks by eta_minus
+/// (and is skipped) when it turns;  p -= sign(g) step. Steps start at lr; the learning rate of
+/// later steps is not used (torch.optim.Rprop)
 struct Rprop {
   static constexpr std::string_view kName = "rprop";
   double lr = 1e-2;
@@ -187,15 +186,14 @@ Optimizer with_weight_decay(Optimizer optimizer, double weight_decay);
 /// What the update of every parameter shares.
 struct UpdateContext {
   Builder& b;
-  StateMaker& states;
   Value* rate;  ///< f32 scalar: learning rate of this step
   Value* step;  ///< i64 scalar: number of this step, from 1
 };
 
-/// Adds the update of one parameter, with state tensors "optimizer/<name>/<slot>" named as in
-/// PyTorch's state_dict, and returns the parameter's next value. `parameter` and `gradient` have the
-/// same static type.
-Value* add_update(const UpdateContext& context, const Optimizer& optimizer,
-                  const std::string& name, Value* parameter, Value* gradient);
+/// Adds the update of one parameter, with states "optimizer/<name>/<slot>" of the graph, named as
+/// in PyTorch's state_dict, and returns the parameter's next value. `parameter` and `gradient` have
+/// the same static type.
+Value* add_update(const UpdateContext& context, const Optimizer& optimizer, const std::string& name,
+                  Value* parameter, Value* gradient);
 
 }  // namespace tintype

@@ -36,13 +36,14 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
 SpecReader::SpecReader(std::string_view text, std::string what) : what_(std::move(what)) {
   const std::vector<std::string_view> parts = split(text, ',');
   name_ = parts[0];
-  if (name_.empty()) throw Error(what_ + ": expected NAME[,KEY=VALUE...], got '" + std::string(text) + "'");
+  if (name_.empty())
+    throw Error(what_ + ": expected NAME[,KEY=VALUE...], got '" + std::string(text) + "'");
   for (size_t i = 1; i < parts.size(); ++i) {
     const size_t at = parts[i].find('=');
     if (at == std::string_view::npos || at == 0)
-      throw Error(what_ + " '" + name_ + "': expected KEY=VALUE, got '" + std::string(parts[i]) + "'");
-    const auto [entry, is_new] =
-        values_.emplace(parts[i].substr(0, at), parts[i].substr(at + 1));
+      throw Error(what_ + " '" + name_ + "': expected KEY=VALUE, got '" + std::string(parts[i]) +
+                  "'");
+    const auto [entry, is_new] = values_.emplace(parts[i].substr(0, at), parts[i].substr(at + 1));
     if (!is_new) throw Error(what_ + " '" + name_ + "': '" + entry->first + "' is given twice");
   }
 }
@@ -102,7 +103,8 @@ void SpecReader::operator()(std::string_view key, std::vector<int64_t>& field) {
 void SpecReader::finish() const {
   for (const auto& [key, value] : values_)
     if (std::find(known_.begin(), known_.end(), key) == known_.end())
-      throw Error(what_ + " '" + name_ + "' has no option '" + key + "'" + did_you_mean(key, known_));
+      throw Error(what_ + " '" + name_ + "' has no option '" + key + "'" +
+                  did_you_mean(key, known_));
 }
 
 void SpecWriter::operator()(std::string_view key, const double& field) {
