@@ -25,7 +25,7 @@ enum class LossReduction : uint8_t { mean, sum };
 struct CrossEntropy {
   static constexpr std::string_view kName = "cross_entropy";
   double label_smoothing = 0;
-  std::optional<int64_t> ignore_index;
+  std::optional<int64_t> ignore_index = {};
   bool probabilities = false;
   template <typename V>
   void fields(V& visit) {
@@ -116,7 +116,7 @@ struct KlDivergence {
 /// -x[t], x holds log-probabilities [N,C,...], t i64[N,...] (torch.nn.NLLLoss)
 struct NegativeLogLikelihood {
   static constexpr std::string_view kName = "nll";
-  std::optional<int64_t> ignore_index;
+  std::optional<int64_t> ignore_index = {};
   template <typename V>
   void fields(V& visit) {
     visit("ignore_index", ignore_index);

@@ -37,7 +37,7 @@ struct StepRate {
 /// r gamma^(number of milestones <= t) (MultiStepLR)
 struct MultiStepRate {
   static constexpr std::string_view kName = "multi_step";
-  std::vector<int64_t> milestones;
+  std::vector<int64_t> milestones = {};
   double gamma = 0.1;
   template <typename V>
   void fields(V& visit) {

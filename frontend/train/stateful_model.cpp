@@ -85,37 +85,18 @@ void train_batch_norms(Graph& graph, const NamePattern& frozen, bool training,
   }
 }
 
-double dropout_ratio(const Node& node) {
-  const Value* ratio = node.operand(1);
-  if (ratio == nullptr) return 0.5;
-  const Tensor* t = ratio->constant();
-  if (t == nullptr || t->dtype() != DType::f32 || t->size() != 1)
-    throw Error(node.where() + " (Dropout): the ratio must be a constant f32 number");
-  return static_cast<double>(t->values<float>()[0]);
-}
-
-// mask ? x / (1 - ratio) : 0
-void train_dropouts(Graph& graph, const StatefulModel& model, TrainingGraph& about) {
+/// Switches dropouts to their training form, which draws random bits when it decomposes.
+void train_dropouts(Graph& graph, TrainingGraph& about) {
   int number = 0;
   for (Node* node : graph.node_list()) {
     if (!node->is("Dropout")) continue;
-    const double ratio = dropout_ratio(*node);
-    const std::string stream = std::to_string(number++) + "/" + node->where();
-    if (ratio == 0) continue;
-    if (!(ratio > 0 && ratio < 1))
-      throw Error(node->where() + " (Dropout): expected a ratio in [0, 1), got " +
-                  std::to_string(ratio));
-    Value* x = node->operand(0);
+    ++number;
     Builder b(graph, node);
     b.set_origins(node->origins());
-    Value* mask = add_bernoulli(b, {model.seed, model.step}, stream, x->shape(), 1 - ratio);
-    Value* y = b.select(mask, b.with_scalar("mul", x, 1 / (1 - ratio)), b.scalar(0, x->dtype()));
-    graph.replace_all_uses(node->result(0), y);
-    if (node->result_count() > 1) graph.replace_all_uses(node->result(1), mask);
-    graph.erase(node);
+    while (node->operand_count() < 3) node->add_operand(nullptr);
+    node->set_operand(2, b.scalar(1, DType::boolean));
   }
-  if (number > 0)
-    about.notes.push_back("dropout is active in " + std::to_string(number) + " nodes");
+  if (number > 0) about.notes.push_back("dropout is active in " + std::to_string(number) + " nodes");
 }
 
 /// A dropout of an imported model may be marked for training; inference wants it gone.
@@ -143,9 +124,8 @@ StatefulModel make_stateful(Graph& graph, const TrainingOptions& options, bool t
     model.step = graph.add_state("step", Tensor::scalar<int64_t>(0));
     model.this_step = b.add(model.step, b.scalar(1, DType::i64));
     graph.set_next(model.step, model.this_step);
-    model.seed = graph.add_state("seed", Tensor::scalar<uint32_t>(static_cast<uint32_t>(
-                                             options.seed ^ (options.seed >> 32))));
-    train_dropouts(graph, model, about);
+    model.seed = graph.add_state("seed", Tensor::scalar(static_cast<int64_t>(options.seed)));
+    train_dropouts(graph, about);
   } else {
     remove_dropouts(graph);
   }

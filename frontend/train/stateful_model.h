@@ -1,7 +1,6 @@
 // The first half of every training or evaluation program: the model with parameters as states.
 #pragma once
 
-#include "frontend/train/random.h"
 #include "frontend/train/training_graph.h"
 
 #include <map>

@@ -6,6 +6,7 @@
 #include "frontend/train/pattern.h"
 #include "frontend/train/stateful_model.h"
 #include "ir/diagnostic.h"
+#include "ir/random.h"
 #include "passes/autodiff.h"
 #include "passes/pass_manager.h"
 
@@ -254,6 +255,7 @@ TrainingGraph make_training_graph(std::unique_ptr<Graph> model, const TrainingOp
   Value* loss = add_losses(graph, options, predictions, out);
   // Values of core nodes outlive this, what they are computed from changes.
   run_pipeline(graph, parse_pipeline("decompose"));
+  set_random_state(graph, stateful.seed, stateful.step);
   Builder b(graph);
   b.set_origins({"penalty"});
   std::vector<Value*> weights;

@@ -25,7 +25,7 @@ namespace tintype {
 
 /// One output of the model and what it is compared with.
 struct LossTerm {
-  std::string output;  ///< of the model; empty for its first
+  std::string output = {};  ///< of the model; empty for its first
   Loss loss = CrossEntropy{};
   double weight = 1;
   /// Program input with the targets; terms may share it when their target types agree.
@@ -34,22 +34,22 @@ struct LossTerm {
 
 /// Settings of the parameters whose names match; the first group that matches counts.
 struct ParameterGroup {
-  std::string pattern;  ///< ECMAScript regular expression, searched in the name
+  std::string pattern = {};  ///< ECMAScript regular expression, searched in the name
   double rate_scale = 1;
-  std::optional<double> weight_decay;  ///< instead of the optimizer's
-  std::optional<double> max_norm;      ///< instead of TrainingOptions::max_norm
+  std::optional<double> weight_decay = {};  ///< instead of the optimizer's
+  std::optional<double> max_norm = {};      ///< instead of TrainingOptions::max_norm
 };
 
 struct TrainingOptions {
   std::vector<LossTerm> losses = {LossTerm{}};
   Optimizer optimizer = Adam{};
-  std::vector<ParameterGroup> groups;
+  std::vector<ParameterGroup> groups = {};
   /// Parameters whose names match stay constants, bit for bit. A batch normalisation whose scale is
   /// frozen keeps its running statistics, too. Empty: none.
-  std::string freeze;
+  std::string freeze = {};
   double l1 = 0, l2 = 0;  ///< penalties on weights (parameters of rank 2 or more)
   double max_norm = 0;    ///< limit of each unit's incoming weights; 0: none
-  Clipping clipping;
+  Clipping clipping = {};
   std::vector<int64_t> top_k = {1};  ///< accuracies to count where targets are labels
   /// Adds "average/<parameter>" states and the input "average_weight" w: average += w (p -
   /// average).

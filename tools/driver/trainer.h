@@ -36,10 +36,10 @@ struct Averaging {
 };
 
 struct TrainerOptions {
-  TrainingOptions training;
-  Schedule schedule;
-  Averaging averaging;
-  CompileOptions compile;
+  TrainingOptions training = {};
+  Schedule schedule = {};
+  Averaging averaging = {};
+  CompileOptions compile = {};
   int threads = 0;  ///< upper bound; results do not depend on it
   /// Every so many epochs the first step also measures gradients and activations and may warn; 0:
   /// never.
@@ -67,7 +67,7 @@ struct EpochReport {
 };
 
 struct EarlyStopping {
-  std::string metric;    ///< "loss", "accuracy" ... of the validation data, or the training data
+  std::string metric = {};    ///< "loss", "accuracy" ... of the validation data, or the training data
   int64_t patience = 0;  ///< epochs without improvement before the run ends; 0: never ends early
   double min_delta = 0;  ///< what counts as improvement
   bool restore_best = true;  ///< at the end of the run, weights go back to those of the best epoch
@@ -75,10 +75,10 @@ struct EarlyStopping {
 
 struct FitOptions {
   int64_t epochs = 1;  ///< in all, those before a resumption included
-  std::optional<EarlyStopping> early_stopping;
+  std::optional<EarlyStopping> early_stopping = {};
   /// Called after each step and each epoch; false ends the run there.
-  std::function<bool(const StepReport&)> on_step;
-  std::function<bool(const EpochReport&)> on_epoch;
+  std::function<bool(const StepReport&)> on_step = {};
+  std::function<bool(const EpochReport&)> on_epoch = {};
 };
 
 /// All that a run needs to continue as if it had not been interrupted.
