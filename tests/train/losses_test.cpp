@@ -2,6 +2,7 @@
 #include "frontend/train/losses.h"
 #include "ir/diagnostic.h"
 #include "ir/verify.h"
+#include "passes/autodiff.h"
 #include "tests/support/evaluate.h"
 #include "tests/train/fixture.h"
 
@@ -50,6 +51,18 @@ TEST(Losses, HaveTheValuesOfPyTorch) {
     ++count;
   }
   EXPECT_GT(count, 50);
+}
+
+TEST(Losses, HaveTheGradientsOfPyTorch) {
+  for (const auto& j : fixture("losses")) {
+    const Case c(j);
+    Graph graph;
+    Value* x = c.build(graph, parse_loss(j["spec"].get<std::string>()));
+    graph.add_output("gradient", gradients(graph, graph.output(0), std::vector<Value*>{x})[0]);
+    const Tensor got = evaluate(graph, {c.x, c.t})[1];
+    EXPECT_EQ(difference(got, floats(j["gradient"], c.dims), 2e-6), "")
+        << j["spec"] << " " << j["reduction"] << " x " << c.x.type_string();
+  }
 }
 
 TEST(Losses, TextReadsBack) {

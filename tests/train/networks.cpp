@@ -59,7 +59,8 @@ Tensor uniform_tensor(uint64_t seed, const std::vector<int64_t>& dims, double lo
   const std::span<float> out = t.mutable_values<float>();
   for (size_t i = 0; i < out.size(); ++i)
     out[i] = static_cast<float>(
-        low + (high - low) * (static_cast<double>(word(seed, static_cast<int64_t>(i)) >> 11) * 0x1p-53));
+        low +
+        (high - low) * (static_cast<double>(word(seed, static_cast<int64_t>(i)) >> 11) * 0x1p-53));
   return t;
 }
 
@@ -80,7 +81,8 @@ std::map<std::string, Tensor> make_examples(const std::string& name, int64_t cou
   if (name == "normed") dims = {count, 2, 8, 8}, classes = 3;
   Tensor labels = Tensor::empty(DType::i64, {count});
   for (int64_t i = 0; i < count; ++i)
-    labels.mutable_values<int64_t>()[static_cast<size_t>(i)] = static_cast<int64_t>(word(8, i) % classes);
+    labels.mutable_values<int64_t>()[static_cast<size_t>(i)] =
+        static_cast<int64_t>(word(8, i) % classes);
   return {{"x", uniform_tensor(7, dims, -1, 1)}, {"target", labels}};
 }
 

@@ -67,9 +67,9 @@ struct EpochReport {
 };
 
 struct EarlyStopping {
-  std::string metric = {};    ///< "loss", "accuracy" ... of the validation data, or the training data
-  int64_t patience = 0;  ///< epochs without improvement before the run ends; 0: never ends early
-  double min_delta = 0;  ///< what counts as improvement
+  std::string metric = {};  ///< "loss", "accuracy" ... of the validation data, or the training data
+  int64_t patience = 0;     ///< epochs without improvement before the run ends; 0: never ends early
+  double min_delta = 0;     ///< what counts as improvement
   bool restore_best = true;  ///< at the end of the run, weights go back to those of the best epoch
 };
 
