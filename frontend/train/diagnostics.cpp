@@ -77,7 +77,8 @@ void DiagnosticProbe::watch_activations(Graph& graph) {
 void DiagnosticProbe::watch_update(Builder& b, const std::string& parameter, Value* gradient,
                                    Value* old, Value* next) {
   add(b, Diagnostic::Kind::gradient_norm, parameter, norm(b, gradient));
-  // The smallest normal f32 stands in for a weight that is zero.
+  if (old->rank() < 2) return;  // biases and scales may start at zero and change by any ratio
+  // A weight that is zero as a whole has no ratio either.
   Value* size = b.with_scalar("max", norm(b, old), 1e-30);
   add(b, Diagnostic::Kind::update_ratio, parameter, b.div(norm(b, b.sub(next, old)), size));
 }
@@ -106,7 +107,6 @@ std::vector<std::string> warnings_of(const std::vector<Diagnostic>& meanings,
                              ": it explodes; clip it or lower the learning rate");
         break;
       case Kind::update_ratio:
-        // Weights that start at zero, as biases do, are expected to change by more than their size.
         if (v > 0.1 && v < 1e3)
           warnings.push_back("one step changes " + name + " by " + percent(v) +
                              " of its norm; a lower learning rate helps most often");

@@ -73,7 +73,7 @@ struct TrainedParameter {
 struct Diagnostic {
   enum class Kind : uint8_t {
     gradient_norm,  ///< |g| of a parameter
-    update_ratio,   ///< |next - p| / |p| of a parameter
+    update_ratio,   ///< |next - p| / |p| of a parameter of rank 2 or more
     saturated,      ///< share of a sigmoid's or tanh's outputs within 1 % of its range from an end
     dead,           ///< share of a ReLU's units (channels) that are 0 for the whole batch
     non_finite,     ///< 1 when a node's result holds NaN or infinity

@@ -72,6 +72,17 @@ TEST_P(LossCurves, FollowPyTorch) {
 }
 INSTANTIATE_TEST_SUITE_P(Networks, LossCurves, testing::Range(0, 6));
 
+// Only extents, such as the divisor of a mean, are left to host ops.
+TEST(Trainer, StepsConsistOfKernels) {
+  for (const char* name : {"mlp", "lenet", "normed"}) {
+    const CompiledModel m = compile_graph(
+        make_training_graph(make_network(name), {.optimizer = Sgd{.momentum = 0.9}}).graph);
+    for (const Step& s : m.model.program().steps)
+      EXPECT_TRUE(s.kind != Step::Kind::host || s.host_op == "dims")
+          << name << ": " << s.host_op << " from " << s.origin;
+  }
+}
+
 TEST(Trainer, UpdatesRunningStatisticsAsPyTorch) {
   const nlohmann::json j = fixture("training");
   Trainer trainer(make_network("normed"), {.training = {.optimizer = Sgd{.lr = 0.05}}});
@@ -261,6 +272,114 @@ TEST(Trainer, StopsEarlyAndKeepsTheBestWeights) {
   for (const EpochReport& e : history) best = std::min(best, e.validation.at("loss"));
   EXPECT_NEAR(trainer.evaluate(*validation).at("loss"), best, 1e-12);
   EXPECT_LT(best, history.back().validation.at("loss"));
+}
+
+TEST(Trainer, AveragesWeights) {
+  const auto data = data_of("mlp", 24, 8, true);
+  const auto weight = [](Trainer& t) { return t.states().get("fc2.weight").value(); };
+  const Sgd sgd = {.lr = 0.3};
+  for (const bool exponential : {true, false}) {
+    const Averaging averaging =
+        exponential ? Averaging{.ema_decay = 0.8} : Averaging{.swa_start = 1};
+    Trainer trainer(make_network("mlp"), {.training = {.optimizer = sgd}, .averaging = averaging});
+    std::vector<double> want;
+    int count = 0;
+    const auto take = [&](double keep) {
+      const Tensor w = weight(trainer);
+      want.resize(static_cast<size_t>(w.size()));
+      for (size_t i = 0; i < want.size(); ++i)
+        want[i] = keep * want[i] + (1 - keep) * static_cast<double>(w.values<float>()[i]);
+      ++count;
+    };
+    FitOptions fit = {.epochs = 4};
+    if (exponential)
+      fit.on_step = [&](const StepReport&) { return take(count == 0 ? 0 : 0.8), true; };
+    else
+      fit.on_epoch = [&](const EpochReport& e) {
+        if (e.epoch >= 1) take(count / (count + 1.0));
+        return true;
+      };
+    trainer.fit(*data, nullptr, fit);
+    EXPECT_EQ(count, exponential ? 12 : 3);
+    const Tensor average = trainer.states().get("average/fc2.weight").value();
+    const std::vector<float> expected(want.begin(), want.end());
+    EXPECT_EQ(difference(average, Tensor::from<float>(average.dims(), expected), 1e-6), "");
+    EXPECT_NE(difference(average, weight(trainer), 1e-4), "");
+    // The exported model has the averages.
+    const auto trained = trainer.trained();
+    for (const auto& n : trained->nodes()) {
+      if (!n->is("constant") || n->result()->name() != "fc2.weight") continue;
+      EXPECT_EQ(difference(*n->result()->constant(), average, 0), "");
+    }
+  }
+}
+
+// The gradient of l w^2 is 2 l w: the same as a weight decay of 2 l, on weights alone.
+TEST(Trainer, SquaredPenaltyEqualsWeightDecayOfWeights) {
+  const auto train = [](const TrainingOptions& options) {
+    Trainer trainer(make_network("mlp"), {.training = options});
+    const auto data = data_of("mlp");
+    trainer.fit(*data, nullptr, {.epochs = 4});
+    return trainer.states().snapshot();
+  };
+  const auto penalty = train({.optimizer = Sgd{.lr = 0.2}, .l2 = 0.05});
+  const auto decay =
+      train({.optimizer = Sgd{.lr = 0.2}, .groups = {{.pattern = "weight$", .weight_decay = 0.1}}});
+  const auto neither = train({.optimizer = Sgd{.lr = 0.2}});
+  for (const auto& [name, value] : penalty)
+    EXPECT_EQ(difference(value, decay.at(name), 1e-5), "") << name;
+  EXPECT_NE(difference(penalty.at("fc1.weight"), neither.at("fc1.weight"), 1e-3), "");
+}
+
+TEST(Trainer, KeepsUnitsWithinTheirMaximalNorm) {
+  Trainer trainer(make_network("mlp"),
+                  {.training = {.optimizer = Sgd{.lr = 0.5}, .max_norm = 0.4}});
+  const auto data = data_of("mlp");
+  trainer.fit(*data, nullptr, {.epochs = 2});
+  const Tensor w = trainer.states().get("fc1.weight").value();
+  for (size_t unit = 0; unit < 32; ++unit) {
+    double squares = 0;
+    for (size_t i = 0; i < 20; ++i)
+      squares += std::pow(static_cast<double>(w.values<float>()[unit * 20 + i]), 2);
+    EXPECT_LE(std::sqrt(squares), 0.4 + 1e-6);
+  }
+}
+
+TEST(Trainer, AddsUpTheLossesOfSeveralOutputs) {
+  const auto build = [] {
+    GraphBuilder g("heads");
+    auto x = g.input("x", f32("N", 20)).linear({.name = "trunk", .units = 8}).tanh();
+    g.output("main", x.linear({.name = "main", .units = 5}));
+    g.output("extra", x.linear({.name = "extra", .units = 5}));
+    return g.take();
+  };
+  const auto loss_of = [&](std::vector<LossTerm> losses) {
+    Trainer trainer(build(), {.training = {.losses = std::move(losses)}});
+    return trainer.evaluate(*data_of("mlp")).at("loss");
+  };
+  const double main = loss_of({{.output = "main"}});
+  const double extra = loss_of({{.output = "extra"}});
+  EXPECT_NEAR(loss_of({{.output = "main"}, {.output = "extra", .weight = 0.3}}), main + 0.3 * extra,
+              1e-6);
+  // What only the other head uses is not trained.
+  const TrainingGraph t = make_training_graph(build(), {.losses = {{.output = "extra"}}});
+  for (const TrainedParameter& p : t.parameters)
+    EXPECT_EQ(p.used, !p.name.starts_with("main")) << p.name;
+}
+
+TEST(Trainer, WarnsOfDeadAndIdenticalUnits) {
+  GraphBuilder g("sick");
+  auto x = g.input("x", f32("N", 20));
+  x = x.linear({.name = "dead", .units = 8, .bias_init = init::constant(-100)}).relu("gate");
+  x = x.linear({.name = "equal", .units = 6, .weight_init = init::constant(0.1)});
+  g.output("y", x.linear({.name = "head", .units = 5, .weight_init = init::constant(0.1)}));
+  Trainer trainer(g.take(), {.training = {.optimizer = Sgd{}}, .diagnostics_every = 1});
+  const auto data = data_of("mlp");
+  const auto history = trainer.fit(*data, nullptr, {.epochs = 1});
+  EXPECT_THAT(history[0].warnings,
+              testing::Contains(HasSubstr("100 % of the units of gate are dead")));
+  EXPECT_THAT(history[0].warnings,
+              testing::Contains(HasSubstr("100 % of the units of equal.weight are identical")));
 }
 
 TEST(Trainer, MistakesAreExplained) {

@@ -194,6 +194,7 @@ struct Trainer::State {
   void step(const Batch& examples, const BatchSource& data, double rate);
   [[noreturn]] void explain_non_finite(const Batch& inputs, double loss);
   void finish_epoch(const FitOptions& fit, LearningRate& schedule, BatchSource* validation);
+  void check_metric(const FitOptions& fit) const;
   void note_best(const FitOptions& fit, const EpochReport& row);
   void warn_of_identical_units();
 };
@@ -264,18 +265,12 @@ void Trainer::State::note_best(const FitOptions& fit, const EpochReport& row) {
   if (!fit.early_stopping) return;
   const EarlyStopping& e = *fit.early_stopping;
   const Scores& scores = row.validation.empty() ? row.training : row.validation;
-  const auto found = scores.find(e.metric);
-  if (found == scores.end()) {
-    std::vector<std::string> names;
-    for (const auto& [name, value] : scores) names.push_back(name);
-    throw Error("early stopping: there is no metric '" + e.metric + "'" +
-                did_you_mean(e.metric, names));
-  }
-  const double gain = progress.best ? (larger_is_better(e.metric) ? found->second - *progress.best
-                                                                  : *progress.best - found->second)
-                                    : std::numeric_limits<double>::infinity();
-  if (!std::isnan(found->second) && gain > e.min_delta) {
-    progress.best = found->second;
+  const double value = scores.at(e.metric);
+  const double gain =
+      progress.best ? (larger_is_better(e.metric) ? value - *progress.best : *progress.best - value)
+                    : std::numeric_limits<double>::infinity();
+  if (!std::isnan(value) && gain > e.min_delta) {
+    progress.best = value;
     progress.best_epoch = row.epoch;
     progress.bad_epochs = 0;
     if (e.restore_best)
@@ -332,10 +327,21 @@ Trainer::~Trainer() = default;
 Trainer::Trainer(Trainer&&) noexcept = default;
 Trainer& Trainer::operator=(Trainer&&) noexcept = default;
 
+void Trainer::State::check_metric(const FitOptions& fit) const {
+  if (!fit.early_stopping) return;
+  std::vector<std::string> names = train.about.metrics;
+  names.emplace_back("loss");
+  const std::string& wanted = fit.early_stopping->metric;
+  if (std::find(names.begin(), names.end(), wanted) == names.end())
+    throw Error("early stopping: there is no metric '" + wanted + "'" +
+                did_you_mean(wanted, names));
+}
+
 const std::vector<EpochReport>& Trainer::fit(BatchSource& training, BatchSource* validation,
                                              const FitOptions& fit) {
   State& s = *state_;
   TrainingProgress& p = s.progress;
+  s.check_metric(fit);
   const bool per_step = s.options.schedule.per_step;
   LearningRate schedule(s.options.schedule, learning_rate(s.options.training.optimizer),
                         per_step ? fit.epochs * training.batches() : fit.epochs);
