@@ -89,10 +89,9 @@ std::vector<Diagnostic> DiagnosticProbe::finish(Graph& graph) {
   return std::move(meanings_);
 }
 
-std::vector<std::string> warnings_of(const std::vector<Diagnostic>& meanings,
-                                     const Tensor& values) {
+std::vector<Warning> warnings_of(const std::vector<Diagnostic>& meanings, const Tensor& values) {
   using Kind = Diagnostic::Kind;
-  std::vector<std::string> warnings;
+  std::vector<Warning> warnings;
   double largest_gradient = 0;
   bool gradients = false;
   for (size_t i = 0; i < meanings.size(); ++i) {
@@ -103,31 +102,37 @@ std::vector<std::string> warnings_of(const std::vector<Diagnostic>& meanings,
         gradients = true;
         largest_gradient = std::max(largest_gradient, v);
         if (v > 1e3)
-          warnings.push_back("the gradient of " + name + " has norm " + brief(v) +
-                             ": it explodes; clip it or lower the learning rate");
+          warnings.push_back(
+              {"exploding " + name, "the gradient of " + name + " has norm " + brief(v) +
+                                        ": it explodes; clip it or lower the learning rate"});
         break;
       case Kind::update_ratio:
         if (v > 0.1 && v < 1e3)
-          warnings.push_back("one step changes " + name + " by " + percent(v) +
-                             " of its norm; a lower learning rate helps most often");
+          warnings.push_back(
+              {"update " + name, "one step changes " + name + " by " + percent(v) +
+                                     " of its norm; a lower learning rate helps most often"});
         break;
       case Kind::saturated:
         if (v > 0.5)
-          warnings.push_back(percent(v) + " of the outputs of " + name +
-                             " are saturated; smaller initial weights or inputs help most often");
+          warnings.push_back(
+              {"saturated " + name,
+               percent(v) + " of the outputs of " + name +
+                   " are saturated; smaller initial weights or inputs help most often"});
         break;
       case Kind::dead:
         if (v > 0.3)
-          warnings.push_back(percent(v) + " of the units of " + name +
-                             " are dead (ReLU output zero on every sample); a lower learning rate "
-                             "helps most often");
+          warnings.push_back(
+              {"dead " + name,
+               percent(v) + " of the units of " + name +
+                   " are dead (ReLU output zero on every sample of a batch); a lower learning rate "
+                   "helps most often"});
         break;
       case Kind::non_finite: break;  // reported when the loss is not finite either
     }
   }
   if (gradients && largest_gradient < 1e-7)
-    warnings.push_back("all gradients vanish (the largest norm is " + brief(largest_gradient) +
-                       ")");
+    warnings.push_back({"vanishing", "all gradients vanish (the largest norm is " +
+                                         brief(largest_gradient) + ")"});
   return warnings;
 }
 

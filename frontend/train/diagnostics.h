@@ -25,10 +25,15 @@ class DiagnosticProbe {
   std::vector<Value*> values_;
 };
 
+struct Warning {
+  std::string about;  ///< what repeated warnings have in common, as "dead relu1"
+  std::string text;
+};
+
 /// Sentences about values that mostly mean trouble: gradients that vanish (largest norm below 1e-7)
 /// or explode (a norm above 1e3), layers with more than 30 % dead units or 50 % saturated outputs,
 /// updates larger than a tenth of the weight, results that are not finite.
-std::vector<std::string> warnings_of(const std::vector<Diagnostic>& meanings, const Tensor& values);
+std::vector<Warning> warnings_of(const std::vector<Diagnostic>& meanings, const Tensor& values);
 
 /// The first node, in order of execution, whose result was not finite; empty when there is none.
 std::string first_non_finite(const std::vector<Diagnostic>& meanings, const Tensor& values);

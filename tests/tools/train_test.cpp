@@ -40,7 +40,7 @@ nlohmann::json report_in(const Outcome& o) {
   return nlohmann::json::parse(o.text.substr(std::min(o.text.find('{'), o.text.size())));
 }
 
-/// A folder with images u8[60,1,12,12] of three classes that differ in brightness, and their
+/// A folder with images u8[60,1,12,12] of three classes, each with a bright third, and their
 /// labels.
 class TrainCommand : public testing::Test {
  protected:
@@ -53,7 +53,7 @@ class TrainCommand : public testing::Test {
       labels.mutable_values<int32_t>()[i] = static_cast<int32_t>(i % 3);
       for (size_t p = 0; p < 144; ++p)
         images.mutable_values<uint8_t>()[i * 144 + p] =
-            static_cast<uint8_t>(20 + 100 * (i % 3) + (i * p) % 17);
+            static_cast<uint8_t>((p / 48 == i % 3 ? 200 : 20) + (i * p) % 17);
     }
     save_npy(images, path("x.npy"));
     save_npy(labels, path("y.npy"));

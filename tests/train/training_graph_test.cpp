@@ -216,7 +216,10 @@ TEST(Diagnostics, SpeakOfWhatIsWrong) {
       {Kind::gradient_norm, "a"}, {Kind::gradient_norm, "b"}, {Kind::update_ratio, "a"},
       {Kind::dead, "relu1"},      {Kind::saturated, "tanh1"}, {Kind::non_finite, "conv1"}};
   const auto warnings = [&](std::initializer_list<float> values) {
-    return warnings_of(meanings, Tensor::from<float>({6}, values));
+    std::vector<std::string> texts;
+    for (const Warning& w : warnings_of(meanings, Tensor::from<float>({6}, values)))
+      texts.push_back(w.text);
+    return texts;
   };
   EXPECT_THAT(warnings({1, 1, 0.001f, 0.1f, 0.1f, 0}), ElementsAre());
   EXPECT_THAT(warnings({2000, 1, 0.5f, 0.38f, 0.9f, 0}),

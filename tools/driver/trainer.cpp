@@ -196,8 +196,14 @@ struct Trainer::State {
   void finish_epoch(const FitOptions& fit, LearningRate& schedule, BatchSource* validation);
   void check_metric(const FitOptions& fit) const;
   void note_best(const FitOptions& fit, const EpochReport& row);
+  void warn(const Warning& warning);
   void warn_of_identical_units();
 };
+
+/// Each trouble is reported once in a run.
+void Trainer::State::warn(const Warning& warning) {
+  if (progress.warned.insert(warning.about).second) progress.warnings.push_back(warning.text);
+}
 
 void Trainer::State::step(const Batch& examples, const BatchSource& data, double rate) {
   for (const TargetInput& t : train.about.targets) check_labels(t, examples);
@@ -214,8 +220,7 @@ void Trainer::State::step(const Batch& examples, const BatchSource& data, double
     if (name == "loss" && !std::isfinite(scalar_of(results[i])))
       explain_non_finite(inputs, scalar_of(results[i]));
     if (name == "diagnostics")
-      for (std::string& w : warnings_of(p.about.diagnostics, results[i]))
-        progress.warnings.push_back(std::move(w));
+      for (const Warning& w : warnings_of(p.about.diagnostics, results[i])) warn(w);
   }
   add_scores(progress.sums, p, program, results, examples);
   if (weight > 0) ++progress.averaged;
@@ -250,10 +255,10 @@ void Trainer::State::warn_of_identical_units() {
     if (p.frozen || !p.used) continue;
     const double share = identical_units(checked(states->get(p.name), "training"), p.unit_axis);
     if (share > 0)
-      progress.warnings.push_back(std::to_string(static_cast<int>(std::lround(100 * share))) +
-                                  " % of the units of " + p.name +
-                                  " are identical, as equal initial " +
-                                  "weights leave them; initialise them at random");
+      warn({"identical " + p.name, std::to_string(static_cast<int>(std::lround(100 * share))) +
+                                       " % of the units of " + p.name +
+                                       " are identical, as equal initial weights leave them; "
+                                       "initialise them at random"});
   }
 }
 

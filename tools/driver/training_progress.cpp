@@ -91,6 +91,7 @@ std::string TrainingProgress::to_json() const {
                   {"metric_sums", sums.metrics},
                   {"seconds", seconds},
                   {"warnings", warnings},
+                  {"warned", warned},
                   {"rate_memory", memory_json(rate_memory)},
                   {"averaged", averaged},
                   {"best", best ? Json(*best) : Json()},
@@ -115,6 +116,7 @@ TrainingProgress TrainingProgress::from_json(const std::string& text) {
     p.sums.metrics = numbers(j.at("metric_sums"));
     p.seconds = number(j.at("seconds"));
     p.warnings = j.at("warnings").get<std::vector<std::string>>();
+    p.warned = j.at("warned").get<std::set<std::string>>();
     p.rate_memory = memory_from(j.at("rate_memory"));
     p.averaged = j.at("averaged").get<int64_t>();
     if (!j.at("best").is_null()) p.best = j.at("best").get<double>();

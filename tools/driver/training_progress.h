@@ -3,6 +3,7 @@
 
 #include "tools/driver/trainer.h"
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,8 +25,9 @@ struct TrainingProgress {
   std::string fingerprint;  ///< of the model and the options: must agree on resumption
   int64_t epoch = 0, batch = 0, steps = 0;
   ScoreSums sums;
-  double seconds = 0;  ///< spent in the current epoch
-  std::vector<std::string> warnings;
+  double seconds = 0;                 ///< spent in the current epoch
+  std::vector<std::string> warnings;  ///< of the current epoch
+  std::set<std::string> warned;       ///< Warning::about of all so far
   std::vector<double> rate_memory;
   int64_t averaged = 0;  ///< weights that went into the average so far
   std::optional<double> best;
