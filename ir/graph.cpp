@@ -111,6 +111,15 @@ void Graph::set_output(int i, Value* value) {
   slot = value;
 }
 
+void Graph::erase_output(size_t i) {
+  const int at = static_cast<int>(i);
+  TINTYPE_CHECK(!is_next(at), "erasing the next value of a state");
+  --outputs_[i].second->output_uses_;
+  outputs_.erase(outputs_.begin() + at);
+  for (State& s : states_)
+    if (s.next > at) --s.next;
+}
+
 Value* Graph::add_state(std::string name, Tensor initial) {
   for (const auto& v : inputs_)
     if (v->name() == name) throw Error("there are two inputs or states named '" + name + "'");

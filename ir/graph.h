@@ -153,6 +153,8 @@ class Graph {
 
   void add_output(std::string name, Value* value);
   void set_output(int i, Value* value);
+  /// Removes an output that is not the next value of a state.
+  void erase_output(size_t i);
   size_t output_count() const { return outputs_.size(); }
   Value* output(size_t i) const { return outputs_[i].second; }
   const std::string& output_name(size_t i) const { return outputs_[i].first; }

@@ -107,6 +107,7 @@ constexpr HostOp kOps[] = {
     {"cast", cast, 1, 1, 1, HostResult::free},
     {"select", select, 3, 3, 1, HostResult::free},
     {"identity", identity},
+    {"stop_gradient", identity},
     {"constant", constant, 0, 0, 1, HostResult::free},
 };
 

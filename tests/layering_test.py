@@ -18,8 +18,9 @@ ONNX = r"onnx/.*|google/protobuf/.*"
 LAYERS = {
     "runtime": ([r"runtime/.*"], [HALIDE_RUNTIME, FLATBUFFERS, r"xxhash\.h"]),
     "ir": ([r"ir/.*", IR_FROM_RUNTIME], []),
-    "frontend/onnx": ([r"frontend/.*", r"ir/.*", IR_FROM_RUNTIME, r"runtime/atomic_file\.h"], [ONNX]),
-    "frontend": ([r"frontend/.*", r"ir/.*", IR_FROM_RUNTIME], []),
+    "frontend/onnx": ([r"frontend/(?!train/).*", r"ir/.*", IR_FROM_RUNTIME, r"runtime/atomic_file\.h"], [ONNX]),
+    "frontend/train": ([r"frontend/(train|graph)/.*", r"ir/.*", r"passes/.*", r"runtime/.*"], []),
+    "frontend": ([r"frontend/(?!train/).*", r"ir/.*", IR_FROM_RUNTIME], []),
     "passes": ([r"passes/.*", r"ir/.*", IR_FROM_RUNTIME, r"runtime/(host_ops|scalar)\.h"], []),
     "codegen": ([r"codegen/.*", r"ir/.*", r"runtime/.*"],
                 [r"Halide.*\.h", r"llvm/.*", r"lld/.*", r"xxhash\.h"]),

@@ -155,6 +155,12 @@ void print_compile_summary(const CompileReport& report) {
              c.compile_ms / 1000, c.from_cache);
 }
 
+std::string grouped(int64_t n) {
+  std::string s = std::to_string(n);
+  for (int i = static_cast<int>(s.size()) - 3; i > 0; i -= 3) s.insert(static_cast<size_t>(i), ",");
+  return s;
+}
+
 double peak_rss_mb() {
   // ru_maxrss would include what the parent used before exec.
   std::ifstream status("/proc/self/status");

@@ -47,6 +47,8 @@ std::vector<Tensor> make_inputs(const Model& model, const std::vector<std::strin
 std::function<void(int, int)> compile_progress();
 /// Prints the one-line summary after compiling ("compiled 14 kernels in 1.6 s").
 void print_compile_summary(const CompileReport& report);
+/// 25557032 -> "25,557,032"
+std::string grouped(int64_t n);
 /// Largest resident set of this process so far, in MB (10^6 bytes).
 double peak_rss_mb();
 
@@ -61,5 +63,6 @@ Runner add_show(CLI::App& parent);
 Runner add_opt(CLI::App& parent);
 Runner add_zoo(CLI::App& parent);
 Runner add_compare(CLI::App& parent);
+Runner add_train(CLI::App& parent);
 
 }  // namespace tintype::cli

@@ -31,13 +31,6 @@ Totals totals(const GraphBuilder& g) {
   return t;
 }
 
-/// 25557032 -> "25,557,032"
-std::string grouped(int64_t n) {
-  std::string s = std::to_string(n);
-  for (int i = static_cast<int>(s.size()) - 3; i > 0; i -= 3) s.insert(static_cast<size_t>(i), ",");
-  return s;
-}
-
 int list(bool json) {
   nlohmann::json rows = nlohmann::json::array();
   if (!json) fmt::print("{:<18} {:>12} {:>13}  {}\n", "network", "parameters", "multiply-adds", "");

@@ -185,6 +185,7 @@ const std::unordered_map<std::string_view, Definition>& table() {
       {"gt", [](const Node&, Args a) -> Expr { return a[0] > a[1]; }},
       {"ge", [](const Node&, Args a) -> Expr { return a[0] >= a[1]; }},
       {"identity", [](const Node&, Args a) -> Expr { return a[0]; }},
+      {"stop_gradient", [](const Node&, Args a) -> Expr { return a[0]; }},
       {"neg", [](const Node&, Args a) -> Expr { return -a[0]; }},
       {"abs", [](const Node&, Args a) -> Expr { return a[0].type().is_uint() ? a[0] : Halide::cast(a[0].type(), Halide::abs(a[0])); }},
       {"sign", sign},

@@ -35,6 +35,7 @@ constexpr SameOp kSame[] = {
     {"gt", "Greater"},
     {"ge", "GreaterOrEqual"},
     {"identity", "Identity"},
+    {"stop_gradient", "Identity"},
     {"neg", "Neg"},
     {"abs", "Abs"},
     {"sign", "Sign"},

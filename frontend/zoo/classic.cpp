@@ -16,9 +16,17 @@ Variable hidden_layers(Variable x) {
 
 }  // namespace
 
+void mlp(GraphBuilder& g, const ZooOptions& o) {
+  auto x = g.input("image", image_type(o, 1, 28, 28));
+  if (x.value()->rank() != 2) x = x.flatten();
+  for (const char* name : {"fc1", "fc2"})
+    x = x.linear({.name = name, .units = 512, .weight_init = init::he_normal()}).relu();
+  g.output("scores", x.linear({.name = "output", .units = o.classes}));
+}
+
 void lenet5(GraphBuilder& g, const ZooOptions& o) {
   const Initializer weights = init::lecun_normal();
-  auto x = g.input("image", f32("N", 1, 28, 28));
+  auto x = g.input("image", image_type(o, 1, 28, 28));
   x = x.conv2d({.name = "c1", .filters = 6, .kernel = 5, .padding = 2, .weight_init = weights})
           .tanh();
   x = x.avg_pool2d({.name = "s2", .kernel = 2});
@@ -33,7 +41,7 @@ void alexnet(GraphBuilder& g, const ZooOptions& o) {
   // The paper's alpha = 1e-4 multiplies the sum itself; here it is divided by the 5 channels.
   const Lrn lrn = {.size = 5, .alpha = 5e-4, .beta = 0.75, .bias = 2};
   const Pool2d pool = {.kernel = 3, .stride = 2};
-  auto x = g.input("image", f32("N", 3, 227, 227));
+  auto x = g.input("image", image_type(o, 3, 227, 227));
   x = x.conv2d({.name = "conv1", .filters = 96, .kernel = 11, .stride = 4}).relu().lrn(lrn);
   x = x.max_pool2d(pool);
   x = x.conv2d({.name = "conv2", .filters = 256, .kernel = 5, .padding = 2, .groups = 2}).relu();
@@ -47,7 +55,7 @@ void alexnet(GraphBuilder& g, const ZooOptions& o) {
 
 void alexnet_one_tower(GraphBuilder& g, const ZooOptions& o) {
   const Pool2d pool = {.kernel = 3, .stride = 2};
-  auto x = g.input("image", f32("N", 3, 224, 224));
+  auto x = g.input("image", image_type(o, 3, 224, 224));
   x = x.conv2d({.name = "conv1", .filters = 64, .kernel = 11, .stride = 4, .padding = 2}).relu();
   x = x.max_pool2d(pool);
   x = x.conv2d({.name = "conv2", .filters = 192, .kernel = 5, .padding = 2})
@@ -64,7 +72,7 @@ namespace {
 
 /// `depths` convolutions per stage, as in table 1 of the paper.
 void vgg(GraphBuilder& g, const ZooOptions& o, const std::vector<int>& depths) {
-  auto x = g.input("image", f32("N", 3, 224, 224));
+  auto x = g.input("image", image_type(o, 3, 224, 224));
   const int64_t filters[] = {64, 128, 256, 512, 512};
   for (size_t stage = 0; stage < depths.size(); ++stage) {
     for (int i = 1; i <= depths[stage]; ++i)

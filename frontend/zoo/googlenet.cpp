@@ -46,7 +46,7 @@ void head(GraphBuilder& g, const ZooOptions& o, Variable x, const std::string& n
 
 void googlenet(GraphBuilder& g, const ZooOptions& o) {
   const Pool2d pool = {.kernel = 3, .stride = 2, .ceil = true};
-  auto x = g.input("image", f32("N", 3, 224, 224));
+  auto x = g.input("image", image_type(o, 3, 224, 224));
   x = conv(x, "conv1", 64, 7, 2).max_pool2d(pool).lrn();
   x = conv(conv(x, "conv2_reduce", 64, 1), "conv2", 192, 3).lrn().max_pool2d(pool);
   x = inception(g, x, {"3a", 64, 96, 128, 16, 32, 32});

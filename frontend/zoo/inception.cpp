@@ -115,7 +115,7 @@ void head_v3(GraphBuilder& g, const ZooOptions& o, Variable x) {
 
 void inception_v2(GraphBuilder& g, const ZooOptions& o) {
   const Pool2d pool = {.kernel = 3, .stride = 2, .ceil = true};
-  auto x = g.input("image", f32("N", 3, 224, 224));
+  auto x = g.input("image", image_type(o, 3, 224, 224));
   x = cell(x, "conv1", 64, 7, 2, 3).max_pool2d(pool);
   x = cell(cell(x, "conv2_reduce", 64, 1), "conv2", 192, 3).max_pool2d(pool);
   for (const Module& m :
@@ -132,7 +132,7 @@ void inception_v2(GraphBuilder& g, const ZooOptions& o) {
 
 void inception_v3(GraphBuilder& g, const ZooOptions& o) {
   const Pool2d pool = {.kernel = 3, .stride = 2};
-  auto x = g.input("image", f32("N", 3, 299, 299));
+  auto x = g.input("image", image_type(o, 3, 299, 299));
   x = cell(cell(x, "conv1", 32, 3, 2, 0), "conv2", 32, 3, 1, 0);
   x = cell(x, "conv3", 64, 3).max_pool2d(pool);
   x = cell(cell(x, "conv4", 80, 1), "conv5", 192, 3, 1, 0).max_pool2d(pool);

@@ -76,7 +76,7 @@ std::vector<int> blocks_of(int depth) {
 }  // namespace
 
 void resnet(GraphBuilder& g, const ZooOptions& o, int depth, bool pre_activation) {
-  auto x = g.input("image", f32("N", 3, 224, 224));
+  auto x = g.input("image", image_type(o, 3, 224, 224));
   x = x.conv2d(conv("conv1", 64, 7, 2));
   if (!pre_activation) x = x.batch_norm(seeded_norm("bn1")).relu();
   x = x.max_pool2d({.kernel = 3, .stride = 2, .padding = 1});

@@ -19,6 +19,8 @@ constexpr std::string_view kVgg = "Simonyan & Zisserman 2014, Very Deep Convolut
 
 using namespace zoo_networks;
 constexpr ZooEntry kZoo[] = {
+    {"mlp", "two hidden layers of 512 rectified units, 28x28 digits",
+     "Rumelhart, Hinton & Williams 1986; rectified units: Glorot, Bordes & Bengio 2011", 10, mlp},
     {"lenet5", "LeNet-5 with full connections, 28x28 digits",
      "LeCun et al. 1998, Gradient-Based Learning Applied to Document Recognition", 10, lenet5},
     {"alexnet", "AlexNet as published: two groups, LRN, overlapping pooling",
@@ -69,6 +71,13 @@ std::unique_ptr<GraphBuilder> build_zoo_network(std::string_view name, const Zoo
 }
 
 namespace zoo_networks {
+
+TensorType image_type(const ZooOptions& o, int64_t channels, int64_t height, int64_t width) {
+  const std::vector<int64_t> published = {channels, height, width};
+  TensorType type = {DType::f32, {Dim::symbol("N")}};
+  for (int64_t d : o.input.empty() ? published : o.input) type.shape.emplace_back(d);
+  return type;
+}
 
 BatchNorm seeded_norm(const std::string& name, double scale, double epsilon) {
   return {.name = name,

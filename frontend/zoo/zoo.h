@@ -7,11 +7,14 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace tintype {
 
 struct ZooOptions {
   uint64_t seed = 1;
+  /// Extents of one example, such as {3, 32, 32}; empty: as published. Error when a layer does not fit.
+  std::vector<int64_t> input = {};
   int64_t classes = 0;     ///< 0: as published (10 for LeNet-5, 1000 for the others)
   bool auxiliary = false;  ///< the training heads of GoogLeNet and Inception v3, as further outputs
   bool shapes_only = false;  ///< no weights: for the layer table
@@ -32,6 +35,9 @@ std::unique_ptr<GraphBuilder> build_zoo_network(std::string_view name,
                                                 const ZooOptions& options = {});
 
 namespace zoo_networks {
+/// f32[N,C,H,W], or what the options ask for.
+TensorType image_type(const ZooOptions& o, int64_t channels, int64_t height, int64_t width);
+void mlp(GraphBuilder& g, const ZooOptions& o);
 void lenet5(GraphBuilder& g, const ZooOptions& o);
 void alexnet(GraphBuilder& g, const ZooOptions& o);
 void alexnet_one_tower(GraphBuilder& g, const ZooOptions& o);

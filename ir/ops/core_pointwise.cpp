@@ -247,6 +247,8 @@ constexpr OpDef kOps[] = {
     {.name = "identity", .min_operands = 1, .max_operands = 1, .traits = kPointwise,
      .infer = infer_unary, .content = content_same, .gradient = identity_gradient,
      .doc = "x"},
+    {.name = "stop_gradient", .min_operands = 1, .max_operands = 1, .traits = kPointwise,
+     .infer = infer_unary, .gradient = zero_gradient, .doc = "x, a constant to differentiation"},
     {.name = "neg", .min_operands = 1, .max_operands = 1, .traits = kPointwise,
      .infer = infer_unary, .content = content_neg, .gradient = neg_gradient,
      .doc = "-x"},

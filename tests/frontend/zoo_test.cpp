@@ -26,6 +26,7 @@ struct Published {
 
 const std::map<std::string, Published>& published() {
   static const std::map<std::string, Published> table = {
+      {"mlp", {784 * 512 + 512 + 512 * 512 + 512 + 512 * 10 + 10, 0, 0}},
       {"lenet5", {61706, 0, 0}},
       {"alexnet", {60965224, 0, 0}},
       {"alexnet-one-tower", {61100840, 0.714, 0.0005}},

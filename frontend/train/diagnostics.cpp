@@ -1,0 +1,171 @@
+// Probes in the graph, and their interpretation.
+#include "frontend/train/diagnostics.h"
+
+#include "frontend/train/graph_math.h"
+#include "ir/diagnostic.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <numeric>
+#include <string_view>
+
+namespace tintype {
+
+namespace {
+
+constexpr double kEnd = 0.01;  // of an activation's range
+
+Value* saturated_share(Builder& b, Value* y, double low, double high) {
+  const double margin = kEnd * (high - low);
+  Value* bottom = b.compare("lt", y, b.scalar(low + margin, y->dtype()));
+  Value* top = b.compare("gt", y, b.scalar(high - margin, y->dtype()));
+  return share_of(b, b.make("or", {bottom, top}), DType::f32);
+}
+
+/// Units are channels (axis 1); all other axes are samples and places.
+Value* dead_share(Builder& b, Value* y) {
+  std::vector<int64_t> axes;
+  for (int64_t i = 0; i < y->rank(); ++i)
+    if (i != 1 || y->rank() == 1) axes.push_back(i);
+  if (y->rank() == 1) axes.clear();
+  Value* largest = b.reduce("reduce_max", y, axes);
+  return share_of(b, b.compare("le", largest, b.scalar(0, y->dtype())), DType::f32);
+}
+
+Value* any_non_finite(Builder& b, Value* y) {
+  Value* bad = b.make("or", {b.unary("is_nan", y), b.unary("is_inf", y)});
+  return max_all(b, b.cast(bad, DType::f32));
+}
+
+Value* norm(Builder& b, Value* x) { return b.unary("sqrt", b.cast(sum_squares(b, x), DType::f32)); }
+
+std::string percent(double share) {
+  char text[16];
+  std::snprintf(text, sizeof text, "%.0f %%", 100 * share);
+  return text;
+}
+
+std::string brief(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2g", value);
+  return text;
+}
+
+}  // namespace
+
+void DiagnosticProbe::add(Builder& b, Diagnostic::Kind kind, const std::string& name,
+                          Value* scalar) {
+  meanings_.push_back({kind, name});
+  values_.push_back(b.reshape(b.cast(scalar, DType::f32), {1}));
+}
+
+void DiagnosticProbe::watch_activations(Graph& graph) {
+  using Kind = Diagnostic::Kind;
+  for (Node* node : graph.node_list()) {
+    if (node->op().is_core() || !is_float(node->result()->dtype())) continue;
+    Builder b(graph, graph.next(node));
+    b.set_origins(node->origins());
+    Value* y = node->result();
+    add(b, Kind::non_finite, node->where(), any_non_finite(b, y));
+    if (node->is("Relu")) add(b, Kind::dead, node->where(), dead_share(b, y));
+    if (node->is("Sigmoid")) add(b, Kind::saturated, node->where(), saturated_share(b, y, 0, 1));
+    if (node->is("Tanh")) add(b, Kind::saturated, node->where(), saturated_share(b, y, -1, 1));
+  }
+}
+
+void DiagnosticProbe::watch_update(Builder& b, const std::string& parameter, Value* gradient,
+                                   Value* old, Value* next) {
+  add(b, Diagnostic::Kind::gradient_norm, parameter, norm(b, gradient));
+  if (old->rank() < 2) return;  // biases and scales may start at zero and change by any ratio
+  // A weight that is zero as a whole has no ratio either.
+  Value* size = b.with_scalar("max", norm(b, old), 1e-30);
+  add(b, Diagnostic::Kind::update_ratio, parameter, b.div(norm(b, b.sub(next, old)), size));
+}
+
+std::vector<Diagnostic> DiagnosticProbe::finish(Graph& graph) {
+  Builder b(graph);
+  if (!values_.empty()) graph.add_output("diagnostics", b.concat(values_, 0));
+  return std::move(meanings_);
+}
+
+std::vector<Warning> warnings_of(const std::vector<Diagnostic>& meanings, const Tensor& values) {
+  using Kind = Diagnostic::Kind;
+  std::vector<Warning> warnings;
+  double largest_gradient = 0;
+  bool gradients = false;
+  for (size_t i = 0; i < meanings.size(); ++i) {
+    const double v = static_cast<double>(values.values<float>()[i]);
+    const std::string& name = meanings[i].name;
+    switch (meanings[i].kind) {
+      case Kind::gradient_norm:
+        gradients = true;
+        largest_gradient = std::max(largest_gradient, v);
+        if (v > 1e3)
+          warnings.push_back(
+              {"exploding " + name, "the gradient of " + name + " has norm " + brief(v) +
+                                        ": it explodes; clip it or lower the learning rate"});
+        break;
+      case Kind::update_ratio:
+        if (v > 0.1 && v < 1e3)
+          warnings.push_back(
+              {"update " + name, "one step changes " + name + " by " + percent(v) +
+                                     " of its norm; a lower learning rate helps most often"});
+        break;
+      case Kind::saturated:
+        if (v > 0.5)
+          warnings.push_back(
+              {"saturated " + name,
+               percent(v) + " of the outputs of " + name +
+                   " are saturated; smaller initial weights or inputs help most often"});
+        break;
+      case Kind::dead:
+        if (v > 0.3)
+          warnings.push_back(
+              {"dead " + name,
+               percent(v) + " of the units of " + name +
+                   " are dead (ReLU output zero on every sample of a batch); a lower learning rate "
+                   "helps most often"});
+        break;
+      case Kind::non_finite: break;  // reported when the loss is not finite either
+    }
+  }
+  if (gradients && largest_gradient < 1e-7)
+    warnings.push_back({"vanishing", "all gradients vanish (the largest norm is " +
+                                         brief(largest_gradient) + ")"});
+  return warnings;
+}
+
+std::string first_non_finite(const std::vector<Diagnostic>& meanings, const Tensor& values) {
+  for (size_t i = 0; i < meanings.size(); ++i)
+    if (meanings[i].kind == Diagnostic::Kind::non_finite && values.values<float>()[i] != 0.0f)
+      return meanings[i].name;
+  return "";
+}
+
+double identical_units(const Tensor& weight, int unit_axis) {
+  if (unit_axis < 0 || weight.rank() < 2) return 0;
+  const auto axis = static_cast<size_t>(unit_axis);
+  const auto units = static_cast<size_t>(weight.dims()[axis]);
+  if (units < 2 || weight.size() == 0) return 0;
+  size_t inner = size_of(weight.dtype());
+  for (size_t i = axis + 1; i < weight.dims().size(); ++i)
+    inner *= static_cast<size_t>(weight.dims()[i]);
+  const size_t outer = weight.bytes() / (inner * units);
+  const auto* data = static_cast<const std::byte*>(weight.data());
+  const auto compare = [&](size_t a, size_t b) {
+    for (size_t o = 0; o < outer; ++o) {
+      const std::byte* row = data + o * units * inner;
+      if (const int c = std::memcmp(row + a * inner, row + b * inner, inner); c != 0) return c;
+    }
+    return 0;
+  };
+  std::vector<size_t> order(units);
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return compare(a, b) < 0; });
+  size_t repeated = 0;
+  for (size_t i = 1; i < units; ++i) repeated += compare(order[i - 1], order[i]) == 0 ? 1 : 0;
+  return repeated == 0 ? 0 : static_cast<double>(repeated + 1) / static_cast<double>(units);
+}
+
+}  // namespace tintype

@@ -1,0 +1,27 @@
+// Which constants of an inference graph are what training would change.
+#pragma once
+
+#include "ir/graph.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace tintype {
+
+/// A constant that feeds a trainable operand of some node.
+struct Parameter {
+  Value* value;
+  /// Axis that counts the units (filters, outputs) of a weight; -1 for vectors and where several
+  /// users disagree.
+  int unit_axis = -1;
+};
+
+/// The floating-point constants with a name, of rank 1 or more, that ONNX-level nodes use as
+/// weights, biases, scales or tables, directly or through nodes that only move elements; in graph
+/// order. Rank-0 constants are taken for parts of formulas.
+std::vector<Parameter> find_parameters(const Graph& graph);
+
+/// The batch normalisations whose running mean and variance are constants.
+std::vector<Node*> find_running_norms(const Graph& graph);
+
+}  // namespace tintype

@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""Writes training.json: losses of PyTorch 2.15 training the networks of tests/train/networks.h.
+
+usage: make_training_fixtures.py FOLDER
+
+Weights and data come from the generator below, which tests/train/networks.cpp repeats, so that the
+fixture holds results only.
+"""
+
+import json
+import pathlib
+import sys
+
+import numpy as np
+import torch
+from torch import nn
+
+MASK = (1 << 64) - 1
+
+
+def mix(z):
+    """SplitMix64's output function."""
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
+
+
+def uniform(seed, dims, low, high):
+    count = int(np.prod(dims))
+    u = [(mix((seed * 0x100000001 + (i + 1) * 0x9E3779B97F4A7C15) & MASK) >> 11) * 2.0 ** -53
+         for i in range(count)]
+    values = [low + (high - low) * v for v in u]
+    return torch.tensor(np.array(values, dtype=np.float64).astype(np.float32).reshape(dims))
+
+
+def fill(model, seed=100):
+    """Parameters in order: uniform within 1 / sqrt(fan in); scales of norms in [0.5, 1.5]."""
+    with torch.no_grad():
+        fan = 1
+        for i, (name, p) in enumerate(model.named_parameters()):
+            if p.dim() > 1:
+                fan = int(np.prod(p.shape[1:]))
+            if p.dim() == 1 and name.endswith("weight"):
+                p.copy_(uniform(seed + i, p.shape, 0.5, 1.5))
+            else:
+                bound = 1 / float(np.sqrt(fan))
+                p.copy_(uniform(seed + i, p.shape, -bound, bound))
+    return model
+
+
+def labels_of(seed, count, classes):
+    return torch.tensor([mix((seed * 0x100000001 + (i + 1) * 0x9E3779B97F4A7C15) & MASK) % classes
+                         for i in range(count)])
+
+
+def mlp():
+    return fill(nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 5)))
+
+
+def lenet():
+    return fill(nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.Tanh(), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5),
+                              nn.Tanh(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(400, 120), nn.Tanh(),
+                              nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, 10)))
+
+
+def normed():
+    return fill(nn.Sequential(nn.Conv2d(2, 4, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(),
+                              nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3)))
+
+
+DATA = {"mlp": ((20,), 5), "lenet": ((1, 28, 28), 10), "normed": ((2, 8, 8), 3)}
+OPTIMIZERS = {
+    "sgd,lr=0.05,momentum=0.9,weight_decay=0.0005":
+        lambda p: torch.optim.SGD(p, 0.05, momentum=0.9, weight_decay=5e-4),
+    "adam,lr=0.002": lambda p: torch.optim.Adam(p, 0.002),
+}
+EXAMPLES, BATCH = 24, 8
+
+
+def train(make, name, optimizer_of, steps, clip=None, group=None):
+    dims, classes = DATA[name]
+    x = uniform(7, (EXAMPLES, *dims), -1, 1)
+    t = labels_of(8, EXAMPLES, classes)
+    torch.set_num_threads(1)
+    model = make().train()
+    parameters = model.parameters() if group is None else group(model)
+    optimizer = optimizer_of(parameters)
+    losses = []
+    for i in range(steps):
+        at = i * BATCH % EXAMPLES
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x[at:at + BATCH]), t[at:at + BATCH])
+        loss.backward()
+        if clip:
+            clip(model.parameters())
+        optimizer.step()
+        losses.append(float(f"{loss.item():.9g}"))
+    return model, losses
+
+
+
+def main():
+    out = {"examples": EXAMPLES, "batch": BATCH, "losses": []}
+    for name, make in (("mlp", mlp), ("lenet", lenet), ("normed", normed)):
+        for spec, optimizer in OPTIMIZERS.items():
+            model, losses = train(make, name, optimizer, 100)
+            out["losses"].append({"network": name, "optimizer": spec, "losses": losses})
+    model, _ = train(normed, "normed", lambda p: torch.optim.SGD(p, 0.05), 5)
+    out["running_mean"] = [float(f"{v:.9g}") for v in model[1].running_mean.tolist()]
+    out["running_var"] = [float(f"{v:.9g}") for v in model[1].running_var.tolist()]
+    sgd = lambda p: torch.optim.SGD(p, 0.5)
+    clips = {
+        "value=0.01": lambda p: nn.utils.clip_grad_value_(p, 0.01),
+        "global_norm=0.1": lambda p: nn.utils.clip_grad_norm_(p, 0.1),
+        "norm=0.05": lambda ps: [nn.utils.clip_grad_norm_(p, 0.05) for p in ps],
+    }
+    out["clipped"] = [{"clip": k, "losses": train(mlp, "mlp", sgd, 20, clip=c)[1]} for k, c in clips.items()]
+    groups = lambda m: [{"params": [p for n, p in m.named_parameters() if n.endswith("bias")], "lr": 0.1,
+                         "weight_decay": 0.0},
+                        {"params": [p for n, p in m.named_parameters() if not n.endswith("bias")]}]
+    out["groups"] = train(mlp, "mlp", lambda p: torch.optim.SGD(p, 0.2, weight_decay=0.1), 20, group=groups)[1]
+    (pathlib.Path(sys.argv[1]) / "training.json").write_text(json.dumps(out).replace("}, {", "},\n{") + "\n")
+
+
+if __name__ == "__main__":
+    main()

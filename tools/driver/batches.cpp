@@ -1,0 +1,81 @@
+// Batches of tensors in memory.
+#include "tools/driver/batches.h"
+
+#include "ir/diagnostic.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <random>
+
+namespace tintype {
+
+namespace {
+
+class TensorBatches final : public BatchSource {
+ public:
+  TensorBatches(std::map<std::string, Tensor> tensors, const TensorBatchesOptions& options)
+      : tensors_(std::move(tensors)), options_(options) {
+    if (options_.batch < 1)
+      throw Error("expected a positive batch size, got " + std::to_string(options_.batch));
+    for (const auto& [name, tensor] : tensors_) {
+      if (tensor.rank() < 1) throw Error("'" + name + "' has no axis that counts examples");
+      if (size_ < 0) size_ = tensor.dims()[0];
+      if (tensor.dims()[0] != size_)
+        throw Error("'" + name + "' has " + std::to_string(tensor.dims()[0]) + " examples, '" +
+                    tensors_.begin()->first + "' has " + std::to_string(size_));
+    }
+    size_ = std::max<int64_t>(size_, 0);
+    start(0, 0);
+  }
+
+  int64_t size() const override { return size_; }
+  int64_t batches() const override { return (size_ + options_.batch - 1) / options_.batch; }
+
+  void start(int64_t epoch, int64_t batch) override {
+    order_.resize(static_cast<size_t>(size_));
+    std::iota(order_.begin(), order_.end(), int64_t{0});
+    position_ = std::min(batch * options_.batch, size_);
+    if (!options_.shuffle) return;
+    // Fisher & Yates, written out because std::shuffle differs between libraries.
+    std::mt19937_64 random(options_.seed * 0x9e3779b97f4a7c15u + static_cast<uint64_t>(epoch));
+    for (size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[random() % i]);
+  }
+
+  std::optional<Batch> next() override {
+    if (position_ == size_) return std::nullopt;
+    const int64_t count = std::min(options_.batch, size_ - position_);
+    Batch batch;
+    for (const auto& [name, tensor] : tensors_) batch.emplace(name, rows(tensor, count));
+    position_ += count;
+    return batch;
+  }
+
+ private:
+  Tensor rows(const Tensor& from, int64_t count) const {
+    std::vector<int64_t> dims = from.dims();
+    dims[0] = count;
+    Tensor to = Tensor::empty(from.dtype(), std::move(dims));
+    const size_t row = from.bytes() / static_cast<size_t>(size_);
+    for (int64_t i = 0; row > 0 && i < count; ++i)
+      std::memcpy(static_cast<std::byte*>(to.mutable_data()) + static_cast<size_t>(i) * row,
+                  static_cast<const std::byte*>(from.data()) +
+                      static_cast<size_t>(order_[static_cast<size_t>(position_ + i)]) * row,
+                  row);
+    return to;
+  }
+
+  std::map<std::string, Tensor> tensors_;
+  TensorBatchesOptions options_;
+  int64_t size_ = -1, position_ = 0;
+  std::vector<int64_t> order_;
+};
+
+}  // namespace
+
+std::unique_ptr<BatchSource> batches_of(std::map<std::string, Tensor> tensors,
+                                        const TensorBatchesOptions& options) {
+  return std::make_unique<TensorBatches>(std::move(tensors), options);
+}
+
+}  // namespace tintype
