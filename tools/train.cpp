@@ -206,6 +206,7 @@ void describe(const TrainArguments& a, const Trainer& trainer, const Batch& exam
              frozen > 0 ? " and " + grouped(frozen) + " frozen ones" : "", c.kernels,
              c.compile_ms / 1000, megabytes);
   for (const std::string& note : trainer.program().notes) fmt::print("note: {}\n", note);
+  std::fflush(stdout);  // before what the run says on standard error
 }
 
 nlohmann::json history_json(const std::vector<EpochReport>& history) {

@@ -1,6 +1,7 @@
 // The bar is redrawn at most ten times a second.
 #include "tools/train_report.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -83,8 +84,12 @@ void TrainReport::epoch(const EpochReport& r) {
     if (!r.validation.empty()) line += "  validation: " + text_of(r.validation);
     fmt::print(stderr, "{}  {:.1f} s\n", line, r.seconds);
   }
-  for (const std::string& w : r.warnings)
-    fmt::print(stderr, "warning: epoch {}: {}\n", r.epoch + 1, w);
+  constexpr size_t kShown = 4;
+  for (size_t i = 0; i < std::min(r.warnings.size(), kShown); ++i)
+    fmt::print(stderr, "warning: epoch {}: {}\n", r.epoch + 1, r.warnings[i]);
+  if (r.warnings.size() > kShown)
+    fmt::print(stderr, "warning: epoch {}: {} more warnings; the history has them\n", r.epoch + 1,
+               r.warnings.size() - kShown);
 }
 
 }  // namespace tintype::cli
