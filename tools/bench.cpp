@@ -43,11 +43,12 @@ nlohmann::json measure(const BenchArguments& a) {
   CompiledModel m = open_model(a.model.path, options);
   const double ready = since(start);
   const std::vector<Tensor> inputs = make_inputs(m.model, a.inputs, with_batch(m.model, a.model.dim_values(), a.batch), "", 1);
+  Session session = open_session(m, a.model.path);
   RunOptions run;
   run.threads = a.model.threads;
   auto once = [&] {
     const auto t = Clock::now();
-    const auto r = m.model.run(std::span<const Tensor>(inputs), run);
+    const auto r = session.run(std::span<const Tensor>(inputs), run);
     if (!r.ok()) throw Error(a.model.path + ": " + r.status().message());
     return since(t);
   };
@@ -58,7 +59,7 @@ nlohmann::json measure(const BenchArguments& a) {
   while (since(begin) < a.seconds * 1000 || times.size() < 5) times.push_back(once());
   std::sort(times.begin(), times.end());
   auto percentile = [&](double p) { return times[std::min(times.size() - 1, static_cast<size_t>(p * static_cast<double>(times.size())))]; };
-  const auto profile = m.model.profile(std::span<const Tensor>(inputs), 1, run);
+  const auto profile = session.profile(std::span<const Tensor>(inputs), 1, run);
   double flops = 0;
   if (profile.ok())
     for (const StepTime& s : profile.value()) flops += s.flops;

@@ -135,6 +135,12 @@ std::vector<Tensor> make_inputs(const Model& model, const std::vector<std::strin
   return inputs;
 }
 
+Session open_session(const CompiledModel& model, const std::string& path) {
+  Result<Session> session = Session::create(model.model);
+  if (!session.ok()) throw Error(path + ": " + session.status().message());
+  return std::move(session).value();
+}
+
 std::function<void(int, int)> compile_progress() {
   if (isatty(STDERR_FILENO) == 0) return nullptr;
   return [](int done, int total) {

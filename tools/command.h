@@ -1,6 +1,7 @@
 // What the subcommands of `tintype` share.
 #pragma once
 
+#include "runtime/session.h"
 #include "tools/driver/driver.h"
 
 #include <CLI/CLI.hpp>
@@ -42,6 +43,9 @@ std::pair<std::string, std::string> split_assignment(const std::string& text, co
 /// Inputs of a model in port order: from files given as NAME=FILE or FILE, random for the rest.
 std::vector<Tensor> make_inputs(const Model& model, const std::vector<std::string>& files,
                                 const std::map<std::string, int64_t>& dims, const std::string& preprocess, uint64_t seed);
+
+/// A session of the model, for programs with states and without.
+Session open_session(const CompiledModel& model, const std::string& path);
 
 /// Draws a bar on a terminal while kernels compile; says nothing elsewhere.
 std::function<void(int, int)> compile_progress();

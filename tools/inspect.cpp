@@ -68,7 +68,7 @@ int profile(const ProfileArguments& a) {
   const std::vector<Tensor> inputs = make_inputs(m.model, a.inputs, a.model.dim_values(), "", 1);
   RunOptions options;
   options.threads = a.model.threads;
-  auto times = m.model.profile(std::span<const Tensor>(inputs), a.runs, options);
+  auto times = open_session(m, a.model.path).profile(std::span<const Tensor>(inputs), a.runs, options);
   if (!times.ok()) throw Error(a.model.path + ": " + times.status().message());
   std::vector<StepTime> rows = times.value();
   double total = 0;

@@ -68,7 +68,7 @@ int run(const RunArguments& a) {
   RunOptions options;
   options.threads = a.model.threads;
   const auto start = std::chrono::steady_clock::now();
-  const auto results = m.model.run(std::span<const Tensor>(inputs), options);
+  const auto results = open_session(m, a.model.path).run(std::span<const Tensor>(inputs), options);
   const double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   if (!results.ok()) throw Error(a.model.path + ": " + results.status().message());
   const auto labels = a.labels.empty() ? std::vector<std::string>{} : read_lines(a.labels);
