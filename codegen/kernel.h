@@ -37,8 +37,9 @@ std::string_view name_of(ScheduleKind kind);
 /// How output channels end that do not fill the last panel of a tile, or the last vector.
 enum class PanelTail : uint8_t {
   whole,    ///< there are none
-  padded,   ///< contractions compute them from zero-filled weights and do not store them; other
-            ///< schedules mask them
+  padded,   ///< computed in whole vectors, from zero-filled weights or from whatever lies behind the
+            ///< operand, and not stored
+  masked,   ///< neither loaded nor stored
   shifted,  ///< the last panel overlaps the one before; at least one panel of channels exists
 };
 

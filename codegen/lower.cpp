@@ -250,7 +250,7 @@ class Lowering {
     if (options_.reference || v->rank() < 2 || at.strides.back().is(1) || v->shape().back().is(1)) return at;
     const Value* inner = region.body()->inputs()[static_cast<size_t>(i)].get();
     for (const Use& u : inner->uses()) {
-      if (!u.node->is("dot") || u.operand != 1) continue;
+      if (!u.node->op().has(kContraction) || u.operand != 1) continue;
       const Placement copy = fresh(v);
       add_copy(v->dtype(), v->shape(), at, copy, "to dense columns", region.where());
       return copy;
@@ -266,6 +266,10 @@ class Lowering {
     options.machine = &options_.machine;
     options.reference = options_.reference;
     options.hint = [this](const Dim& d) { return hint(d); };
+    options.readable_beyond = [this](int32_t storage) {
+      const Storage::Kind kind = result_.program.storages[static_cast<size_t>(storage)].kind;
+      return kind == Storage::Kind::arena || kind == Storage::Kind::state;
+    };
     Step s;
     s.kind = Step::Kind::kernel;
     for (KernelChoice& c : choose_kernels(n, inputs, outputs, options)) {

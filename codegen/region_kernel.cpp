@@ -262,6 +262,16 @@ void expand_tiles(std::vector<KernelChoice>& out, KernelChoice c, const Dim& pos
   out.push_back(std::move(small));
 }
 
+/// What to do where the channels of an operand do not fill a vector: computed by whole vectors where
+/// memory behind the operand may be read.
+PanelTail few_channels(const Node& region, const Value* operand, const std::vector<Buffer>& buffers,
+                       const RegionOptions& options) {
+  for (size_t i = 0; i < region.body()->inputs().size(); ++i)
+    if (buffers[i].value == operand && options.readable_beyond(buffers[i].placement.storage))
+      return PanelTail::padded;
+  return PanelTail::masked;
+}
+
 std::vector<KernelChoice> contraction_choices(const Node& region, const Node& anchor,
                                               const std::vector<Buffer>& buffers, const RegionOptions& options) {
   const Machine& machine = *options.machine;
@@ -279,10 +289,13 @@ std::vector<KernelChoice> contraction_choices(const Node& region, const Node& an
     c.spec.vectors = static_cast<int>(std::min(channels.value() / machine.lanes, widest));
     c.spec.tail = channels.value() % (c.spec.vectors * machine.lanes) == 0 ? PanelTail::whole : PanelTail::shifted;
   } else {
-    c.spec.schedule = ScheduleKind::window;
-    c.spec.tail = PanelTail::padded;
-    c.algorithm = "plain";
-    return {std::move(c)};
+    c.spec.vectors = 1;
+    c.spec.tail = few_channels(region, anchor.operand(1), buffers, options);
+    if (c.spec.tail == PanelTail::masked) {
+      c.spec.schedule = ScheduleKind::window;
+      c.algorithm = "plain";
+      return {std::move(c)};
+    }
   }
   const Value* w = anchor.operand(1);
   const int64_t depth = static_or(w->shape()[w->shape().size() - 2], 1);
@@ -306,26 +319,27 @@ std::vector<KernelChoice> depthwise_choices(const Node& region, const std::vecto
 }
 
 /// The ending of vectors along the innermost output dim.
-PanelTail vector_tail(const KernelChoice& c, const Machine& machine) {
+PanelTail vector_tail(const KernelChoice& c, const Machine& machine, PanelTail few = PanelTail::masked) {
   size_t bytes = 4;
   for (const BufferSpec& b : c.spec.inputs) bytes = std::max(bytes, size_of(b.dtype));
   for (const BufferSpec& b : c.spec.outputs) bytes = std::max(bytes, size_of(b.dtype));
   const int64_t lanes = std::max<int64_t>(1, machine.lanes * 4 / static_cast<int64_t>(bytes));
   const Shape& extents = c.arguments.back().extents;
-  if (extents.empty() || !extents.back().is_static() || extents.back().value() < lanes) return PanelTail::padded;
+  if (extents.empty() || !extents.back().is_static() || extents.back().value() < lanes) return few;
   return extents.back().value() % lanes == 0 ? PanelTail::whole : PanelTail::shifted;
 }
 
 KernelChoice weight_gradient_choice(const Node& region, const Node& anchor,
-                                    const std::vector<Buffer>& buffers, const Machine& machine) {
+                                    const std::vector<Buffer>& buffers, const RegionOptions& options) {
+  const Machine& machine = *options.machine;
   KernelChoice c = plain_choice(region, buffers, ScheduleKind::weight_gradient);
   c.algorithm = "weight gradient";
   const Shape& shape = anchor.result()->shape();
   const int64_t channels = static_or(shape[shape.size() - 2], 1), filters = static_or(shape.back(), 0);
   const int64_t lanes = std::max<int64_t>(1, machine.lanes * 4 / std::max<int64_t>(4, static_cast<int64_t>(size_of(anchor.result()->dtype()))));
   c.spec.rows = channels >= 6 ? 6 : static_cast<int>(std::max<int64_t>(1, channels));
-  c.spec.tail = vector_tail(c, machine);
-  if (c.spec.tail == PanelTail::padded) return c;
+  c.spec.tail = vector_tail(c, machine, few_channels(region, anchor.operand(1), buffers, options));
+  if (c.spec.tail == PanelTail::padded || c.spec.tail == PanelTail::masked) return c;
   const int64_t widest = machine.lanes == 16 ? 4 : 2;
   c.spec.vectors = static_cast<int>(std::min(filters / lanes, widest));
   c.spec.tail = filters % (c.spec.vectors * lanes) == 0 ? PanelTail::whole : PanelTail::shifted;
@@ -379,14 +393,16 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
   } else if (anchor->is("conv") && is_depthwise(*anchor)) {
     choices = depthwise_choices(region, buffers, options);
     for (KernelChoice& c : choices) c.spec.tail = vector_tail(c, *options.machine);
-  } else if (anchor->is("dot") || (anchor->is("conv") && anchor->attrs().integer("block") > 0)) {
+  } else if (anchor->is("dot") || (anchor->is("conv") && (anchor->attrs().integer("block") > 0 ||
+                                                             anchor->attrs().integer("group", 1) == 1))) {
     choices = contraction_choices(region, *anchor, buffers, options);
   } else if (anchor->is("conv") || anchor->op().has(kWindow)) {
     choices = {plain_choice(region, buffers, ScheduleKind::window)};
     choices[0].algorithm = anchor->is("conv") ? "plain" : "window";
-    choices[0].spec.tail = vector_tail(choices[0], *options.machine);
+    const PanelTail few = anchor->is("conv") ? PanelTail::masked : few_channels(region, anchor->operand(0), buffers, options);
+    choices[0].spec.tail = vector_tail(choices[0], *options.machine, few);
   } else if (anchor->is("conv_weight_gradient")) {
-    choices = {weight_gradient_choice(region, *anchor, buffers, *options.machine)};
+    choices = {weight_gradient_choice(region, *anchor, buffers, options)};
   } else if (anchor->op().has(kKernel)) {
     choices = {plain_choice(region, buffers, ScheduleKind::scatter)};
     choices[0].algorithm = "scatter";

@@ -36,6 +36,8 @@ struct RegionOptions {
   bool reference = false;  ///< loops as written
   /// A likely value of a symbolic extent, for choosing tiles.
   std::function<int64_t(const Dim&)> hint;
+  /// True for storages of the runtime's own, behind which kReadableBeyond bytes may be read.
+  std::function<bool(int32_t storage)> readable_beyond;
 };
 
 /// `inputs` and `outputs`: placements in the order of the region's operands and results. At least

@@ -17,7 +17,7 @@ void* allocate_aligned(size_t bytes, size_t alignment) {
   const bool big = bytes >= kHugePage;
   if (big) alignment = std::max(alignment, kHugePage);
   void* block = nullptr;
-  if (posix_memalign(&block, alignment, std::max(bytes, kBufferAlignment)) != 0) return nullptr;
+  if (posix_memalign(&block, alignment, bytes + kReadableBeyond) != 0) return nullptr;
   // The end that does not fill a huge page gets small ones: half a huge page per block adds up.
   if (big) madvise(block, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
   return block;

@@ -11,11 +11,15 @@ namespace tintype {
 /// register.
 inline constexpr size_t kBufferAlignment = 64;
 
+/// Bytes behind every block of allocate_aligned that may be read, though they mean nothing: kernels
+/// load whole vectors where fewer channels remain, and drop what they made of the rest.
+inline constexpr size_t kReadableBeyond = 64;
+
 constexpr size_t round_up(size_t bytes, size_t multiple) {
   return (bytes + multiple - 1) / multiple * multiple;
 }
 
-/// At least `bytes` uninitialised bytes aligned to `alignment` (a power of two), or null when there
+/// At least `bytes` + kReadableBeyond uninitialised bytes aligned to `alignment` (a power of two), or null when there
 /// is no memory. Blocks of 2 MiB and more are aligned to huge pages and advised to use them:
 /// weights and activations are streamed once per run, and page walks cost 10-25 % on multi-megabyte
 /// buffers.

@@ -23,7 +23,7 @@ void schedule_contraction(Composition& c, const KernelSpec& spec, const Machine&
   const Var& x = c.vars[1];
   Var ko("ko"), ki("ki"), xt("xt"), xi("xi"), yo("yo"), yi("yi"), xo("xo");
   const TailStrategy panel_tail = spec.tail == PanelTail::whole    ? TailStrategy::RoundUp
-                                  : spec.tail == PanelTail::padded ? TailStrategy::GuardWithIf
+                                  : spec.tail == PanelTail::padded ? TailStrategy::Predicate
                                                                    : TailStrategy::ShiftInwards;
   if (spec.tail == PanelTail::whole) {
     const auto extent = out.output_buffer().dim(0).extent();
@@ -61,7 +61,6 @@ void schedule_contraction(Composition& c, const KernelSpec& spec, const Machine&
   }
   out.reorder(order).vectorize(ki, lanes).unroll(ki).unroll(xi);
   parallel_over(out, tasks);
-  // Weights are padded to whole panels, so the accumulators may be computed for all of the last one.
   if (spec.tail == PanelTail::padded) a.func.bound_extent(a.vars[0], panel);
   a.func.compute_at(out, xt).vectorize(a.vars[0], lanes).unroll(a.vars[0]).unroll(a.vars[1]);
   std::vector<VarOrRVar> inner = {a.vars[0], a.vars[1]};
@@ -81,7 +80,7 @@ void schedule_depthwise(Composition& c, const KernelSpec& spec, const Machine& m
   const Var& x = c.vars[1];
   Var block("block"), lane("lane"), xt("xt"), xi("xi");
   const TailStrategy tail = channel_tail(c, spec, lanes);
-  const TailStrategy inner_tail = tail == TailStrategy::GuardWithIf ? tail : TailStrategy::Auto;
+  const TailStrategy inner_tail = tail == TailStrategy::Predicate ? tail : TailStrategy::Auto;
   out.split(channel, block, lane, lanes, tail).vectorize(lane);
   out.split(x, xt, xi, spec.rows, spec.rows > 1 ? TailStrategy::ShiftInwards : TailStrategy::Auto)
       .reorder(lane, xi, block, xt)

@@ -17,7 +17,7 @@ void schedule_scatter(Composition& c, const KernelSpec& spec, const Machine& mac
   Func& out = c.outputs[0];
   Anchor& a = c.anchors.at(0);
   const TailStrategy tail = channel_tail(c, spec, lanes);
-  const TailStrategy inner = tail == TailStrategy::GuardWithIf ? tail : TailStrategy::Auto;
+  const TailStrategy inner = tail == TailStrategy::Predicate ? tail : TailStrategy::Auto;
   Var block("block"), lane("lane");
   out.split(c.vars[0], block, lane, lanes, tail).vectorize(lane);
   std::vector<VarOrRVar> order = {lane};
@@ -47,11 +47,11 @@ void schedule_weight_gradient(Composition& c, const KernelSpec& spec, const Mach
   const Var& filter = c.vars[0];
   const Var& channel = c.vars[1];
   Var block("block"), lane("lane"), tile("tile"), row("row");
-  const bool masked = spec.tail == PanelTail::padded;
+  const bool masked = spec.tail == PanelTail::masked;
   const int panel = lanes * spec.vectors;
   const TailStrategy tail = spec.tail == PanelTail::whole ? TailStrategy::RoundUp
-                            : masked                      ? TailStrategy::GuardWithIf
-                                                          : TailStrategy::ShiftInwards;
+                            : spec.tail == PanelTail::shifted ? TailStrategy::ShiftInwards
+                                                              : TailStrategy::Predicate;
   if (spec.tail == PanelTail::whole) {
     auto dim = out.output_buffer().dim(0);
     dim.set_extent((dim.extent() / panel) * panel);
@@ -59,20 +59,32 @@ void schedule_weight_gradient(Composition& c, const KernelSpec& spec, const Mach
   out.split(filter, block, lane, panel, tail);
   if (spec.rows > 1) out.split(channel, tile, row, spec.rows, TailStrategy::ShiftInwards);
   else out.split(channel, tile, row, 1);
-  std::vector<VarOrRVar> order = {lane, row, tile, block};
+  // With few channels the taps of a line of the window fill the registers instead.
+  const int64_t line = a.node->attrs().integers("window").back();
+  const bool by_line = c.vars.size() > 2 && line > 1 && spec.rows * line * spec.vectors <= 20;
+  std::vector<VarOrRVar> order = {lane, row};
   std::vector<VarOrRVar> tasks = {tile, block};
-  for (size_t d = 2; d < c.vars.size(); ++d) {
+  if (by_line) order.emplace_back(c.vars[2]);
+  order.insert(order.end(), {tile, block});
+  for (size_t d = by_line ? 3 : 2; d < c.vars.size(); ++d) {
     order.emplace_back(c.vars[d]);
     tasks.emplace_back(c.vars[d]);
   }
+  if (by_line) out.bound(c.vars[2], 0, static_cast<int>(line)).unroll(c.vars[2]);
   out.reorder(order).vectorize(lane, lanes).unroll(row);
   const VarOrRVar task = parallel_over(out, tasks);
-  const TailStrategy inner = masked ? TailStrategy::GuardWithIf : TailStrategy::Auto;
+  const TailStrategy inner = masked ? TailStrategy::Predicate : TailStrategy::Auto;
+  if (spec.tail == PanelTail::padded) a.func.bound_extent(a.vars[0], panel);
   a.func.compute_at(out, task.var).vectorize(a.vars[0], lanes, inner).unroll(a.vars[1]);
   std::vector<VarOrRVar> update = {a.vars[0], a.vars[1]};
+  if (by_line) update.emplace_back(a.vars[2]);
   for (const Halide::RVar& r : a.func.rvars()) update.emplace_back(r);
   Halide::Stage sum = a.func.update();
   sum.reorder(update).vectorize(a.vars[0], lanes, inner).unroll(a.vars[1]);
+  if (by_line) {
+    a.func.unroll(a.vars[2]);
+    sum.unroll(a.vars[2]);
+  }
   if (!masked) {
     a.func.unroll(a.vars[0]);
     sum.unroll(a.vars[0]);

@@ -46,7 +46,7 @@ int vector_lanes(const KernelSpec& spec, const Machine& machine) {
 
 TailStrategy channel_tail(Composition& c, const KernelSpec& spec, int lanes) {
   if (spec.tail == PanelTail::shifted) return TailStrategy::ShiftInwards;
-  if (spec.tail == PanelTail::padded) return TailStrategy::GuardWithIf;
+  if (spec.tail == PanelTail::padded || spec.tail == PanelTail::masked) return TailStrategy::Predicate;
   auto dim = c.outputs[0].output_buffer().dim(0);
   dim.set_extent((dim.extent() / lanes) * lanes);
   return TailStrategy::RoundUp;
@@ -117,7 +117,8 @@ void schedule_window(Composition& c, const KernelSpec& spec, const Machine& mach
   // A vector of channels per output position; the window is unrolled by its static extents.
   const TailStrategy tail = channel_tail(c, spec, lanes);
   out.split(channel, block, lane, lanes, tail).vectorize(lane).reorder(lane, block, x);
-  const TailStrategy inner = tail == TailStrategy::GuardWithIf ? tail : TailStrategy::Auto;
+  const TailStrategy inner = spec.tail == PanelTail::masked ? tail : TailStrategy::Auto;
+  if (spec.tail == PanelTail::padded) a.func.bound_extent(a.vars[0], lanes);
   a.func.compute_at(out, block).vectorize(a.vars[0], lanes, inner);
   a.func.update().vectorize(a.vars[0], lanes, inner);
   int taps = 1;
