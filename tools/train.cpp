@@ -232,7 +232,8 @@ int train(const TrainArguments& a) {
   else if (a.validation_split != 0)
     held_out = split_off(loaded.examples, a.validation_split, a.seed);
   if (!a.save_step.empty())
-    save_graph(*make_training_graph(loaded.graph->clone(), trainer_options(a).training).graph, a.save_step);
+    save_graph(*make_training_graph(loaded.graph->clone(), trainer_options(a).training).graph,
+               a.save_step);
   Trainer trainer(std::move(loaded.graph), trainer_options(a));
   const Batch examples = ready(trainer, std::move(loaded.examples));
   if (!a.json) describe(a, trainer, examples);
@@ -293,7 +294,8 @@ Runner add_train(CLI::App& parent) {
   app->add_option("--threads", a.threads, "upper bound; results do not depend on it");
   app->add_option("--cache", a.cache, "folder of compiled kernels");
   app->add_option("--config", a.config, "JSON object with these options; the command line wins");
-  app->add_option("--save-step", a.save_step, "write the step as a graph, for opt, show, bench and profile");
+  app->add_option("--save-step", a.save_step,
+                  "write the step as a graph, for opt, show, bench and profile");
   app->add_option("-o,--output", a.output, "folder of the results");
   app->add_flag("--json", a.json, "print the history as JSON");
   app->add_flag("-v,--verbose", a.verbose, "a line per epoch, on a terminal or not");

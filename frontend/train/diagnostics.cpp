@@ -107,7 +107,8 @@ std::vector<Warning> warnings_of(const std::vector<Diagnostic>& meanings, const 
                                         ": it explodes; clip it or lower the learning rate"});
         break;
       case Kind::update_ratio:
-        if (v > 0.1 && v < 1e3)
+        // Beyond that the weight was next to zero, as some are initialised on purpose.
+        if (v > 0.1 && v < 10)
           warnings.push_back(
               {"update " + name, "one step changes " + name + " by " + percent(v) +
                                      " of its norm; a lower learning rate helps most often"});

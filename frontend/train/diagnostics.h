@@ -32,7 +32,7 @@ struct Warning {
 
 /// Sentences about values that mostly mean trouble: gradients that vanish (largest norm below 1e-7)
 /// or explode (a norm above 1e3), layers with more than 30 % dead units or 50 % saturated outputs,
-/// updates larger than a tenth of the weight, results that are not finite.
+/// updates between a tenth and ten times the weight, results that are not finite.
 std::vector<Warning> warnings_of(const std::vector<Diagnostic>& meanings, const Tensor& values);
 
 /// The first node, in order of execution, whose result was not finite; empty when there is none.

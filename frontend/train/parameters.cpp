@@ -106,7 +106,7 @@ std::vector<Parameter> find_parameters(const Graph& graph) {
     collect_axes(*v, false, axes);
     if (axes.empty()) continue;
     const bool agree = std::all_of(axes.begin(), axes.end(), [&](int a) { return a == axes[0]; });
-    parameters.push_back({v, agree ? axes[0] : kNoUnits});
+    parameters.push_back({v, agree ? axes[0] : kNoUnits, static_cast<int>(axes.size())});
   }
   return parameters;
 }

@@ -14,6 +14,7 @@ struct Parameter {
   /// Axis that counts the units (filters, outputs) of a weight; -1 for vectors and where several
   /// users disagree.
   int unit_axis = -1;
+  int users = 0;  ///< trainable operands that it feeds
 };
 
 /// The floating-point constants with a name, of rank 1 or more, that ONNX-level nodes use as

@@ -96,7 +96,8 @@ void train_dropouts(Graph& graph, TrainingGraph& about) {
     while (node->operand_count() < 3) node->add_operand(nullptr);
     node->set_operand(2, b.scalar(1, DType::boolean));
   }
-  if (number > 0) about.notes.push_back("dropout is active in " + std::to_string(number) + " nodes");
+  if (number > 0)
+    about.notes.push_back("dropout is active in " + std::to_string(number) + " nodes");
 }
 
 /// A dropout of an imported model may be marked for training; inference wants it gone.
@@ -112,10 +113,24 @@ void remove_dropouts(Graph& graph) {
 
 }  // namespace
 
+/// Exporters merge constants that are equal; training would tie what was meant to be apart.
+void note_shared(const std::vector<Parameter>& parameters, TrainingGraph& about) {
+  int shared = 0;
+  std::string first;
+  for (const Parameter& p : parameters) {
+    if (p.users < 2) continue;
+    if (shared++ == 0) first = p.value->name() + "' by " + std::to_string(p.users);
+  }
+  if (shared > 0)
+    about.notes.push_back("parameters that several nodes share stay tied: " +
+                          std::to_string(shared) + ", the first is '" + first);
+}
+
 StatefulModel make_stateful(Graph& graph, const TrainingOptions& options, bool training,
                             TrainingGraph& about) {
   const std::vector<Parameter> parameters = find_parameters(graph);
   require_unique_names(parameters);
+  note_shared(parameters, about);
   const NamePattern frozen(options.freeze, "--freeze");
   StatefulModel model;
   // Nodes that need a number per step come first in the graph.

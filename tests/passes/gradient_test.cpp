@@ -158,6 +158,17 @@ TEST(Gradient, ALargestElementThatRepeatsCountsOnceInAWindow) {
   expect_values(gradients_at(text, {x})[0], {0, 1, 1, 0, 0});
 }
 
+TEST(Gradient, StopsWhereItIsToldTo) {
+  const std::string text = R"(graph "g"(%x: f64[3]) {
+  %0 = stop_gradient(%x)
+  %1 = mul(%x, %0)
+  return %1 as "y"
+}
+)";
+  const Tensor x = Tensor::from<double>({3}, {1, -2, 5});
+  expect_values(gradients_at(text, {x})[0], {1, -2, 5});
+}
+
 TEST(Gradient, SharedValuesAccumulate) {
   // y = x w + sin(x w) w
   const std::string text = R"(graph "g"(%x: f64[], %w: f64[]) {

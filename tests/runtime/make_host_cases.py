@@ -206,6 +206,7 @@ def cast_cases():
         c = draw("bool", (3, 1))
         case("select", [c, a, b], [np.where(c, a, b)])
         case("identity", [a], [a])
+        case("stop_gradient", [a], [a])
 
 
 def movement_cases():

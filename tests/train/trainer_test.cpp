@@ -398,6 +398,11 @@ TEST(Trainer, MistakesAreExplained) {
                     {});
               }),
               HasSubstr("'y' has 4 examples, 'x' has 3"));
+  const auto empty = data_of("mlp", 0);
+  EXPECT_THAT(message_of([&] { trainer.fit(*empty, nullptr, {}); }), HasSubstr("no examples"));
+  EXPECT_THAT(message_of([&] { trainer.fit(*data_of("mlp"), empty.get(), {}); }),
+              HasSubstr("the validation data has no examples"));
+  EXPECT_TRUE(trainer.evaluate(*empty).empty());
   Trainer other(make_network("normed"), {});
   EXPECT_THAT(message_of([&] { other.restore(trainer.snapshot()); }), HasSubstr("of another run"));
 }

@@ -103,6 +103,20 @@ TEST(Parameters, AreFoundByTheirRoles) {
                           testing::Pair("fc.weight", 0)));
 }
 
+TEST(TrainingGraph, NotesParametersThatNodesShare) {
+  GraphBuilder g("tied");
+  auto x = g.input("x", f32("N", 4));
+  const std::string layer = g.begin("tied", "tied");
+  const Variable w = g.parameter(layer, "weight", {4, 4}, init::xavier_uniform(), 4, 4);
+  g.output("y", g.node(layer, "MatMul", {g.node(layer, "MatMul", {x, w}), w}));
+  const TrainingGraph t = make_training_graph(g.take(), {});
+  ASSERT_EQ(t.parameters.size(), 1u);
+  EXPECT_THAT(
+      t.notes,
+      ElementsAre(
+          "parameters that several nodes share stay tied: 1, the first is 'tied.weight' by 2"));
+}
+
 TEST(TrainingGraph, MistakesAreExplained) {
   const auto message = [](const TrainingOptions& options) {
     return message_of([&] { make_training_graph(make_network("mlp"), options); });

@@ -347,6 +347,9 @@ const std::vector<EpochReport>& Trainer::fit(BatchSource& training, BatchSource*
   State& s = *state_;
   TrainingProgress& p = s.progress;
   s.check_metric(fit);
+  if (training.size() == 0) throw Error("the training data has no examples");
+  if (validation != nullptr && validation->size() == 0)
+    throw Error("the validation data has no examples");
   const bool per_step = s.options.schedule.per_step;
   LearningRate schedule(s.options.schedule, learning_rate(s.options.training.optimizer),
                         per_step ? fit.epochs * training.batches() : fit.epochs);
