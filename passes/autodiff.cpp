@@ -41,10 +41,9 @@ ValueSet reached_from(const Graph& graph, std::span<Value* const> wrt) {
   return reached;
 }
 
-/// Nodes between `wrt` and `loss`, last first.
-std::vector<const Node*> paths_between(const Graph& graph, const Value* loss,
+/// Nodes that lead from `reached` values to `relevant` ones, last first.
+std::vector<const Node*> paths_between(const Graph& graph, ValueSet relevant,
                                        const ValueSet& reached) {
-  ValueSet relevant = {loss};
   std::vector<const Node*> path;
   for (auto it = graph.nodes().rbegin(); it != graph.nodes().rend(); ++it) {
     const Node& n = **it;
@@ -150,15 +149,29 @@ class Accumulation {
 
 }  // namespace
 
-std::vector<NotDifferentiable> not_differentiable(const Graph& graph, const Value* loss,
+std::vector<NotDifferentiable> not_differentiable(const Graph& graph,
+                                                  std::span<Value* const> results,
                                                   std::span<Value* const> wrt) {
-  return problems_on(paths_between(graph, loss, reached_from(graph, wrt)));
+  return problems_on(
+      paths_between(graph, {results.begin(), results.end()}, reached_from(graph, wrt)));
+}
+
+std::vector<NotDifferentiable> not_differentiable(const Graph& graph) {
+  std::vector<Value*> results, wrt;
+  for (size_t i = 0; i < graph.output_count(); ++i)
+    if (is_float(graph.output(i)->dtype())) results.push_back(graph.output(i));
+  for (const auto& input : graph.inputs())
+    if (is_float(input->dtype())) wrt.push_back(input.get());
+  for (const auto& n : graph.nodes())
+    if (n->is("constant") && is_float(n->result()->dtype()) && n->result()->rank() > 0)
+      wrt.push_back(n->result());
+  return not_differentiable(graph, results, wrt);
 }
 
 std::vector<Value*> gradients(Graph& graph, Value* loss, std::span<Value* const> wrt) {
   require_suitable(loss, wrt);
   const ValueSet reached = reached_from(graph, wrt);
-  const std::vector<const Node*> path = paths_between(graph, loss, reached);
+  const std::vector<const Node*> path = paths_between(graph, {loss}, reached);
   if (const auto problems = problems_on(path); !problems.empty()) {
     std::string list;
     for (const NotDifferentiable& p : problems)

@@ -15,9 +15,13 @@ struct NotDifferentiable {
   std::string reason;
 };
 
-/// The nodes without a gradient between `wrt` and `loss`, in graph order.
-std::vector<NotDifferentiable> not_differentiable(const Graph& graph, const Value* loss,
+/// The nodes without a gradient between `wrt` and `results`, in graph order.
+std::vector<NotDifferentiable> not_differentiable(const Graph& graph,
+                                                  std::span<Value* const> results,
                                                   std::span<Value* const> wrt);
+/// The nodes that keep a model from being trained: those without a gradient between its float
+/// inputs and parameters (constants of rank 1 or more) and its float outputs.
+std::vector<NotDifferentiable> not_differentiable(const Graph& graph);
 
 /// d loss / d wrt[i] as new values at the end of the graph, typed like wrt[i]; null where the loss
 /// does not depend on wrt[i], or only through ops that are constant almost everywhere. `loss` has

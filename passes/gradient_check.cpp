@@ -133,7 +133,7 @@ std::vector<GradientComparison> check_gradients(const Graph& graph, std::span<co
     const int64_t size = all[input].size();
     const int64_t samples = options.samples > 0 ? std::min(options.samples, size) : size;
     for (int64_t s = 0; s < samples; ++s) {
-      const int64_t element = samples == size ? s : s * size / samples;
+      const int64_t element = samples == size ? s : (2 * s + 1) * size / (2 * samples);
       const double value =
           found[i] == nullptr ? 0 : analytic.values<double>()[static_cast<size_t>(element)];
       compare(c, element, value, probe.slope(input, element, options.epsilon), options);

@@ -2,6 +2,8 @@
 #include "codegen/lower.h"
 #include "ir/diagnostic.h"
 #include "ir/print.h"
+#include "passes/autodiff.h"
+#include "passes/passes.h"
 #include "tools/command.h"
 #include "tools/driver/graphviz.h"
 #include "tools/driver/pipeline.h"
@@ -23,10 +25,23 @@ std::string counted(double n) {
   return fmt::format("{:.0f} ", n);
 }
 
+/// Nodes that keep a model from being trained, "conv1 (TopK): why".
+std::vector<std::string> training_problems(const Graph& model) {
+  const auto graph = model.clone();
+  PassContext context;
+  decompose(*graph, context);
+  std::vector<std::string> problems;
+  for (const NotDifferentiable& p : not_differentiable(*graph))
+    problems.push_back(fmt::format("{} ({}): {}", p.node->where(), p.node->name(), p.reason));
+  return problems;
+}
+
 int check(const std::string& path, bool json) {
   ImportReport report = import_onnx_collect(path);
+  std::vector<std::string> untrainable;
   if (report.problems.empty()) {
     try {
+      untrainable = training_problems(*report.graph);
       CompileOptions options;
       optimize(*report.graph, options);
       LowerOptions lowering;
@@ -38,7 +53,8 @@ int check(const std::string& path, bool json) {
   }
   if (json) {
     const nlohmann::json j = {{"model", path}, {"opset", report.info.opset}, {"nodes", report.info.node_count},
-                              {"parameters", report.info.parameter_count}, {"problems", report.problems}};
+                              {"parameters", report.info.parameter_count}, {"problems", report.problems},
+                              {"not_differentiable", untrainable}};
     fmt::print("{}\n", j.dump(1));
     return report.problems.empty() ? kOk : kFailed;
   }
@@ -52,7 +68,9 @@ int check(const std::string& path, bool json) {
   fmt::print("{}  opset {}, {} nodes, {}parameters ({:.1f} MB), input {}\n", path, report.info.opset, report.info.node_count,
              counted(static_cast<double>(report.info.parameter_count)), static_cast<double>(report.info.parameter_bytes) / 1048576.0, inputs);
   const Machine m = host_machine();
-  fmt::print("everything supported on host ({})\n", m.lanes == 16 ? "x86-64, AVX-512" : m.lanes == 8 ? "x86-64, AVX2" : m.target);
+  fmt::print("everything supported on host ({}); {}\n", m.lanes == 16 ? "x86-64, AVX-512" : m.lanes == 8 ? "x86-64, AVX2" : m.target,
+             untrainable.empty() ? "trainable" : "not trainable through");
+  for (const std::string& p : untrainable) fmt::print("  {}\n", p);
   return kOk;
 }
 

@@ -64,7 +64,7 @@ void schedule_contraction(Composition& c, const KernelSpec& spec, const Machine&
   if (spec.tail == PanelTail::padded) a.func.bound_extent(a.vars[0], panel);
   a.func.compute_at(out, xt).vectorize(a.vars[0], lanes).unroll(a.vars[0]).unroll(a.vars[1]);
   std::vector<VarOrRVar> inner = {a.vars[0], a.vars[1]};
-  for (int d = 0; d < a.domain.dimensions(); ++d) inner.emplace_back(a.domain[d]);
+  for (const Halide::RVar& r : a.func.rvars()) inner.emplace_back(r);  // none for a depth of 1
   Halide::Stage update = a.func.update();
   update.reorder(inner).vectorize(a.vars[0], lanes).unroll(a.vars[0]).unroll(a.vars[1]);
   if (spec.depth_multiple > 1) update.unroll(a.domain[0], std::min(spec.depth_multiple, 4));
@@ -91,10 +91,11 @@ void schedule_depthwise(Composition& c, const KernelSpec& spec, const Machine& m
   int taps = 1;
   for (int64_t k : a.node->attrs().integers("window")) taps *= static_cast<int>(k);
   std::vector<VarOrRVar> inner = {a.vars[0], a.vars[1]};
-  for (int d = 0; d < a.domain.dimensions(); ++d) inner.emplace_back(a.domain[d]);
+  const std::vector<Halide::RVar> domain = a.func.rvars();
+  inner.insert(inner.end(), domain.begin(), domain.end());
   update.reorder(inner);
   if (taps <= 25)
-    for (int d = 1; d < a.domain.dimensions(); ++d) update.unroll(a.domain[d]);
+    for (size_t d = 1; d < domain.size(); ++d) update.unroll(domain[d]);
   std::vector<VarOrRVar> tasks;
   for (size_t d = 2; d < c.vars.size(); ++d) tasks.emplace_back(c.vars[d]);
   if (tasks.empty()) tasks.emplace_back(xt);

@@ -124,7 +124,7 @@ void schedule_window(Composition& c, const KernelSpec& spec, const Machine& mach
   int taps = 1;
   for (int64_t k : a.node->attrs().integers("window")) taps *= static_cast<int>(k);
   if (taps <= 16 && a.node->op().has(kWindow))
-    for (int d = 0; d < a.domain.dimensions(); ++d) a.func.update().unroll(a.domain[d]);
+    for (const Halide::RVar& r : a.func.rvars()) a.func.update().unroll(r);
   parallel_over(out, outer(c.vars, 2));
 }
 

@@ -1,7 +1,12 @@
 // The kernels of ops that training needs against their host evaluation, over shapes that break
 // schedules: no elements, one, odd extents, fewer channels than lanes.
+#include "ir/builder.h"
 #include "ir/parse.h"
+#include "ir/print.h"
+#include "passes/autodiff.h"
+#include "passes/passes.h"
 #include "tests/support/evaluate.h"
+#include "tests/support/random_network.h"
 #include "tools/driver/driver.h"
 
 #include <gtest/gtest.h>
@@ -157,6 +162,50 @@ TEST(GradientKernels, RandomBitsFuseWithTheirUsers) {
                        "  %5 = mul(%3, %4)\n"
                        "  %y = mul(%5, %x)\n"}));
 }
+
+/// A network of core ops whose outputs are its own and the gradients of a loss made of the first.
+std::unique_ptr<Graph> with_gradients(uint64_t seed) {
+  auto graph = test::random_network(seed, DType::f32);
+  PassContext context;
+  decompose(*graph, context);
+  Builder b(*graph);
+  Value* y = graph->output(0);
+  // Linear in the result, so that the gradient is as well conditioned as the network is.
+  Value* place = b.make("iota", {}, {{"shape", Shape{y->shape()[1]}}, {"dtype", DType::f32}});
+  Value* loss = b.reduce("reduce_sum", b.mul(y, b.unary("cos", place)), {0, 1});
+  std::vector<Value*> wrt;
+  for (const auto& input : graph->inputs()) wrt.push_back(input.get());
+  const std::vector<Value*> found = gradients(*graph, loss, wrt);
+  for (size_t i = 0; i < wrt.size(); ++i)
+    if (found[i] != nullptr) graph->add_output("gradient of " + wrt[i]->name(), found[i]);
+  return graph;
+}
+
+class TrainedNetworks : public testing::TestWithParam<uint64_t> {};
+
+// What the passes and kernels make of backward graphs: reversed weights, spread-out gradients,
+// negative margins, sums that undo broadcasting.
+TEST_P(TrainedNetworks, CompiledGradientsAreThoseOfTheHost) {
+  const auto graph = with_gradients(GetParam());
+  const test::Symbols symbols = {{"N", 2}};
+  std::vector<Tensor> inputs = test::random_inputs(*graph, symbols, GetParam());
+  for (size_t i = 1; i < inputs.size(); ++i)
+    for (float& v : inputs[i].mutable_values<float>()) v += 0.75f;
+  const std::vector<Tensor> want = test::evaluate(*graph, inputs, symbols);
+  for (const MathMode math : {MathMode::standard, MathMode::strict}) {
+    CompileOptions options;
+    options.math = math;
+    const CompiledModel compiled = compile_graph(graph->clone(), options);
+    const auto got = compiled.model.run(std::span<const Tensor>(inputs));
+    ASSERT_TRUE(got.ok()) << got.status().message();
+    for (size_t i = 0; i < want.size(); ++i)
+      EXPECT_EQ(test::difference(got.value()[i], want[i], 1e-4), "")
+          << graph->output_name(i) << " of\n"
+          << print(*graph);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, TrainedNetworks, testing::Range<uint64_t>(0, 60));
 
 }  // namespace
 }  // namespace tintype

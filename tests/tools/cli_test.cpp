@@ -56,7 +56,8 @@ void expect_error(const Outcome& o, const std::string& part) {
 }
 
 TEST(Cli, HelpFitsAScreenAndEndsWithExamples) {
-  for (const char* command : {"", "check", "compile", "run", "verify", "bench", "profile", "show", "opt", "zoo", "compare", "train"}) {
+  for (const char* command : {"", "check", "compile", "run", "verify", "bench", "profile", "show", "opt", "zoo", "compare", "train",
+                              "gradcheck"}) {
     const Outcome o = tintype(std::string(command) + " --help");
     EXPECT_EQ(o.code, 0) << command;
     EXPECT_LE(lines(o.text), 45u) << command;
@@ -86,6 +87,50 @@ TEST(Cli, WrongInputsNameWhatWasExpected) {
   expect_error(tintype("run " + model + " --input x=" + suite("test_conv_with_strides_padding") + "/test_data_set_0/input_0.pb"), "expected");
   expect_error(tintype("run " + model + " --input x=" + folder.file("bad.npy", "junk")), "bad.npy");
   EXPECT_EQ(tintype("run " + model + " --input x=" + input).code, 0);
+}
+
+TEST(Cli, GradcheckComparesEveryInputAndParameter) {
+  const Outcome good = tintype("gradcheck " + suite("test_conv_with_strides_padding") + "/model.onnx --json -");
+  ASSERT_EQ(good.code, 0) << good.text;
+  const auto report = nlohmann::json::parse(good.text);
+  ASSERT_EQ(report["parameters"].size(), 2u);
+  EXPECT_EQ(report["parameters"][0]["checked"], 8);
+  EXPECT_EQ(report["parameters"][1]["failed"], 0);
+  const Outcome impossible = tintype("gradcheck --eps 0.1 --rtol 0 --atol 0 " + suite("test_exp") + "/model.onnx");
+  EXPECT_EQ(impossible.code, 1);
+  EXPECT_NE(impossible.text.find("0 of 1 agree"), std::string::npos) << impossible.text;
+}
+
+/// A protobuf field of bytes, shorter than 128 of them, or of a small integer.
+std::string field(int number, const std::string& bytes) {
+  return std::string{static_cast<char>(number << 3 | 2), static_cast<char>(bytes.size())} + bytes;
+}
+std::string field(int number, int value) { return {static_cast<char>(number << 3), static_cast<char>(value)}; }
+
+/// x: f32[4] -> ArgMax -> Cast to f32 -> y, as a ModelProto.
+std::string model_of_an_index() {
+  const auto port = [](const std::string& name, int extent) {
+    return field(1, name) + field(2, field(1, field(1, 1) + field(2, field(1, field(1, extent)))));
+  };
+  const std::string to = field(1, "to") + field(3, 1) + std::string("\xa0\x01\x02");  // type (20): INT
+  const std::string graph = field(1, field(1, "x") + field(2, "i") + field(3, "predict") + field(4, "ArgMax")) +
+                            field(1, field(1, "i") + field(2, "y") + field(3, "back") + field(4, "Cast") + field(5, to)) +
+                            field(2, "g") + field(11, port("x", 4)) + field(12, port("y", 1));
+  return field(1, 8) + std::string{0x3a, static_cast<char>(0x80 | (graph.size() & 0x7f)), static_cast<char>(graph.size() >> 7)} +
+         graph + field(8, field(2, 13));
+}
+
+TEST(Cli, WhatCannotBeTrainedIsListed) {
+  const Folder folder;
+  const std::string model = folder.file("index.onnx", model_of_an_index());
+  const Outcome o = tintype("gradcheck " + model);
+  EXPECT_EQ(o.code, 1);
+  EXPECT_NE(o.text.find("predict (arg_max): its result is an index"), std::string::npos) << o.text;
+  const Outcome check = tintype("check " + model);
+  EXPECT_EQ(check.code, 0);
+  EXPECT_NE(check.text.find("not trainable through\n  predict (arg_max)"), std::string::npos) << check.text;
+  const Outcome fine = tintype("check " + suite("test_relu") + "/model.onnx");
+  EXPECT_NE(fine.text.find("; trainable\n"), std::string::npos) << fine.text;
 }
 
 TEST(Cli, VerifyCountsAndItsExitCodeTells) {
