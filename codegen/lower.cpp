@@ -68,7 +68,7 @@ class Lowering {
     }
     for (const State& s : graph_.states()) {
       const auto index = static_cast<int32_t>(result_.program.states.size());
-      result_.program.states.push_back({s.current->name(), s.initial});
+      result_.program.states.push_back({s.current->name(), s.initial, s.layout});
       places_.set(s.current, whole(s.current, Storage::Kind::state, index));
     }
   }

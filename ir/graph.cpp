@@ -130,13 +130,22 @@ Value* Graph::add_state(std::string name, Tensor initial) {
   return current;
 }
 
-void Graph::make_state(Value* input, int output, Tensor initial) {
+void Graph::set_layout(const Value* state, Tensor initial, std::vector<int64_t> layout) {
+  const auto it = std::find_if(states_.begin(), states_.end(),
+                               [state](const State& s) { return s.current == state; });
+  TINTYPE_CHECK(it != states_.end(), "set_layout of a value that is no state");
+  it->current->set_type({initial.dtype(), Shape(initial.dims().begin(), initial.dims().end())});
+  it->initial = std::move(initial);
+  it->layout = std::move(layout);
+}
+
+void Graph::make_state(Value* input, int output, Tensor initial, std::vector<int64_t> layout) {
   const TensorType type = {initial.dtype(), Shape(initial.dims().begin(), initial.dims().end())};
   const Value* next = outputs_[static_cast<size_t>(output)].second;
   if (!(input->type() == type) || !(next->type() == type))
     throw Error("state '" + input->name() + "' starts as " + type.text() + ", is " +
                 input->type().text() + " and becomes " + next->type().text());
-  states_.push_back({input, output, std::move(initial)});
+  states_.push_back({input, output, std::move(initial), std::move(layout)});
 }
 
 void Graph::set_next(const Value* state, Value* next) {
@@ -279,7 +288,7 @@ std::unique_ptr<Graph> Graph::clone() const {
   }
   for (const auto& [name, value] : outputs_) copy->add_output(name, map.at(value));
   for (const State& s : states_)
-    copy->states_.push_back({map.at(s.current), s.next, s.initial});
+    copy->states_.push_back({map.at(s.current), s.next, s.initial, s.layout});
   copy->constraints_ = constraints_;
   copy->symbols_ = symbols_;
   return copy;

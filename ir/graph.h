@@ -130,6 +130,9 @@ struct State {
   Value* current = nullptr;  ///< the graph input that is its value when a run starts
   int next = 0;              ///< the graph output that is its value when the run ends
   Tensor initial;
+  /// Axis i of the tensor is axis layout[i] of what the state's name stands for to everybody
+  /// outside the graph; empty: they are the same.
+  std::vector<int64_t> layout = {};
 };
 
 /// A condition on symbols that inference could not prove; checked when a program is bound.
@@ -162,10 +165,13 @@ class Graph {
   /// A state that does not change until set_next is called. The name must be new among the inputs.
   Value* add_state(std::string name, Tensor initial);
   /// Pairs an input with the output that is its next value, of the same static type as `initial`.
-  void make_state(Value* input, int output, Tensor initial);
+  void make_state(Value* input, int output, Tensor initial, std::vector<int64_t> layout = {});
   /// Makes `next`, of the same type, the value of the state at the end of a run.
   void set_next(const Value* state, Value* next);
   const std::vector<State>& states() const { return states_; }
+  /// Gives a state another order of axes: `initial` and the type of its current value change; the
+  /// caller rewires its uses and its next value.
+  void set_layout(const Value* state, Tensor initial, std::vector<int64_t> layout);
   /// The state whose current value (a graph input) this is, or null.
   const State* state_of(const Value* input) const;
   /// True when the output is the next value of a state.

@@ -13,6 +13,13 @@ namespace tintype {
 
 namespace {
 
+bool is_permutation(std::vector<int64_t> order, int rank) {
+  std::sort(order.begin(), order.end());
+  for (size_t i = 0; i < order.size(); ++i)
+    if (order[i] != static_cast<int64_t>(i)) return false;
+  return order.size() == static_cast<size_t>(rank);
+}
+
 class Parser {
  public:
   Parser(std::string_view text, const TensorTable& tensors) : in_(text), tensors_(tensors) {}
@@ -62,9 +69,13 @@ class Parser {
     in_.expect(":");
     Tensor t = tensor();
     tensor_name_.clear();
+    std::vector<int64_t> layout;
+    if (in_.accept("layout")) layout = list<int64_t>([this] { return in_.integer(); });
+    if (!layout.empty() && !is_permutation(layout, t.rank()))
+      in_.fail("the layout of state '" + name + "' is no order of its " + std::to_string(t.rank()) + " axes");
     Value* v = g.add_input(name, {t.dtype(), Shape(t.dims().begin(), t.dims().end())});
     define(scope, key, v);
-    states_.emplace(name, std::make_pair(v, std::move(t)));
+    states_.emplace(name, State{v, 0, std::move(t), std::move(layout)});
   }
 
   void outputs(Graph& g, const Scope& scope) {
@@ -84,7 +95,8 @@ class Parser {
     if (it == states_.end())
       in_.fail("there is no state '" + name + "', or it has a next value already");
     try {
-      g.make_state(it->second.first, static_cast<int>(g.output_count()) - 1, it->second.second);
+      const State& s = it->second;
+      g.make_state(s.current, static_cast<int>(g.output_count()) - 1, s.initial, s.layout);
     } catch (const Error& e) {
       in_.fail(e.what());
     }
@@ -355,7 +367,7 @@ class Parser {
   Lexer in_;
   const TensorTable& tensors_;
   std::vector<DimConstraint> stated_constraints_;
-  std::map<std::string, std::pair<Value*, Tensor>> states_;  ///< without a next value so far
+  std::map<std::string, State> states_;  ///< without a next value so far
   std::string tensor_name_;                                  ///< of the node that is being read
 };
 

@@ -177,9 +177,11 @@ class Printer {
   }
 
   std::string initial(const State& s) {
-    if (options_.tensors != nullptr && s.initial.size() > options_.inline_elements)
-      return named_tensor(s.initial, s.current->name());
-    return tensor_text(s.initial, options_.inline_elements);
+    const bool named = options_.tensors != nullptr && s.initial.size() > options_.inline_elements;
+    const std::string layout =
+        s.layout.empty() ? "" : " layout " + list(s.layout, [](int64_t x) { return std::to_string(x); });
+    return (named ? named_tensor(s.initial, s.current->name())
+                  : tensor_text(s.initial, options_.inline_elements)) + layout;
   }
 
   PrintOptions options_;

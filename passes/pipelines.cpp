@@ -34,6 +34,7 @@ std::span<const NamedPipeline> named_pipelines() {
       {"canonical", "core ops, channels last, nothing redundant",
        joined({
            "decompose",                  // from here on core ops only
+           "layout-states",              // weights of training, before transposes move
            "fold-constants{weights=0}",  // shape arithmetic away; packing moves weights once
            "dead-code",                  // leftovers of shape arithmetic would block patterns
            "simplify{layout=0}",         // merged movement; transposes kept for the next pass

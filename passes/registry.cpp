@@ -37,6 +37,7 @@ constexpr Pass kPasses[] = {
     {"fold-constants", "evaluates what depends on constants alone", kFold, fold_constants},
     {"fuse-regions", "groups ops into regions, each of which becomes one kernel", kFuse,
      fuse_regions},
+    {"layout-states", "keeps states in the order of axes in which they are read", {}, layout_states},
     {"simplify", "removes ops that do nothing and merges those that follow each other", kSimplify,
      simplify},
     {"sink-transposes",

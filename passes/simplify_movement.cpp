@@ -130,13 +130,13 @@ std::optional<double> margin(const Node& n) {
   return n.operand(1) == nullptr ? std::optional<double>(0.0) : constant_splat(n.operand(1));
 }
 
-/// Margins add up unless one crops what the other adds.
+/// Margins b around margins a add up, unless b adds what a has cropped or crops more than a added.
 bool add_up(const Shape& a, const Shape& b) {
   for (size_t i = 0; i < a.size(); ++i) {
     if (a[i].is(0) || b[i].is(0)) continue;
     const auto low_a = a[i].lower_bound();
-    const auto low_b = b[i].lower_bound();
-    if (!low_a || !low_b || *low_a < 0 || *low_b < 0) return false;
+    const auto low_sum = (a[i] + b[i]).lower_bound();
+    if (!low_a || !low_sum || *low_a < 0 || *low_sum < 0) return false;
   }
   return true;
 }
@@ -157,6 +157,25 @@ Value* pad_pad(Builder& b, const Node& n) {
   const Shape after_a = first->attrs().dims("after"), after_b = n.attrs().dims("after");
   if (!add_up(before_a, before_b) || !add_up(after_a, after_b)) return nullptr;
   return b.pad(first->operand(0), sum(before_a, before_b), sum(after_a, after_b), n.operand(1));
+}
+
+// What a convolution computes only to be cropped, as the gradient of padding does, it need not see.
+Value* crop_conv(Builder& b, const Node& n) {
+  if (!n.is("pad") || !is_constant_mode(n)) return nullptr;
+  const Node* conv = before(n, "conv");
+  if (conv == nullptr || !n.operand(0)->has_one_use()) return nullptr;
+  Shape front = n.attrs().dims("before"), back = n.attrs().dims("after");
+  const size_t channels = front.size() - 1;
+  const auto strides = conv->attrs().integers("strides", std::vector<int64_t>(channels - 1, 1));
+  if (!front[0].is(0) || !back[0].is(0) || !front[channels].is(0) || !back[channels].is(0)) return nullptr;
+  for (size_t i = 1; i < channels; ++i) {
+    if (!front[i].is_static() || !back[i].is_static() || front[i].value() > 0 || back[i].value() > 0) return nullptr;
+    // Windows may leave a remainder at the end of the input when they are strided.
+    if (strides[i - 1] != 1 && !back[i].is(0)) return nullptr;
+    front[i] = front[i] * Dim(strides[i - 1]);
+  }
+  Value* y = b.make("conv", {b.pad(conv->operand(0), front, back), conv->operand(1)}, conv->attrs());
+  return y->type() == n.result()->type() ? y : nullptr;
 }
 
 Value* slice_whole(Builder&, const Node& n) {
@@ -297,6 +316,7 @@ constexpr Rule kRules[] = {
     {"broadcast(broadcast(x)) = broadcast(x)", broadcast_broadcast},
     {"pad(x) by nothing = x", pad_nothing},
     {"pad(pad(x, a), b) = pad(x, a + b)", pad_pad},
+    {"pad(conv(x, w), -c) = conv(pad(x, -c), w)", crop_conv},
     {"slice(x) of everything = x", slice_whole},
     {"slice(slice(x)) = slice(x)", slice_slice},
     {"concat(x) = x", concat_one},

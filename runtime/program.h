@@ -70,6 +70,8 @@ struct Constraint {
 struct StateVariable {
   std::string name;  ///< unique among the states
   Tensor initial;
+  /// Axis i of the memory is axis layout[i] of the tensor that a StateStore shows; empty: the same.
+  std::vector<int64_t> layout = {};
 };
 
 struct Storage {

@@ -49,7 +49,7 @@ class Decoder {
     });
     each(f.steps(), [&](const file::Step& s) { p.steps.push_back(step(s)); });
     each(f.states(), [&](const file::State& s) {
-      p.states.push_back({text(s.name()), constant(s.initial())});
+      p.states.push_back({text(s.name()), constant(s.initial()), list(s.layout())});
     });
     if (!failure_.empty()) return Status(StatusCode::corrupt_file, failure_);
     return program;

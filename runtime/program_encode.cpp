@@ -104,7 +104,8 @@ class Encoder {
     next_attribute_ = p_.constants.size();
     const auto steps = tables(p_.steps, [&](const Step& s) { return step(s); });
     const auto states = tables(p_.states, [&](const StateVariable& s) {
-      return file::CreateState(b_, text(s.name), constant(s.initial, offsets_[next_attribute_++]));
+      return file::CreateState(b_, text(s.name), constant(s.initial, offsets_[next_attribute_++]),
+                               list(s.layout));
     });
     b_.Finish(file::CreateProgram(b_, model_name, target, symbols, expressions, inputs, outputs,
                                   constraints, constants, storages, views, kernels, steps, states));

@@ -4,24 +4,59 @@
 #include "runtime/guarded.h"
 #include "runtime/model_shared.h"
 #include "runtime/nearest_name.h"
+#include "runtime/strided.h"
 
-#include <cstring>
 
 namespace tintype {
+
+namespace {
+
+std::vector<int64_t> dense_strides(const std::vector<int64_t>& dims) {
+  std::vector<int64_t> strides(dims.size(), 1);
+  for (size_t i = dims.size(); i-- > 1;) strides[i - 1] = strides[i] * dims[i];
+  return strides;
+}
+
+/// Extents of the shown tensor: memory axis i is its axis layout[i].
+std::vector<int64_t> shown_dims(const Tensor& memory, const std::vector<int64_t>& layout) {
+  std::vector<int64_t> dims = memory.dims();
+  for (size_t i = 0; i < layout.size(); ++i) dims[static_cast<size_t>(layout[i])] = memory.dims()[i];
+  return dims;
+}
+
+/// Strides of the shown tensor, dense with these extents, in the order of the memory's axes.
+std::vector<int64_t> strides_in(const std::vector<int64_t>& layout, const std::vector<int64_t>& dims) {
+  const std::vector<int64_t> dense = dense_strides(dims);
+  if (layout.empty()) return dense;
+  std::vector<int64_t> strides;
+  for (int64_t axis : layout) strides.push_back(dense[static_cast<size_t>(axis)]);
+  return strides;
+}
+
+}  // namespace
+
+Tensor StateStore::shown(const Entry& entry) {
+  const Tensor& from = entry.memory;
+  const std::vector<int64_t> dims = shown_dims(from, entry.layout);
+  Tensor to = Tensor::empty(from.dtype(), dims);
+  strided_copy(from.dims(), to.mutable_data(), strides_in(entry.layout, dims), from.data(),
+               dense_strides(from.dims()), size_of(from.dtype()));
+  return to;
+}
 
 std::vector<std::string> StateStore::names() const {
   const std::lock_guard lock(mutex_);
   std::vector<std::string> list;
-  for (const auto& [name, tensor] : tensors_) list.push_back(name);
+  for (const auto& [name, entry] : entries_) list.push_back(name);
   return list;
 }
 
-Result<Tensor> StateStore::find(const std::string& name) const {
+Result<StateStore::Entry> StateStore::find(const std::string& name) const {
   const std::lock_guard lock(mutex_);
-  const auto it = tensors_.find(name);
-  if (it != tensors_.end()) return it->second;
+  const auto it = entries_.find(name);
+  if (it != entries_.end()) return it->second;
   std::vector<std::string> known;
-  for (const auto& [key, tensor] : tensors_) known.push_back(key);
+  for (const auto& [key, entry] : entries_) known.push_back(key);
   const std::string nearest = nearest_name(name, known);
   return invalid_argument("there is no state '" + name + "'" +
                           (nearest.empty() ? "" : "; did you mean '" + nearest + "'?"));
@@ -29,21 +64,24 @@ Result<Tensor> StateStore::find(const std::string& name) const {
 
 Result<Tensor> StateStore::get(const std::string& name) const {
   return guarded([&]() -> Result<Tensor> {
-    Result<Tensor> found = find(name);
-    if (!found.ok()) return found;
-    return found.value().clone();
+    const Result<Entry> found = find(name);
+    if (!found.ok()) return found.status();
+    return shown(found.value());
   });
 }
 
 Status StateStore::set(const std::string& name, const Tensor& value) {
   return guarded([&]() -> Status {
-    Result<Tensor> found = find(name);
+    const Result<Entry> found = find(name);
     if (!found.ok()) return found.status();
-    Tensor to = found.value();
-    if (to.dtype() != value.dtype() || to.dims() != value.dims())
-      return invalid_argument("state '" + name + "' is " + to.type_string() + ", the new value " +
-                              value.type_string());
-    if (value.bytes() > 0) std::memmove(to.mutable_data(), value.data(), value.bytes());
+    const Entry& e = found.value();
+    const std::vector<int64_t> dims = shown_dims(e.memory, e.layout);
+    if (e.memory.dtype() != value.dtype() || dims != value.dims())
+      return invalid_argument("state '" + name + "' is " + type_string(e.memory.dtype(), dims) +
+                              ", the new value " + value.type_string());
+    Tensor to = e.memory;
+    strided_copy(to.dims(), to.mutable_data(), dense_strides(to.dims()), value.data(),
+                 strides_in(e.layout, dims), size_of(to.dtype()));
     return {};
   });
 }
@@ -51,25 +89,31 @@ Status StateStore::set(const std::string& name, const Tensor& value) {
 std::map<std::string, Tensor> StateStore::snapshot() const {
   const std::lock_guard lock(mutex_);
   std::map<std::string, Tensor> copies;
-  for (const auto& [name, tensor] : tensors_) copies.emplace(name, tensor.clone());
+  for (const auto& [name, entry] : entries_) copies.emplace(name, shown(entry));
   return copies;
 }
 
 size_t StateStore::bytes() const {
   const std::lock_guard lock(mutex_);
   size_t total = 0;
-  for (const auto& [name, tensor] : tensors_) total += tensor.bytes();
+  for (const auto& [name, entry] : entries_) total += entry.memory.bytes();
   return total;
 }
 
-Result<Tensor> StateStore::open(const std::string& name, const Tensor& initial) {
+Result<Tensor> StateStore::open(const StateVariable& state) {
   const std::lock_guard lock(mutex_);
-  const auto it = tensors_.find(name);
-  if (it == tensors_.end()) return tensors_.emplace(name, initial.clone()).first->second;
-  const Tensor& t = it->second;
-  if (t.dtype() == initial.dtype() && t.dims() == initial.dims()) return t;
-  return invalid_argument("state '" + name + "' is " + t.type_string() +
-                          " in the store, the program expects " + initial.type_string());
+  const auto it = entries_.find(state.name);
+  if (it == entries_.end())
+    return entries_.emplace(state.name, Entry{state.initial.clone(), state.layout}).first->second.memory;
+  const Entry& e = it->second;
+  if (e.memory.dtype() == state.initial.dtype() && e.memory.dims() == state.initial.dims() &&
+      e.layout == state.layout)
+    return e.memory;
+  const auto text = [](const Tensor& t, const std::vector<int64_t>& layout) {
+    return type_string(t.dtype(), shown_dims(t, layout)) + (layout.empty() ? "" : " with permuted axes");
+  };
+  return invalid_argument("state '" + state.name + "' is " + text(e.memory, e.layout) +
+                          " in the store, the program expects " + text(state.initial, state.layout));
 }
 
 Result<Session> Session::create(const Model& model, std::shared_ptr<StateStore> store) {
@@ -80,7 +124,7 @@ Result<Session> Session::create(const Model& model, std::shared_ptr<StateStore> 
     session.store_ = store == nullptr ? std::make_shared<StateStore>() : std::move(store);
     std::vector<Tensor> states;
     for (const StateVariable& s : model.program().states) {
-      Result<Tensor> memory = session.store_->open(s.name, s.initial);
+      Result<Tensor> memory = session.store_->open(s);
       if (!memory.ok()) return memory.status();
       states.push_back(std::move(memory).value());
     }

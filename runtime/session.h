@@ -31,12 +31,19 @@ class StateStore {
 
  private:
   friend class Session;
-  Result<Tensor> find(const std::string& name) const;
+  /// Memory as programs use it, and its order of axes (StateVariable::layout).
+  struct Entry {
+    Tensor memory;
+    std::vector<int64_t> layout;
+  };
+  Result<Entry> find(const std::string& name) const;
   /// The memory of a state, which starts as `initial` when it is new.
-  Result<Tensor> open(const std::string& name, const Tensor& initial);
+  Result<Tensor> open(const StateVariable& state);
+  /// The tensor with the axes that its name stands for, copied.
+  static Tensor shown(const Entry& entry);
 
   mutable std::mutex mutex_;
-  std::map<std::string, Tensor> tensors_;
+  std::map<std::string, Entry> entries_;
 };
 
 /// One caller's runs of a program with states. Not thread-safe. A run that fails half-way may leave

@@ -114,7 +114,14 @@ class Validator {
     for (size_t i = 0; i < p_.states.size(); ++i) {
       part("state", i);
       require(names.insert(p_.states[i].name).second, "name is not unique");
-      require(p_.states[i].initial.defined(), "no initial value");
+      if (!require(p_.states[i].initial.defined(), "no initial value")) continue;
+      std::vector<int64_t> order = p_.states[i].layout;
+      if (order.empty()) continue;
+      std::sort(order.begin(), order.end());
+      bool permutation = static_cast<int>(order.size()) == p_.states[i].initial.rank();
+      for (size_t k = 0; k < order.size(); ++k)
+        permutation = permutation && order[k] == static_cast<int64_t>(k);
+      require(permutation, "its layout is no order of its axes");
     }
   }
 

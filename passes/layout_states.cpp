@@ -1,0 +1,139 @@
+// layout-states: keeps weights that a program updates in the order of axes in which it reads them.
+//
+// Convolutions read weights with the filters innermost, models store them with the filters first.
+// A constant weight is rearranged once; a state would be at every step, and its update would read a
+// gradient across. So when all transposes of a state agree, the state itself is kept transposed,
+// and with it the states of the same shape that meet it in pointwise ops: those of its optimizer.
+//   s, transpose(s, p)  =  transpose(s', p^-1), s'     where s' = transpose(s, p)
+#include "ir/builder.h"
+#include "passes/passes.h"
+#include "passes/patterns.h"
+#include "runtime/strided.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <unordered_set>
+#include <vector>
+
+namespace tintype {
+
+namespace {
+
+using Order = std::vector<int64_t>;
+
+Order inverse(const Order& p) {
+  Order q(p.size());
+  for (size_t i = 0; i < p.size(); ++i) q[static_cast<size_t>(p[i])] = static_cast<int64_t>(i);
+  return q;
+}
+
+/// The order that all transposes of the value agree on.
+std::optional<Order> wanted_order(const Value& v) {
+  std::optional<Order> order;
+  for (const Use& u : v.uses()) {
+    if (!u.node->is("transpose")) continue;
+    const Order p = u.node->attrs().integers("perm");
+    if (order && *order != p) return std::nullopt;
+    order = p;
+  }
+  return order && !is_identity(*order) ? order : std::nullopt;
+}
+
+Order dense_strides(const Order& dims) {
+  Order strides(dims.size(), 1);
+  for (size_t i = dims.size(); i-- > 1;) strides[i - 1] = strides[i] * dims[i];
+  return strides;
+}
+
+Tensor transposed(const Tensor& t, const Order& p) {
+  Order dims, strides;
+  const Order dense = dense_strides(t.dims());
+  for (int64_t axis : p) {
+    dims.push_back(t.dims()[static_cast<size_t>(axis)]);
+    strides.push_back(dense[static_cast<size_t>(axis)]);
+  }
+  Tensor to = Tensor::empty(t.dtype(), dims);
+  strided_copy(dims, to.mutable_data(), dense_strides(dims), t.data(), strides, size_of(t.dtype()));
+  return to;
+}
+
+class Relayout {
+ public:
+  explicit Relayout(Graph& graph) : graph_(graph) {
+    for (const State& s : graph.states()) {
+      by_value_[s.current] = s.current;
+      by_value_.emplace(graph.output(static_cast<size_t>(s.next)), s.current);
+    }
+  }
+
+  /// States of the same shape that pointwise ops connect with this one.
+  std::vector<const Value*> family(const Value* start) {
+    std::vector<const Value*> members, open = {start};
+    std::unordered_set<const Value*> seen = {start};
+    const auto visit = [&](const Value* v) {
+      if (v != nullptr && v->shape() == start->shape() && seen.insert(v).second) open.push_back(v);
+    };
+    while (!open.empty()) {
+      const Value* v = open.back();
+      open.pop_back();
+      if (const auto it = by_value_.find(v); it != by_value_.end()) {
+        if (it->second == v) members.push_back(v);
+        visit(it->second);
+        visit(graph_.output(static_cast<size_t>(graph_.state_of(it->second)->next)));
+      }
+      if (v->def() != nullptr && v->def()->op().has(kPointwise))
+        for (const Value* o : v->def()->operands()) visit(o);
+      for (const Use& u : v->uses())
+        if (u.node->op().has(kPointwise)) visit(u.node->result());
+    }
+    return members;
+  }
+
+  void apply(const Value* state, const Order& p) {
+    const State s = *graph_.state_of(state);
+    Order layout = s.layout.empty() ? p : Order();
+    for (size_t i = 0; i < s.layout.size(); ++i)
+      layout.push_back(s.layout[static_cast<size_t>(p[i])]);
+    Value* next = graph_.output(static_cast<size_t>(s.next));
+    // Made while the state still has its old type, then moved in front of everything.
+    Node* as_before = graph_.create(op("transpose"), {s.current}, {{"perm", inverse(p)}}, 1,
+                                    graph_.nodes().empty() ? nullptr : graph_.nodes().front().get());
+    as_before->result()->set_type(s.current->type());
+    graph_.replace_all_uses(s.current, as_before->result());
+    as_before->set_operand(0, s.current);
+    if (next == s.current) next = as_before->result();
+    graph_.set_layout(s.current, transposed(s.initial, p), std::move(layout));
+    Builder b(graph_);
+    graph_.set_output(s.next, b.transpose(next, p));
+  }
+
+ private:
+  Graph& graph_;
+  std::map<const Value*, const Value*> by_value_;  ///< current and next values -> current value
+};
+
+}  // namespace
+
+bool layout_states(Graph& graph, PassContext& context) {
+  std::unordered_set<const Value*> done;
+  bool changed = false;
+  std::vector<const Value*> states;
+  for (const State& s : graph.states()) states.push_back(s.current);
+  for (const Value* v : states) {
+    const std::optional<Order> order = done.count(v) == 0 ? wanted_order(*v) : std::nullopt;
+    if (!order) continue;
+    Relayout relayout(graph);
+    for (const Value* member : relayout.family(v)) {
+      if (!done.insert(member).second) continue;
+      if (const auto own = wanted_order(*member); own && *own != *order) continue;
+      relayout.apply(member, *order);
+      changed = true;
+    }
+    if (context.explaining() && !v->uses().empty())
+      context.matched(*v->uses().front().node, "state '" + v->name() + "' kept as it is read");
+  }
+  return changed;
+}
+
+}  // namespace tintype
