@@ -93,6 +93,7 @@ def save_step(tintype, name, folder):
     batch, shape, classes, _ = NETWORKS[name]
     np.save(f"{folder}/x.npy", np.random.default_rng(0).standard_normal((batch, *shape), np.float32))
     np.save(f"{folder}/y.npy", (np.arange(batch) % classes).astype(np.int64))
+    np.save(f"{folder}/rate.npy", np.float32(1e-3))
     model = name
     if name != "lenet5":  # the same network as PyTorch's, from PyTorch
         import torch
@@ -111,8 +112,11 @@ def save_step(tintype, name, folder):
 
 def measure(engine, name, options, step):
     if engine == "tintype":
+        # Weights must stay finite: infinite or denormal ones take other time than those of training.
+        folder = pathlib.Path(step).parent
         command = [options.tintype, "bench", step, "--threads", str(options.threads), "--batch",
-                   str(NETWORKS[name][0]), "--seconds", str(options.seconds), "--json", "-"]
+                   str(NETWORKS[name][0]), "--seconds", str(options.seconds), "--json", "-",
+                   "--input", f"learning_rate={folder}/rate.npy", "--input", f"target={folder}/y.npy"]
     else:
         command = [sys.executable, __file__, "--worker", engine, "--networks", name, "--threads",
                    str(options.threads), "--seconds", str(options.seconds)]

@@ -39,6 +39,7 @@ std::map<std::string, int64_t> with_batch(const Model& model, std::map<std::stri
 
 nlohmann::json measure(const BenchArguments& a) {
   CompileOptions options = a.model.options();
+  options.batch = a.batch;
   const auto start = Clock::now();
   CompiledModel m = open_model(a.model.path, options);
   const double ready = since(start);

@@ -183,6 +183,7 @@ TrainerOptions trainer_options(const TrainArguments& a) {
   o.schedule = Schedule::parse(a.schedule);
   o.averaging = parse_averaging(a.average);
   o.compile.cache_directory = a.cache;
+  o.compile.batch = a.batch;
   o.compile.progress = compile_progress();
   o.threads = a.threads;
   o.diagnostics_every = a.diagnostics;

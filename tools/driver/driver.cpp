@@ -30,7 +30,15 @@ void detach_small_constants(Graph& graph) {
       n->attrs().set("value", t->clone());
 }
 
-CompiledModel finish(std::unique_ptr<Graph> graph, const CompileOptions& options, double import_ms) {
+CompileOptions with_batch_hint(const Graph& graph, CompileOptions options) {
+  for (const auto& v : graph.inputs())
+    if (!v->shape().empty())
+      if (const auto name = v->shape()[0].symbol_name()) options.hints.emplace(*name, options.batch);
+  return options;
+}
+
+CompiledModel finish(std::unique_ptr<Graph> graph, const CompileOptions& requested, double import_ms) {
+  const CompileOptions options = with_batch_hint(*graph, requested);
   CompiledModel result;
   result.report.import_ms = import_ms;
   auto start = Clock::now();

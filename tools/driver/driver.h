@@ -26,6 +26,7 @@ struct CompileOptions {
   std::string target;      ///< Halide target string; empty is this computer
   std::string cache_directory = "default";  ///< "" turns the kernel cache off
   std::map<std::string, int64_t> hints;     ///< likely values of symbols, for choosing tiles
+  int64_t batch = 1;  ///< the same for symbols that are the first axis of an input
   int compile_threads = 0;
   ExplainSink explain;
   std::function<void(int done, int total)> progress;
