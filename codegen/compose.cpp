@@ -64,6 +64,12 @@ class Composer {
     throw InternalError("extent " + d.text() + " is not among the scalars of kernel " + spec_.name);
   }
 
+  /// The same for an amount that may be negative.
+  Expr amount_of(const Dim& d) {
+    const SignedAmount a = signed_amount(d);
+    return a.less.is(0) ? extent_of(a.more) : extent_of(a.more) - extent_of(a.less);
+  }
+
   /// Run-time extent of a dim of a value, from the buffers it is computed from.
   Expr extent(const Value* v, size_t dim) {
     if (is_unit(v, dim)) return 1;
@@ -80,8 +86,8 @@ class Composer {
       return extent(n->operand(0), static_cast<size_t>(n->attrs().integers("perm")[dim]));
     if (n->op().has(kReduction)) return extent(n->operand(0), dim);
     if (n->is("pad")) {
-      return extent(n->operand(0), dim) + extent_of(n->attrs().dims("before")[dim]) +
-             extent_of(n->attrs().dims("after")[dim]);
+      return extent(n->operand(0), dim) + amount_of(n->attrs().dims("before")[dim]) +
+             amount_of(n->attrs().dims("after")[dim]);
     }
     throw InternalError("no run-time extent for a result of " + std::string(n->name()) + " in kernel " + spec_.name);
   }
@@ -240,7 +246,7 @@ class Composer {
       at[d] = index[d];
       if (before[d].is(0) && after[d].is(0)) continue;
       const Expr size = extent(x, d);
-      const Expr i = index[d] - extent_of(before[d]);
+      const Expr i = index[d] - amount_of(before[d]);
       if (mode == "constant") {
         inside = inside && i >= 0 && i < size;
         at[d] = Halide::clamp(i, 0, Halide::max(size - 1, 0));

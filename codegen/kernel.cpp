@@ -15,6 +15,11 @@
 
 namespace tintype {
 
+SignedAmount signed_amount(const Dim& d) {
+  if (d.is_static() || d.lower_bound().value_or(-1) >= 0) return {d, Dim(0)};
+  return {max(d, Dim(0)), max(Dim(0) - d, Dim(0))};
+}
+
 std::string_view name_of(ScheduleKind kind) {
   switch (kind) {
     case ScheduleKind::reference: return "reference";

@@ -19,6 +19,13 @@ struct BufferSpec {
   bool dense = true;       ///< the innermost stride is 1
 };
 
+/// An amount of either sign as `more` - `less`: kernels are told amounts as extents of a buffer,
+/// which cannot be negative.
+struct SignedAmount {
+  Dim more, less;
+};
+SignedAmount signed_amount(const Dim& d);
+
 /// Loop structures; each has one function in codegen/schedule/.
 enum class ScheduleKind : uint8_t {
   reference,        ///< loops as written, no fusion of loops, no vectors: the oracle

@@ -77,9 +77,12 @@ class Lowering {
     return {builder_.storage(kind, index, bytes_of(v)), Dim(0), dense_strides(v->shape())};
   }
 
-  /// True when a step can be told where to write the value.
+  /// True when a step can be told where to write the value. A pad around what already lies in a
+  /// padded buffer has no step.
   bool claimable(const Value* v) const {
-    return v->def() != nullptr && !v->def()->is("constant") && !is_view(*v->def()) && !places_.known(v);
+    const Node* n = v->def();
+    return n != nullptr && !n->is("constant") && !is_view(*n) && !places_.known(v) &&
+           !(n->is("pad") && places_.in_place(n, 0));
   }
 
   /// Next values of states are written in place where nothing reads the old ones any more. Results

@@ -355,8 +355,8 @@ void collect_scalars(KernelChoice& c) {
   };
   for (const auto& n : c.spec.body->nodes()) {
     if (n->is("pad")) {
-      add(n->attrs().dims("before"));
-      add(n->attrs().dims("after"));
+      for (const char* side : {"before", "after"})
+        for (const Dim& d : n->attrs().dims(side)) add({signed_amount(d).more, signed_amount(d).less});
     }
     if (n->is("slice")) add(n->attrs().dims("starts"));
     if (n->is("random_bits")) add(n->attrs().dims("shape"));

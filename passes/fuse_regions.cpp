@@ -59,6 +59,13 @@ class Fuser {
 
   bool taken(const Node* n) const { return taken_.count(n) != 0; }
 
+  static bool may_crop(const Node& pad) {
+    for (const char* side : {"before", "after"})
+      for (const Dim& d : pad.attrs().dims(side))
+        if (d.lower_bound().value_or(-1) < 0) return true;
+    return false;
+  }
+
   /// Movement that is neither a view nor a margin of its producer's buffer.
   static bool needs_kernel(const Node& n) {
     if (n.is("gather") || n.is("dilate") || n.is("random_bits")) return true;
@@ -67,7 +74,7 @@ class Fuser {
     if (!n.is("pad")) return false;
     const Node* source = n.operand(0)->def();
     return n.attrs().string("mode", "constant") != "constant" || source == nullptr || source->is("constant") ||
-           is_view_node(*source) || source->op().has(kHostOnly) ||
+           is_view_node(*source) || source->op().has(kHostOnly) || may_crop(n) ||
            (n.operand(1) != nullptr && n.operand(1)->constant() == nullptr);
   }
 

@@ -68,13 +68,22 @@ Values concat_gradient(Builder& b, const Node& n, const Values& dy) {
 
 namespace {
 
-/// Takes margins away again and puts back what negative amounts cropped.
-Value* without_margins(Builder& b, Value* g, const Shape& before, const Shape& after) {
-  Shape less_before, less_after;
-  for (size_t i = 0; i < before.size(); ++i) {
-    less_before.push_back(Dim(0) - before[i]);
-    less_after.push_back(Dim(0) - after[i]);
+/// Takes margins away again and puts back what negative amounts cropped. What is known to be a
+/// margin is sliced off, which moves nothing.
+Value* without_margins(Builder& b, Value* g, const Shape& shape, const Shape& before,
+                       const Shape& after) {
+  const auto is_margin = [](const Dim& d) { return d.lower_bound().value_or(-1) >= 0; };
+  Shape starts(shape.size(), Dim(0)), sizes = g->shape(), less_before = starts, less_after = starts;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (is_margin(before[i]) && is_margin(after[i])) {
+      starts[i] = before[i];
+      sizes[i] = shape[i];
+    } else {
+      less_before[i] = Dim(0) - before[i];
+      less_after[i] = Dim(0) - after[i];
+    }
   }
+  g = b.slice(g, std::move(starts), std::move(sizes), std::vector<int64_t>(shape.size(), 1));
   return b.pad(g, std::move(less_before), std::move(less_after));
 }
 
@@ -100,7 +109,7 @@ Values pad_gradient(Builder& b, const Node& n, const Values& dy) {
   if (n.attrs().string("mode", "constant") != "constant") return {folded_margins(b, n, dy[0])};
   const Shape before = n.attrs().dims("before");
   const Shape after = n.attrs().dims("after");
-  Values gradients = {without_margins(b, dy[0], before, after)};
+  Values gradients = {without_margins(b, dy[0], n.operand(0)->shape(), before, after)};
   Value* fill = n.operand(1);
   if (fill == nullptr) return gradients;
   const DType t = dy[0]->dtype();
