@@ -29,6 +29,7 @@ class Composer {
   Composer(const KernelSpec& spec, const Machine& machine) : spec_(spec), machine_(machine) {}
 
   Composition run() {
+    c_.channel_sums = sums_per_channel();
     make_inputs();
     for (const auto& n : spec_.body->nodes()) define_anchor(*n);
     make_outputs();
@@ -307,7 +308,7 @@ class Composer {
     else if (n.is("window_reduce")) define_window(n);
     else if (n.is("winograd_input") || n.is("winograd_output")) define_winograd(n);
     else if (n.op().has(kKernel)) define_gradient(n);
-    else if (n.op().has(kReduction)) define_reduce(n);
+    else if (n.op().has(kReduction)) c_.channel_sums ? define_channel_sum(n) : define_reduce(n);
     else if (spec_.schedule == ScheduleKind::rows) maybe_store(n);
   }
 
@@ -316,8 +317,12 @@ class Composer {
   }
 
   /// Rows kernels store what is costly and read more than once.
+  static bool stored_in_rows(const Node& n) {
+    return n.op().has(kPointwise) && n.result()->uses().size() >= 2 && is_expensive(n);
+  }
+
   void maybe_store(const Node& n) {
-    if (!n.op().has(kPointwise) || n.result()->uses().size() < 2 || !is_expensive(n)) return;
+    if (!stored_in_rows(n)) return;
     const std::vector<Var> vars = make_vars(n.result()->rank());
     Func f("stage" + std::to_string(c_.stages.size()));
     Index index = index_of(vars);
@@ -467,6 +472,45 @@ class Composer {
     TINTYPE_CHECK(n.is("reduce_min"), "unknown reduction " + std::string(n.name()));
     return {highest(t), [](const Expr& a, const Expr& b) {
               return a.type().is_float() ? Halide::select(b < a || Halide::is_nan(b), b, a) : Halide::min(a, b); }};
+  }
+
+  /// True for sums over all axes but the channels, two of them at least: bias gradients, batch
+  /// statistics. Channels alone give too few tasks.
+  bool sums_per_channel() const {
+    if (spec_.schedule != ScheduleKind::rows || spec_.outputs[0].unit.size() < 3) return false;
+    return std::all_of(spec_.body->nodes().begin(), spec_.body->nodes().end(), [](const auto& n) {
+      if (!n->op().has(kReduction)) return !stored_in_rows(*n);
+      const auto axes = n->attrs().integers("axes");
+      const int rank = n->result()->rank();
+      return n->is("reduce_sum") && static_cast<int>(axes.size()) == rank - 1 &&
+             std::find(axes.begin(), axes.end(), static_cast<int64_t>(rank - 1)) == axes.end();
+    });
+  }
+
+  // Each index of the outermost axis has a sum of its own, all at once; those are added in order,
+  // so the result depends on the shape alone.
+  void define_channel_sum(const Node& n) {
+    Value* x = n.operand(0);
+    const int rank = x->rank();
+    const std::vector<Var> vars = make_vars(rank);
+    const Halide::Type t = arithmetic_type(n.result()->dtype());
+    Halide::Region region;
+    for (size_t d = static_cast<size_t>(rank - 1); d-- > 1;) region.push_back({0, extent(x, d)});
+    const RDom r(region, "r");
+    const Var task("task");
+    Index at(static_cast<size_t>(rank));
+    at.front() = task;
+    at.back() = vars[0];
+    for (int i = 0; i < r.dimensions(); ++i) at[static_cast<size_t>(rank - 2 - i)] = r[i];
+    Func partial("partial" + std::to_string(c_.partials.size()));
+    partial(vars[0], task) = Halide::Internal::make_zero(t);
+    partial(vars[0], task) += value(x, at);
+    const RDom all(0, extent(x, 0), "tasks");
+    Func total = new_func(n);
+    total(vars) = Halide::Internal::make_zero(t);
+    total(vars) += partial(vars[0], all.x);
+    c_.partials.push_back(partial);
+    add_anchor(n, total, vars, all);
   }
 
   // A reduction over the innermost axis keeps one partial result per lane, so that it runs on

@@ -6,9 +6,9 @@
 // and with it the states of the same shape that meet it in pointwise ops: those of its optimizer.
 //   s, transpose(s, p)  =  transpose(s', p^-1), s'     where s' = transpose(s, p)
 #include "ir/builder.h"
+#include "passes/evaluate.h"
 #include "passes/passes.h"
 #include "passes/patterns.h"
-#include "runtime/strided.h"
 
 #include <algorithm>
 #include <map>
@@ -40,22 +40,11 @@ std::optional<Order> wanted_order(const Value& v) {
   return order && !is_identity(*order) ? order : std::nullopt;
 }
 
-Order dense_strides(const Order& dims) {
-  Order strides(dims.size(), 1);
-  for (size_t i = dims.size(); i-- > 1;) strides[i - 1] = strides[i] * dims[i];
-  return strides;
-}
-
 Tensor transposed(const Tensor& t, const Order& p) {
-  Order dims, strides;
-  const Order dense = dense_strides(t.dims());
-  for (int64_t axis : p) {
-    dims.push_back(t.dims()[static_cast<size_t>(axis)]);
-    strides.push_back(dense[static_cast<size_t>(axis)]);
-  }
-  Tensor to = Tensor::empty(t.dtype(), dims);
-  strided_copy(dims, to.mutable_data(), dense_strides(dims), t.data(), strides, size_of(t.dtype()));
-  return to;
+  Graph scratch;
+  Builder b(scratch);
+  const SymbolLookup none = [](std::string_view) -> std::optional<int64_t> { return std::nullopt; };
+  return evaluate_node(*b.transpose(b.constant(t), p)->def(), std::span(&t, 1), none)->front();
 }
 
 class Relayout {

@@ -130,45 +130,28 @@ void schedule_window(Composition& c, const KernelSpec& spec, const Machine& mach
 
 namespace {
 
-/// True for sums over all axes but the channels, two of them at least: bias gradients, batch
-/// statistics. Channels alone give too few tasks.
-bool sums_per_channel(const Composition& c) {
-  const size_t rank = c.vars.size();
-  if (rank < 3 || c.anchors.empty() || !c.stages.empty()) return false;
-  return std::all_of(c.anchors.begin(), c.anchors.end(), [rank](const Anchor& a) {
-    const auto axes = a.node->attrs().integers("axes");
-    return a.node->is("reduce_sum") && axes.size() == rank - 1 &&
-           std::find(axes.begin(), axes.end(), static_cast<int64_t>(rank - 1)) == axes.end();
-  });
-}
-
-/// Each index of the outermost axis is a task with a sum of its own; those are added in order, so
-/// the result depends on the shape alone.
 void schedule_channel_sums(Composition& c, int lanes) {
-  Func& out = c.outputs[0];
-  for (Anchor& a : c.anchors) {
-    Var task("task"), block("block"), lane("lane");
-    const int last = a.domain.dimensions() - 1;
-    Func part = a.func.update().rfactor(a.domain[last], task);
-    const Var channel = part.args()[0];
+  for (Func& part : c.partials) {
+    const Var channel = part.args()[0], task = part.args()[1];
     part.compute_root().vectorize(channel, lanes, TailStrategy::Predicate).parallel(task);
-    part.update().split(channel, block, lane, lanes, TailStrategy::Predicate).vectorize(lane);
+    Var block("block"), lane("lane");
     std::vector<VarOrRVar> order = {lane};
-    for (int d = 0; d < last; ++d) order.emplace_back(a.domain[d]);
-    order.emplace_back(block);
-    order.emplace_back(task);
-    part.update().reorder(order).parallel(task);
+    for (const Halide::RVar& r : part.rvars()) order.emplace_back(r);
+    order.insert(order.end(), {block, task});
+    part.update().split(channel, block, lane, lanes, TailStrategy::Predicate).reorder(order).vectorize(lane).parallel(task);
+  }
+  for (Anchor& a : c.anchors) {
     a.func.compute_root().vectorize(a.vars[0], lanes, TailStrategy::Predicate);
     a.func.update().vectorize(a.vars[0], lanes, TailStrategy::Predicate);
   }
-  out.vectorize(c.vars[0], lanes, TailStrategy::Predicate).parallel(c.vars.back());
+  c.outputs[0].vectorize(c.vars[0], lanes, TailStrategy::Predicate).parallel(c.vars.back());
 }
 
 }  // namespace
 
 void schedule_rows(Composition& c, const KernelSpec& spec, const Machine& machine) {
   const int lanes = vector_lanes(spec, machine);
-  if (sums_per_channel(c)) return schedule_channel_sums(c, lanes);
+  if (c.channel_sums) return schedule_channel_sums(c, lanes);
   Func& out = c.outputs[0];
   const size_t rank = c.vars.size();
   std::vector<bool> reduced(rank, false);
