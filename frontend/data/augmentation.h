@@ -29,11 +29,12 @@ struct Augmentation {
   static Result<Augmentation> parse(std::string_view text);
   std::string text() const;
 
-  bool changes_geometry() const {
+  /// Whether anything is on that only images have: all but noise.
+  bool needs_images() const {
     return shift > 0 || rotate > 0 || scale > 0 || flip > 0 || pad > 0 || crop > 0 || cutout > 0;
   }
-  /// Extents of an image after cropping; fails when `dims` are no image (channels, height, width)
-  /// that this fits.
+  /// Extents of a sample after cropping; fails when `dims` are no image (channels, height, width)
+  /// but this needs one, or when the crop is larger than the padded image.
   Result<std::vector<int64_t>> output_dims(const std::vector<int64_t>& dims) const;
 };
 

@@ -25,6 +25,9 @@ struct OpenOptions {
   char delimiter = '\0';  ///< of a CSV file; 0: the first row's ',', ';' or tab
   /// Extents of one input, where the file has a flat row of numbers: {1, 28, 28}.
   std::vector<int64_t> shape = {};
+  /// Classes in the order of their numbers, for test data that may lack some: text labels and
+  /// folders have to be among them. Empty: those found, sorted.
+  std::vector<std::string> class_names = {};
   /// Height and width of the images of a folder: scaled to cover it, and the middle cut out. 0: as
   /// they are, which then have to be of one size.
   std::array<int, 2> resize = {0, 0};
