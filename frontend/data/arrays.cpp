@@ -29,9 +29,9 @@ Tensor as_image(const Tensor& values) {
   const auto& dims = values.dims();
   if (values.dtype() != DType::u8) return values;
   if (values.rank() == 3) return values.reshaped({dims[0], 1, dims[1], dims[2]});
-  const auto colours = [](int64_t extent) { return extent == 1 || extent == 3 || extent == 4; };
-  return values.rank() == 4 && colours(dims[3]) && !colours(dims[1]) ? channels_first(values)
-                                                                     : values;
+  const bool channels_last = values.rank() == 4 && dims[1] != 1 && dims[1] != 3 &&
+                             (dims[3] == 1 || dims[3] == 3 || dims[3] == 4);
+  return channels_last ? channels_first(values) : values;
 }
 
 template <typename T>
