@@ -35,4 +35,29 @@ inline void store_scalar(DType dtype, double value, void* to) {
   }
 }
 
+/// The element of `dtype` at `from`; integers beyond 2^53 are rounded.
+inline double load_scalar(DType dtype, const void* from) {
+  const auto get = [from](auto v) {
+    std::memcpy(&v, from, sizeof v);
+    return v;
+  };
+  switch (dtype) {
+    case DType::boolean:
+    case DType::u8: return get(uint8_t{});
+    case DType::i8: return get(int8_t{});
+    case DType::i16: return get(int16_t{});
+    case DType::u16: return get(uint16_t{});
+    case DType::i32: return get(int32_t{});
+    case DType::u32: return get(uint32_t{});
+    case DType::i64: return static_cast<double>(get(int64_t{}));
+    case DType::u64: return static_cast<double>(get(uint64_t{}));
+    case DType::f16: return static_cast<double>(f16_to_f32(get(uint16_t{})));
+    case DType::bf16: return static_cast<double>(bf16_to_f32(get(uint16_t{})));
+    case DType::f32: return static_cast<double>(get(float{}));
+    case DType::f64: return get(double{});
+    case DType::undefined: return 0;
+  }
+  return 0;
+}
+
 }  // namespace tintype

@@ -13,14 +13,18 @@ IR_FROM_RUNTIME = r"runtime/(dtype|tensor|status|attributes)\.h"
 HALIDE_RUNTIME = r"HalideRuntime\w*\.h"
 FLATBUFFERS = r"flatbuffers/.*"
 ONNX = r"onnx/.*|google/protobuf/.*"
+DATA_FROM_RUNTIME = r"runtime/(dtype|tensor|status|scalar|guarded|atomic_file|mapped_file|checksum|philox|nearest_name)\.h"
+TEXT = [r"nlohmann/.*", r"fmt/.*"]
 
 # layer -> (own headers it may include, third-party headers it may include beyond the standard ones)
 LAYERS = {
     "runtime": ([r"runtime/.*"], [HALIDE_RUNTIME, FLATBUFFERS, r"xxhash\.h"]),
     "ir": ([r"ir/.*", IR_FROM_RUNTIME], []),
-    "frontend/onnx": ([r"frontend/(?!train/).*", r"ir/.*", IR_FROM_RUNTIME, r"runtime/atomic_file\.h"], [ONNX]),
+    "frontend/onnx": ([r"frontend/(?!data/|plot/|train/).*", r"ir/.*", IR_FROM_RUNTIME, r"runtime/atomic_file\.h"], [ONNX]),
     "frontend/train": ([r"frontend/(train|graph)/.*", r"ir/.*", r"passes/.*", r"runtime/.*"], []),
-    "frontend": ([r"frontend/(?!train/).*", r"ir/.*", IR_FROM_RUNTIME], []),
+    "frontend/data": ([r"frontend/data/.*", DATA_FROM_RUNTIME], [r"zlib\.h", r"stb/.*", *TEXT]),
+    "frontend/plot": ([r"frontend/(data|plot)/.*", DATA_FROM_RUNTIME], TEXT),
+    "frontend": ([r"frontend/(?!data/|plot/|train/).*", r"ir/.*", IR_FROM_RUNTIME], []),
     "passes": ([r"passes/.*", r"ir/.*", IR_FROM_RUNTIME, r"runtime/(host_ops|scalar)\.h"], []),
     "codegen": ([r"codegen/.*", r"ir/.*", r"runtime/.*"],
                 [r"Halide.*\.h", r"llvm/.*", r"lld/.*", r"xxhash\.h"]),

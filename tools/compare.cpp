@@ -15,7 +15,7 @@ struct CompareArguments {
 };
 
 int compare(const CompareArguments& a) {
-  const Comparison c = compare_tensors(load_npy(a.got), load_npy(a.want), a.rtol, a.atol);
+  const Comparison c = compare_tensors(load_tensor(a.got), load_tensor(a.want), a.rtol, a.atol);
   if (!c.ok) {
     fmt::print("{} differs from {}: {}\n", a.got, a.want, c.message);
     return kFailed;

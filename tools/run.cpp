@@ -1,4 +1,5 @@
 // tintype run: one inference, from files or random input, to a table, npy files or JSON.
+#include "frontend/data/npy.h"
 #include "ir/diagnostic.h"
 #include "tools/command.h"
 #include "tools/driver/data_files.h"
@@ -76,7 +77,9 @@ int run(const RunArguments& a) {
     const Tensor& t = results.value()[i];
     fmt::print("{}: {}\n", m.model.program().outputs[i].name, t.type_string());
     if (is_float(t.dtype()) && t.rank() == 2 && t.size() > 1) print_top(t, a.top, labels);
-    if (!a.output.empty()) save_npy(t, a.output + (results.value().size() > 1 ? "." + std::to_string(i) : "") + ".npy");
+    if (a.output.empty()) continue;
+    const std::string number = results.value().size() > 1 ? "." + std::to_string(i) : "";
+    if (Status s = save_npy(t, a.output + number + ".npy"); !s.ok()) throw Error(s.message());
   }
   fmt::print("{:.1f} ms\n", ms);
   return kOk;

@@ -1,4 +1,5 @@
 // tintype train from outside: files in, a model that runs out.
+#include "frontend/data/npy.h"
 #include "tools/driver/data_files.h"
 #include "tools/driver/driver.h"
 
@@ -55,8 +56,8 @@ class TrainCommand : public testing::Test {
         images.mutable_values<uint8_t>()[i * 144 + p] =
             static_cast<uint8_t>((p / 48 == i % 3 ? 200 : 20) + (i * p) % 17);
     }
-    save_npy(images, path("x.npy"));
-    save_npy(labels, path("y.npy"));
+    EXPECT_TRUE(save_npy(images, path("x.npy")).ok());
+    EXPECT_TRUE(save_npy(labels, path("y.npy")).ok());
   }
   ~TrainCommand() override { fs::remove_all(folder_); }
   std::string path(const std::string& name) const { return folder_ + "/" + name; }

@@ -1,4 +1,4 @@
-// Tensors from files that people have: npy, npz members, ONNX pb, images; and npy out.
+// Tensors from files that people have: npy, ONNX pb, images.
 #pragma once
 
 #include "runtime/tensor.h"
@@ -25,10 +25,7 @@ struct Preprocess {
 /// Reads .npy, .pb (a TensorProto), or an image (.png, .jpg, .jpeg, .bmp, .ppm). Throws Error naming
 /// the file and what is wrong with it.
 Tensor load_tensor(const std::string& path, const Preprocess& preprocess = {});
-Tensor load_npy(const std::string& path);
 Tensor load_image(const std::string& path, const Preprocess& preprocess);
-/// numpy's format, version 1.0, little endian, C order. Written whole or not at all.
-void save_npy(const Tensor& tensor, const std::string& path);
 
 /// Uniform in [0, 1) for floats, small integers for the rest; the same for the same seed.
 Tensor random_tensor(DType dtype, const std::vector<int64_t>& dims, uint64_t seed);
