@@ -263,12 +263,16 @@ void expand_tiles(std::vector<KernelChoice>& out, KernelChoice c, const Dim& pos
 }
 
 /// What to do where the channels of an operand do not fill a vector: computed by whole vectors where
-/// memory behind the operand may be read.
+/// memory behind the operand may be read. The slack counts bytes behind the last element, so that it
+/// covers a vector only where channels are neighbours: of an operand in another layout the same lanes
+/// are whole images apart.
 PanelTail few_channels(const Node& region, const Value* operand, const std::vector<Buffer>& buffers,
                        const RegionOptions& options) {
-  for (size_t i = 0; i < region.body()->inputs().size(); ++i)
-    if (buffers[i].value == operand && options.readable_beyond(buffers[i].placement.storage))
-      return PanelTail::padded;
+  for (size_t i = 0; i < region.body()->inputs().size(); ++i) {
+    const Placement& p = buffers[i].placement;
+    if (buffers[i].value != operand || p.strides.empty() || !p.strides.back().is(1)) continue;
+    if (options.readable_beyond(p.storage)) return PanelTail::padded;
+  }
   return PanelTail::masked;
 }
 
