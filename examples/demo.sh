@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds two networks with seeded weights, compiles them, runs them on two photographs, checks the
-# results against the unfused reference program, and shows what fusion did to time and structure.
+# Trains a network on real digits and shows what it learned. Then builds two networks with seeded
+# weights, compiles them, runs them on two photographs, checks the results against the unfused
+# reference program, and shows what fusion did to time and structure.
 # Usage: examples/demo.sh [PROGRAM]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,6 +16,19 @@ names() {
   sed -n 's/.*= region(.*{name = "\([^"]*\)"}.*/\1/p' "$1" | sort | uniq -c | sort -rn |
     awk 'NR <= 6 {printf "%s%s (%d)", (NR > 1 ? ", " : ""), $2, $1}'
 }
+
+say "lenet5, trained on handwritten digits"
+digits=$out/digits
+"$tintype" train lenet5 --data examples/data/digits --resize 28 --validation-split 0.2 \
+  --augment shift=1,rotate=8,scale=0.1 --epochs 12 --optimizer adam,lr=2e-3 --schedule cosine \
+  --verbose --show 5 --force -o "$digits"
+"$tintype" compile "$digits/model.onnx" -o "$digits/model.tt"
+"$tintype" bench "$digits/model.onnx" --batch 64 --seconds 1 --reference --json "$digits/unfused.json" >/dev/null
+"$tintype" bench "$digits/model.onnx" --batch 64 --seconds 1 --json "$digits/fused.json" >/dev/null
+median() { sed -n 's/.*"median_ms": *\([0-9.]*\).*/\1/p' "$1"; }
+printf 'time for 64 digits unfused: %s ms, fused: %s ms\n' \
+  "$(median "$digits/unfused.json")" "$(median "$digits/fused.json")"
+printf 'pictures: %s/curves.svg, confusion.svg, predictions.svg, filters.png\n' "$digits"
 
 failures=0
 for network in resnet50 googlenet; do

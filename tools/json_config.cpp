@@ -1,8 +1,10 @@
 // JSON to options.
 #include "tools/json_config.h"
 
+#include "frontend/plot/history.h"
 #include "ir/diagnostic.h"
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -50,6 +52,20 @@ void apply_json_config(CLI::App& app, const std::string& path) {
   } catch (const CLI::ParseError& e) {
     throw Error(path + ": " + e.what());
   }
+}
+
+void save_json_config(const CLI::App& app, const std::vector<std::string>& except,
+                      const std::string& path) {
+  nlohmann::json config = nlohmann::json::object();
+  for (const CLI::Option* o : app.get_options()) {
+    const std::string name = o->get_lnames().empty() ? o->get_name() : o->get_lnames()[0];
+    if (o->count() == 0 || std::find(except.begin(), except.end(), name) != except.end()) continue;
+    const std::vector<std::string>& results = o->results();
+    if (o->get_items_expected_max() > 1) config[name] = results;
+    else config[name] = results.back();
+  }
+  const Status saved = save_text(config.dump(1) + "\n", path);
+  if (!saved.ok()) throw Error(saved.message());
 }
 
 }  // namespace tintype::cli

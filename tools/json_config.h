@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <string>
+#include <vector>
 
 namespace tintype::cli {
 
@@ -10,5 +11,9 @@ namespace tintype::cli {
 /// The command line wins over the file. Throws Error for files that can not be read, keys that are
 /// no option of `app` (with the nearest name), and values an option does not take.
 void apply_json_config(CLI::App& app, const std::string& path);
+
+/// Writes what `app` was given, for apply_json_config to read; whole or not at all.
+void save_json_config(const CLI::App& app, const std::vector<std::string>& except,
+                      const std::string& path);
 
 }  // namespace tintype::cli

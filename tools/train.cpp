@@ -1,5 +1,5 @@
 // tintype train: a network of the zoo or an ONNX model, trained on files, to a folder of results.
-#include "frontend/onnx/export.h"
+#include "frontend/data/safetensors.h"
 #include "frontend/onnx/import.h"
 #include "frontend/train/spec.h"
 #include "frontend/zoo/zoo.h"
@@ -9,6 +9,7 @@
 #include "tools/json_config.h"
 #include "tools/train_data.h"
 #include "tools/train_report.h"
+#include "tools/train_results.h"
 
 #include <atomic>
 #include <cmath>
@@ -29,19 +30,18 @@ constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 struct TrainArguments {
   CLI::App* app = nullptr;
-  std::string model, config, save_step, output = "run";
-  std::vector<std::string> data, validation;
-  double validation_split = 0;
+  std::string model, config, resume, weights, save_step, output = "run";
+  DataArguments data;
   std::string loss = "cross_entropy", optimizer = "adam", schedule = "constant";
   std::string freeze, clip, average, early_stopping;
   std::vector<std::string> groups;
   double l1 = 0, l2 = 0, max_norm = 0;
   std::vector<int64_t> top_k = {1};
-  int64_t epochs = 10, batch = 32, diagnostics = 1;
+  int64_t epochs = 10, diagnostics = 1, show = 0;
   uint64_t seed = 1;
   int threads = 0;
   std::string cache = "default";
-  bool json = false, verbose = false;
+  bool json = false, verbose = false, force = false;
 };
 
 std::atomic<bool> interrupted{false};
@@ -136,36 +136,24 @@ std::vector<std::string> data_names(const Graph& graph) {
 
 struct Loaded {
   std::unique_ptr<Graph> graph;
-  Examples examples;
+  TrainingData data;
 };
 
 /// A network of the zoo takes the extents and classes of the data.
 Loaded load_model_and_data(const TrainArguments& a) {
   if (is_file(a.model)) {
-    Loaded l = {import_for_training(a.model), {}};
-    l.examples = load_examples(a.data, data_names(*l.graph));
-    return l;
+    std::unique_ptr<Graph> graph = import_for_training(a.model);
+    TrainingData data = open_training_data(a.data, data_names(*graph), a.seed);
+    return {std::move(graph), std::move(data)};
   }
   ZooOptions options = {.seed = a.seed, .shapes_only = true};
-  Loaded l = {nullptr, {}};
-  l.examples = load_examples(a.data, data_names(build_zoo_network(a.model, options)->graph()));
-  for (const auto& [name, tensor] : l.examples) {
-    if (name == "target") options.classes = class_count(tensor);
-    else
-      options.input.assign(tensor.dims().begin() + (tensor.rank() > 0 ? 1 : 0),
-                           tensor.dims().end());
-  }
+  const auto shapes = build_zoo_network(a.model, options);
+  TrainingData data = open_training_data(a.data, data_names(shapes->graph()), a.seed);
+  options.input = data.input_dims();
+  options.classes = data.training->classes();
+  if (data.validation) options.classes = std::max(options.classes, data.validation->classes());
   options.shapes_only = false;
-  l.graph = build_zoo_network(a.model, options)->take();
-  return l;
-}
-
-Batch ready(const Trainer& trainer, Examples examples) {
-  for (const auto& v : trainer.model().inputs())
-    examples[v->name()] = converted(examples.at(v->name()), v->type(), v->name());
-  for (const TargetInput& t : trainer.program().targets)
-    examples[t.name] = converted(examples.at(t.name), t.type, t.name);
-  return examples;
+  return {build_zoo_network(a.model, options)->take(), std::move(data)};
 }
 
 TrainerOptions trainer_options(const TrainArguments& a) {
@@ -183,85 +171,123 @@ TrainerOptions trainer_options(const TrainArguments& a) {
   o.schedule = Schedule::parse(a.schedule);
   o.averaging = parse_averaging(a.average);
   o.compile.cache_directory = a.cache;
-  o.compile.batch = a.batch;
+  o.compile.batch = a.data.batch;
   o.compile.progress = compile_progress();
   o.threads = a.threads;
   o.diagnostics_every = a.diagnostics;
   return o;
 }
 
-void describe(const TrainArguments& a, const Trainer& trainer, const Batch& examples) {
+void describe(const TrainArguments& a, const Trainer& trainer, const TrainingData& data,
+              const Batch& batch) {
   int64_t trained = 0;
   int64_t frozen = 0;
   for (const TrainedParameter& p : trainer.program().parameters)
     (p.frozen ? frozen : trained) += element_count(p.dims);
   const CodegenReport& c = trainer.compile_report().codegen;
-  Batch batch;
-  for (const auto& [name, tensor] : examples) {
-    std::vector<int64_t> dims = tensor.dims();
-    dims[0] = std::min(dims[0], a.batch);
-    batch.emplace(name, Tensor::borrow(tensor.dtype(), dims, tensor.data(), nullptr));
-  }
   const auto megabytes = static_cast<double>(trainer.step_bytes(batch)) * 1e-6;
   fmt::print("{}: {} parameters{}; step compiled: {} kernels in {:.1f} s; {:.0f} MB per step\n",
              a.model, grouped(trained),
              frozen > 0 ? " and " + grouped(frozen) + " frozen ones" : "", c.kernels,
              c.compile_ms / 1000, megabytes);
+  fmt::print("{}\n", data.description);
+  if (const std::string n = data.normalization.text(); n != "none")
+    fmt::print("inputs are normalised: {}\n", n);
   for (const std::string& note : trainer.program().notes) fmt::print("note: {}\n", note);
   std::fflush(stdout);  // before what the run says on standard error
 }
 
-nlohmann::json history_json(const std::vector<EpochReport>& history) {
-  nlohmann::json rows = nlohmann::json::array();
-  for (const EpochReport& e : history)
-    rows.push_back({{"epoch", e.epoch + 1},
-                    {"learning_rate", e.learning_rate},
-                    {"training", e.training},
-                    {"validation", e.validation},
-                    {"seconds", e.seconds},
-                    {"warnings", e.warnings}});
-  return rows;
+/// The run that is to go on: its options, as far as the command line has none.
+void apply_resumed(TrainArguments& a) {
+  if (a.resume.empty()) return;
+  const RunFolder folder(a.resume);
+  if (!folder.has_run())
+    throw Error("--resume: there is no training run in '" + a.resume + "' (no checkpoint.ttc)");
+  apply_json_config(*a.app, folder.file("config.json"));
+  a.output = a.resume;
 }
 
-int train(const TrainArguments& a) {
+void check(const TrainArguments& a) {
   if (a.model.empty())
     throw Error("train: which model? give a network of `tintype zoo` or an .onnx file");
-  if (a.data.empty()) throw Error("train: which data? give --data INPUT.npy TARGET.npy");
-  Loaded loaded = load_model_and_data(a);
-  std::optional<Examples> held_out;
-  if (!a.validation.empty()) held_out = load_examples(a.validation, data_names(*loaded.graph));
-  else if (a.validation_split != 0)
-    held_out = split_off(loaded.examples, a.validation_split, a.seed);
-  if (!a.save_step.empty())
-    save_graph(*make_training_graph(loaded.graph->clone(), trainer_options(a).training).graph,
-               a.save_step);
-  Trainer trainer(std::move(loaded.graph), trainer_options(a));
-  const Batch examples = ready(trainer, std::move(loaded.examples));
-  if (!a.json) describe(a, trainer, examples);
-  const auto data = batches_of(examples, {.batch = a.batch, .shuffle = true, .seed = a.seed});
-  std::unique_ptr<BatchSource> validation;
-  if (held_out) validation = batches_of(ready(trainer, *held_out), {.batch = a.batch});
+  if (a.data.data.empty())
+    throw Error("train: which data? give --data FOLDER, or --data INPUT.npy TARGET.npy");
+  if (a.resume.empty() && !a.force && RunFolder(a.output).has_run())
+    throw Error("'" + a.output + "' holds a training run; continue it with --resume " + a.output +
+                ", replace it with --force, or give another folder with -o");
+}
 
+void load_weights(Trainer& trainer, const std::string& path) {
+  if (path.empty()) return;
+  const Result<SafetensorsFile> file = load_safetensors(path);
+  if (!file.ok()) throw Error(file.status().message());
+  try {
+    trainer.set_weights(file.value().tensors);
+  } catch (const Error& e) {
+    throw Error(path + ": " + e.what());
+  }
+}
+
+/// Trains, saving after each epoch and when interrupted.
+const std::vector<HistoryRow>& fit(const TrainArguments& a, Trainer& trainer,
+                                   const TrainingData& data, BatchSource& batches,
+                                   const RunFolder& folder) {
+  const auto validation = data.validation_batches(trainer, a.data);
   TrainReport report(a.epochs, a.verbose);
   FitOptions fit = {.epochs = a.epochs, .early_stopping = parse_early_stopping(a.early_stopping)};
   fit.on_step = [&](const StepReport& r) {
     report.step(r);
     return !interrupted;
   };
-  fit.on_epoch = [&](const EpochReport& r) {
+  fit.on_epoch = [&](const HistoryRow& r) {
     report.epoch(r);
+    folder.save_progress(trainer, data, a.data, a.seed, trainer.history());
     return !interrupted;
   };
   const InterruptGuard guard;
-  const std::vector<EpochReport>& history = trainer.fit(*data, validation.get(), fit);
+  const std::vector<HistoryRow>& rows = trainer.fit(batches, validation.get(), fit);
   report.clear();
+  if (interrupted) {
+    folder.save_progress(trainer, data, a.data, a.seed, rows);
+    fmt::print(stderr, "interrupted after step {}; continue with tintype train --resume {}\n",
+               trainer.steps(), folder.path());
+  }
+  return rows;
+}
+
+int train(TrainArguments& a) {
+  apply_resumed(a);
+  check(a);
+  Loaded loaded = load_model_and_data(a);
+  if (!a.save_step.empty())
+    save_graph(*make_training_graph(loaded.graph->clone(), trainer_options(a).training).graph,
+               a.save_step);
+  Trainer trainer(std::move(loaded.graph), trainer_options(a));
+  const TrainingData& data = loaded.data;
+  const auto batches = data.batches(trainer, a.data, a.seed);
+  load_weights(trainer, a.weights);
+  const RunFolder folder(a.output);
+  if (!a.resume.empty()) folder.restore(trainer, data, a.data, a.seed);
+  if (!a.json)
+    if (const std::optional<Batch> first = batches->next()) describe(a, trainer, data, *first);
   fs::create_directories(a.output);
-  const std::string path = a.output + "/model.onnx";
-  export_onnx(*trainer.trained(), path);
-  if (a.json)
-    std::cout << nlohmann::json{{"model", path}, {"history", history_json(history)}}.dump(1)
+  save_json_config(*a.app, {"resume", "config", "output", "json", "force", "save-step", "show"},
+                   folder.file("config.json"));
+  const std::vector<HistoryRow>& history = fit(a, trainer, data, *batches, folder);
+  folder.save_results(trainer, data, a.data);
+  if (a.json) {
+    std::cout << nlohmann::json{{"model", folder.file("model.onnx")},
+                                {"input", data.normalization.text()},
+                                {"history", nlohmann::json::parse(history_json(history))}}
+                     .dump(1)
               << "\n";
-  else fmt::print("{}\n", path);
+    return kOk;
+  }
+  if (a.show > 0) fmt::print("{}", text_pictures(trainer, data, a.data, a.show));
+  if (!history.empty() && !history.back().validation.empty())
+    fmt::print("validation: {}\n", text_of(history.back().validation));
+  fmt::print("{} and, beside it, curves, history, weights and checkpoint\n",
+             folder.file("model.onnx"));
   return kOk;
 }
 
@@ -273,14 +299,11 @@ Runner add_train(CLI::App& parent) {
   CLI::App* app = parent.add_subcommand("train", "train a network");
   a.app = app;
   app->add_option("model", a.model, "a network of `tintype zoo`, or an .onnx model");
-  app->add_option("--data", a.data, "[NAME=]FILE.npy for each input, then for the target");
-  app->add_option("--validation", a.validation, "the same for validation");
-  app->add_option("--validation-split", a.validation_split, "share of --data kept for validation");
+  a.data.add_to(*app);
   app->add_option("--loss", a.loss, "cross_entropy, binary_cross_entropy, mse, l1, huber ...");
   app->add_option("--optimizer", a.optimizer, "sgd, adam, adamw, rmsprop ..., as adam,lr=1e-3");
   app->add_option("--schedule", a.schedule, "[step:][warmup,length=N+]cosine, step, plateau ...");
-  app->add_option("--epochs", a.epochs)->check(CLI::PositiveNumber);
-  app->add_option("--batch", a.batch)->check(CLI::PositiveNumber);
+  app->add_option("--epochs", a.epochs, "times through the data, in all")->check(CLI::PositiveNumber);
   app->add_option("--freeze", a.freeze, "regular expression: parameters that stay as they are");
   app->add_option("--group", a.groups, "REGEX,rate=0.1,weight_decay=0,max_norm=3 (repeatable)");
   app->add_option("--clip", a.clip, "gradients: value=V, norm=V or global_norm=V");
@@ -295,12 +318,20 @@ Runner add_train(CLI::App& parent) {
   app->add_option("--threads", a.threads, "upper bound; results do not depend on it");
   app->add_option("--cache", a.cache, "folder of compiled kernels");
   app->add_option("--config", a.config, "JSON object with these options; the command line wins");
+  app->add_option("--resume", a.resume,
+                  "go on with the run in this folder, as if it had not stopped");
+  app->add_option("--weights", a.weights, "start from the values in a .safetensors file");
+  app->add_option("--show", a.show, "print so many validation images with predictions")
+      ->check(CLI::NonNegativeNumber);
+  app->add_flag("--force", a.force, "replace the run in the output folder");
   app->add_option("--save-step", a.save_step,
                   "write the step as a graph, for opt, show, bench and profile");
   app->add_option("-o,--output", a.output, "folder of the results");
   app->add_flag("--json", a.json, "print the history as JSON");
   app->add_flag("-v,--verbose", a.verbose, "a line per epoch, on a terminal or not");
-  app->footer("Examples:\n  tintype train lenet5 --data images.npy labels.npy --epochs 20 -o run\n"
+  app->footer("Examples:\n  tintype train lenet5 --data mnist/ --augment shift=2 --epochs 20 -o run\n"
+              "  tintype train mlp --data table.csv --validation-split 0.2 --normalize standard\n"
+              "  tintype train --resume run --epochs 40\n"
               "  tintype train model.onnx --data x=x.npy target=y.npy --loss mse --freeze '^conv'");
   return [args] {
     if (!args->config.empty()) apply_json_config(*args->app, args->config);

@@ -1,86 +1,199 @@
-// Files to tensors, conversion and splitting.
+// Files and folders to datasets, and datasets to batches.
 #include "tools/train_data.h"
 
 #include "ir/diagnostic.h"
-#include "runtime/scalar.h"
 #include "tools/command.h"
-#include "tools/driver/batches.h"
 #include "tools/driver/data_files.h"
 
 #include <algorithm>
-#include <cmath>
+#include <charconv>
+#include <fmt/format.h>
 
 namespace tintype::cli {
 
-Examples load_examples(const std::vector<std::string>& files,
-                       const std::vector<std::string>& names) {
-  Examples examples;
-  size_t next = 0;
+namespace {
+
+template <typename T>
+T checked(Result<T> result, const std::string& where) {
+  if (!result.ok()) throw Error(where + ": " + result.status().message());
+  return std::move(result).value();
+}
+
+/// "28", "28x32", "1x28x28".
+std::vector<int64_t> parse_extents(const std::string& text, const std::string& option) {
+  std::vector<int64_t> extents;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at < end) {
+    int64_t value = 0;
+    const auto [next, error] = std::from_chars(at, end, value);
+    const bool separated = next == end || (*next == 'x' && next + 1 != end);
+    if (error != std::errc() || value < 1 || value > 1 << 20 || !separated)
+      throw Error(option + " expects extents such as 28 or 1x28x28, got '" + text + "'");
+    extents.push_back(value);
+    at = next == end ? end : next + 1;
+  }
+  return extents;
+}
+
+bool is_named(const std::vector<std::string>& files) {
+  return !files.empty() && files[0].find('=') != std::string::npos;
+}
+
+/// A target of one integer per sample is a class, whatever its width.
+Column column_of(const std::string& name, Tensor values) {
+  const bool classes = name == "target" && is_int(values.dtype()) && values.rank() == 1;
+  if (!classes) return {name, std::move(values), false};
+  Tensor labels = Tensor::empty(DType::i64, values.dims());
+  bool positive = true;
+  for (int64_t i = 0; i < labels.size(); ++i) {
+    const auto label = static_cast<int64_t>(element_as_double(values, i));
+    labels.mutable_values<int64_t>()[static_cast<size_t>(i)] = label;
+    positive = positive && label >= 0;
+  }
+  return {name, std::move(labels), positive};
+}
+
+/// NAME=FILE for every name.
+DataSource open_named(const std::vector<std::string>& files, const std::vector<std::string>& names,
+                      const std::string& option) {
+  std::vector<std::string> paths(names.size());
   for (const std::string& text : files) {
-    std::string name;
-    std::string path = text;
-    if (text.find('=') != std::string::npos) {
-      std::tie(name, path) = split_assignment(text, "--data");
-    } else {
-      if (next == names.size())
-        throw Error("--data: there are more files than inputs and targets (" +
-                    std::to_string(names.size()) + "); '" + text + "' is left over");
-      name = names[next++];
-    }
-    if (std::find(names.begin(), names.end(), name) == names.end())
-      throw Error("--data: there is no input '" + name + "'" + did_you_mean(name, names));
-    if (!examples.emplace(name, load_tensor(path)).second)
-      throw Error("--data: '" + name + "' is given twice");
+    const auto [name, path] = split_assignment(text, option);
+    const auto found = std::find(names.begin(), names.end(), name);
+    if (found == names.end())
+      throw Error(option + ": there is no input '" + name + "'" + did_you_mean(name, names));
+    std::string& slot = paths[static_cast<size_t>(found - names.begin())];
+    if (!slot.empty()) throw Error(option + ": '" + name + "' is given twice");
+    slot = path;
   }
-  for (const std::string& name : names)
-    if (examples.count(name) == 0)
-      throw Error("--data: no file for '" + name + "'; give " + name + "=FILE");
-  return examples;
-}
-
-Tensor converted(const Tensor& examples, const TensorType& type, const std::string& name) {
-  bool fits = examples.rank() == type.rank();
-  for (int i = 1; fits && i < type.rank(); ++i) {
-    const auto at = static_cast<size_t>(i);
-    fits = !type.shape[at].is_static() || type.shape[at].value() == examples.dims()[at];
+  std::vector<Column> columns;
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (paths[i].empty())
+      throw Error(option + ": no file for '" + names[i] + "'; give " + names[i] + "=FILE");
+    columns.push_back(column_of(names[i], load_tensor(paths[i])));
   }
-  if (!fits)
-    throw Error("--data: '" + name + "' is " + examples.type_string() + ", the model takes " +
-                type.text());
-  if (examples.dtype() == type.dtype) return examples;
-  const double scale = examples.dtype() == DType::u8 && is_float(type.dtype) ? 1.0 / 255 : 1.0;
-  Tensor out = Tensor::empty(type.dtype, examples.dims());
-  auto* to = static_cast<std::byte*>(out.mutable_data());
-  for (int64_t i = 0; i < out.size(); ++i, to += size_of(type.dtype))
-    store_scalar(type.dtype, scale * element_as_double(examples, i), to);
-  return out;
+  return {checked(tensor_dataset(std::move(columns)), option), nullptr, "files"};
 }
 
-Examples split_off(Examples& examples, double share, uint64_t seed) {
-  if (!(share > 0 && share < 1))
-    throw Error("--validation-split expects a number between 0 and 1, got " +
-                std::to_string(share));
-  const int64_t size = examples.begin()->second.dims()[0];
-  const auto taken = static_cast<int64_t>(std::llround(share * static_cast<double>(size)));
-  if (taken == 0 || taken == size)
-    throw Error("--validation-split " + std::to_string(share) + " of " + std::to_string(size) +
-                " examples leaves one side empty");
-  // The first batch of a shuffled epoch is the part taken out, the second is what stays.
-  const int64_t rest = size - taken;
-  const auto source =
-      batches_of(examples, {.batch = std::max(taken, rest), .shuffle = true, .seed = seed});
-  Batch larger = *source->next();
-  Batch smaller = *source->next();
-  examples = taken > rest ? std::move(smaller) : std::move(larger);
-  return taken > rest ? std::move(larger) : std::move(smaller);
+DataSource open_source(const std::vector<std::string>& files, const std::vector<std::string>& names,
+                       const OpenOptions& options, const std::string& option) {
+  if (is_named(files)) return open_named(files, names, option);
+  if (names.size() > 2)
+    throw Error(option + ": the model has several inputs; give " + names[0] + "=FILE and so on");
+  if (files.size() > 2)
+    throw Error(option + ": expected a file or folder and perhaps a file of targets; '" + files[2] +
+                "' is left over");
+  OpenOptions o = options;
+  if (files.size() == 2) o.targets = files[1];
+  DataSource source = checked(open_dataset(files[0], o), option);
+  if (source.training->fields().size() < 2)
+    throw Error(option + ": " + files[0] + " has no targets; give a second file for 'target'");
+  return source;
 }
 
-int64_t class_count(const Tensor& labels) {
-  if (!is_int(labels.dtype())) return 0;
-  double largest = -1;
-  for (int64_t i = 0; i < labels.size(); ++i)
-    largest = std::max(largest, element_as_double(labels, i));
-  return static_cast<int64_t>(largest) + 1;
+OpenOptions open_options(const DataArguments& a) {
+  OpenOptions o = {.label = a.label, .task = a.task, .shape = parse_extents(a.shape, "--shape")};
+  const std::vector<int64_t> size = parse_extents(a.resize, "--resize");
+  if (size.size() > 2) throw Error("--resize expects SIDE or HEIGHTxWIDTH, got '" + a.resize + "'");
+  if (!size.empty()) o.resize = {static_cast<int>(size.front()), static_cast<int>(size.back())};
+  return o;
+}
+
+DatasetPtr resized(DatasetPtr dataset, const OpenOptions& options) {
+  if (dataset == nullptr || options.resize[0] == 0) return dataset;
+  return checked(resized_images(dataset, options.resize[0], options.resize[1]), "--resize");
+}
+
+std::map<std::string, TensorType> types_of(const Trainer& trainer) {
+  std::map<std::string, TensorType> types;
+  for (const auto& v : trainer.model().inputs()) types[v->name()] = v->type();
+  for (const TargetInput& t : trainer.program().targets) types[t.name] = t.type;
+  return types;
+}
+
+std::vector<std::string> names_of(const Trainer& trainer) {
+  std::vector<std::string> names;
+  for (const auto& v : trainer.model().inputs()) names.push_back(v->name());
+  for (const TargetInput& t : trainer.program().targets) names.push_back(t.name);
+  return names;
+}
+
+}  // namespace
+
+void DataArguments::add_to(CLI::App& app) {
+  app.add_option("--data", data,
+                 "a folder or file with inputs and targets (IDX, CIFAR-10, CSV, npz, images in "
+                 "folders), INPUT TARGET as npy or IDX files, or NAME=FILE for each input and the "
+                 "target");
+  app.add_option("--validation", validation, "the same for validation");
+  app.add_option("--validation-split", validation_split, "share of --data kept for validation");
+  app.add_option("--label", label, "CSV: the column of targets, by name or number");
+  app.add_option("--task", task, "CSV: targets are 'classes' or 'values'; 'auto' looks");
+  app.add_option("--shape", shape, "extents of one input where rows are flat, as 1x28x28");
+  app.add_option("--resize", resize, "scale images to SIDE or HEIGHTxWIDTH");
+  app.add_option("--augment", augment,
+                 "random changes of training images: "
+                 "shift=1,rotate=10,scale=0.1,flip,pad=4,crop=32,noise=0.1,cutout=8");
+  app.add_option("--normalize", normalize, "unit, standard, none, or mean=M:M:M,std=D:D:D");
+  app.add_option("--batch", batch, "samples per step")->check(CLI::PositiveNumber);
+  app.add_option("--workers", workers, "threads that prepare batches; results do not depend on it")
+      ->check(CLI::NonNegativeNumber);
+}
+
+TrainingData open_training_data(const DataArguments& a, const std::vector<std::string>& names,
+                                uint64_t seed) {
+  if (!a.validation.empty() && a.validation_split != 0)
+    throw Error("--validation and --validation-split exclude each other");
+  OpenOptions options = open_options(a);
+  DataSource source = open_source(a.data, names, options, "--data");
+  TrainingData d = {source.training, source.test, {}, {}, {}};
+  if (!a.validation.empty()) {
+    options.class_names = source.training->class_names();
+    d.validation = open_source(a.validation, names, options, "--validation").training;
+  } else if (a.validation_split != 0) {
+    if (!(a.validation_split > 0 && a.validation_split < 1))
+      throw Error(fmt::format("--validation-split expects a number between 0 and 1, got {}",
+                              a.validation_split));
+    const bool labelled = !source.training->labels().empty();
+    const Split parts = checked(split(source.training, a.validation_split, seed, labelled),
+                                "--validation-split");
+    d.training = parts.first;
+    d.validation = parts.second;
+  }
+  d.training = resized(d.training, options);
+  d.validation = resized(d.validation, options);
+  const DType input = d.training->fields()[0].dtype;
+  if (is_float(input) || input == DType::u8)
+    d.normalization = checked(Normalization::parse(a.normalize, *d.training), "--normalize");
+  if (!a.augment.empty()) d.augmentation = checked(Augmentation::parse(a.augment), "--augment");
+  const Field& f = d.training->fields()[0];
+  d.description = fmt::format("{}: {} samples of {}", source.kind, grouped(d.training->size()),
+                              type_string(f.dtype, f.dims));
+  if (d.validation) d.description += fmt::format(", {} for validation", grouped(d.validation->size()));
+  return d;
+}
+
+std::vector<int64_t> TrainingData::input_dims() const {
+  return checked(augmentation.output_dims(training->fields()[0].dims), "--augment");
+}
+
+std::unique_ptr<BatchSource> TrainingData::batches(const Trainer& trainer, const DataArguments& a,
+                                                   uint64_t seed) const {
+  LoaderOptions o = {.batch = a.batch, .shuffle = true, .seed = seed, .augmentation = augmentation,
+                     .normalization = normalization, .names = names_of(trainer),
+                     .workers = a.workers};
+  return batches_of(checked(Loader::create(training, std::move(o)), "--data"), types_of(trainer));
+}
+
+std::unique_ptr<BatchSource> TrainingData::validation_batches(const Trainer& trainer,
+                                                              const DataArguments& a) const {
+  if (validation == nullptr) return nullptr;
+  LoaderOptions o = {.batch = a.batch, .augmentation = augmentation, .evaluation = true,
+                     .normalization = normalization, .names = names_of(trainer),
+                     .workers = a.workers};
+  return batches_of(checked(Loader::create(validation, std::move(o)), "--validation"),
+                    types_of(trainer));
 }
 
 }  // namespace tintype::cli

@@ -1,31 +1,50 @@
 // Training data given on the command line.
 #pragma once
 
-#include "ir/type.h"
-#include "runtime/tensor.h"
+#include "frontend/data/loader.h"
+#include "frontend/data/open_dataset.h"
+#include "tools/driver/batches.h"
+#include "tools/driver/trainer.h"
 
+#include <CLI/CLI.hpp>
 #include <cstdint>
-#include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace tintype::cli {
 
-/// Tensors whose first extent counts examples, by the program input they are for.
-using Examples = std::map<std::string, Tensor>;
+/// What the user says of the data.
+struct DataArguments {
+  std::vector<std::string> data, validation;
+  double validation_split = 0;
+  std::string label = "-1", task = "auto", shape, resize, augment, normalize = "unit";
+  int64_t batch = 32;
+  int workers = 1;
 
-/// Reads NAME=FILE or FILE; files without a name are for the `names` in order. Throws Error.
-Examples load_examples(const std::vector<std::string>& files,
-                       const std::vector<std::string>& names);
+  void add_to(CLI::App& app);
+};
 
-/// The examples in the element type that the program wants: u8 images become f32 in [0, 1], other
-/// numbers are converted. Throws Error when the extents do not fit `type`.
-Tensor converted(const Tensor& examples, const TensorType& type, const std::string& name);
+/// Samples to train with, and to validate with (may be null).
+struct TrainingData {
+  DatasetPtr training, validation;
+  Normalization normalization;
+  Augmentation augmentation;
+  std::string description;  ///< "IDX: 1,438 samples of u8[1,8,8], 359 for validation"
 
-/// Takes a share of the examples, chosen by the seed, out of `examples`.
-Examples split_off(Examples& examples, double share, uint64_t seed);
+  /// Batches for the inputs and the target of a trainer's program.
+  std::unique_ptr<BatchSource> batches(const Trainer& trainer, const DataArguments& arguments,
+                                       uint64_t seed) const;
+  /// The same of the validation data, in order and unchanged; null without.
+  std::unique_ptr<BatchSource> validation_batches(const Trainer& trainer,
+                                                  const DataArguments& arguments) const;
+  /// Extents of one input as batches hold it.
+  std::vector<int64_t> input_dims() const;
+};
 
-/// Largest label plus one; 0 when the tensor holds no integers.
-int64_t class_count(const Tensor& labels);
+/// Reads what --data and --validation name: one folder or file with inputs and targets, two files,
+/// or NAME=FILE for each of `names` (inputs, then "target"). Throws Error.
+TrainingData open_training_data(const DataArguments& arguments,
+                                const std::vector<std::string>& names, uint64_t seed);
 
 }  // namespace tintype::cli

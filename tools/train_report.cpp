@@ -77,7 +77,7 @@ void TrainReport::step(const StepReport& r) {
   std::fflush(stderr);
 }
 
-void TrainReport::epoch(const EpochReport& r) {
+void TrainReport::epoch(const HistoryRow& r) {
   clear();
   if (terminal_ || verbose_) {
     std::string line = status(r.epoch, r.training);

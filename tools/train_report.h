@@ -14,7 +14,7 @@ class TrainReport {
  public:
   TrainReport(int64_t epochs, bool verbose);
   void step(const StepReport& report);
-  void epoch(const EpochReport& report);
+  void epoch(const HistoryRow& report);
   /// Removes the bar.
   void clear() const;
 

@@ -78,4 +78,9 @@ struct Split {
 Result<Split> split(const DatasetPtr& dataset, double share, uint64_t seed,
                     bool stratified = false);
 
+/// The same samples with images of other extents, in memory. Inputs have to be u8 images of one or
+/// three channels. Where no byte of the dataset is above 127, bytes are stretched to 255 first, so
+/// that interpolation does not round to few levels.
+Result<DatasetPtr> resized_images(const DatasetPtr& dataset, int height, int width);
+
 }  // namespace tintype

@@ -148,7 +148,7 @@ Loader::Engine::Engine(DatasetPtr dataset, LoaderOptions options)
   for (size_t i = 0; i < fields_.size(); ++i) {
     Field& f = fields_[i];
     if (!options_.names.empty()) f.name = options_.names[i];
-    const bool converted = i == 0 ? becomes_float(f.dtype) : !f.label;
+    const bool converted = becomes_float(f.dtype) && !f.label;
     if (converted) f.dtype = DType::f32;
     if (i == 0 && converted) f.dims = pipeline_.output_dims();
   }

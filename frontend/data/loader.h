@@ -43,9 +43,9 @@ struct DataCursor {
   friend bool operator==(const DataCursor&, const DataCursor&) = default;
 };
 
-/// The input field (bytes and all floats) comes out as f32, normalised and augmented; wider
-/// integers (tokens) and labels as they are; targets that are no labels as f32. What a batch holds
-/// is a function of dataset, options, epoch and batch number. One thread at a time may use a
+/// The input field (bytes and all floats) comes out as f32, normalised and augmented, other fields
+/// of bytes or floats as f32 too; wider integers (tokens) and labels as they are. What a batch
+/// holds is a function of dataset, options, epoch and batch number. One thread at a time may use a
 /// loader.
 class Loader {
  public:

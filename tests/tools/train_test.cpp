@@ -103,6 +103,108 @@ TEST_F(TrainCommand, ReadsOptionsFromJsonAndTheCommandLineWins) {
   EXPECT_EQ(report_in(o)["history"].size(), 2u);
 }
 
+std::string bytes_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+const std::string kDigits = std::string(TINTYPE_SOURCE_DIR) + "/examples/data/digits";
+
+// The figures of the documentation, on real images and one seed.
+TEST_F(TrainCommand, LearnsHandwrittenDigits) {
+  const Outcome mlp = train("mlp --data " + kDigits + " --validation-split 0.2 --epochs 20 --json -o " +
+                            path("mlp"));
+  ASSERT_EQ(mlp.code, 0) << mlp.text;
+  EXPECT_GE(report_in(mlp)["history"][19]["validation"]["accuracy"].get<double>(), 0.96);
+  const Outcome lenet = train("lenet5 --data " + kDigits +
+                              " --resize 28 --validation-split 0.2 --augment "
+                              "shift=1,rotate=8,scale=0.1 --epochs 12 --optimizer adam,lr=2e-3 "
+                              "--schedule cosine --show 3 -o " +
+                              path("lenet"));
+  ASSERT_EQ(lenet.code, 0) << lenet.text;
+  EXPECT_THAT(lenet.text, HasSubstr("1,438 samples of u8[1,28,28], 359 for validation"));
+  EXPECT_THAT(lenet.text, HasSubstr(", right"));
+  const nlohmann::json history = nlohmann::json::parse(bytes_of(path("lenet/history.json")));
+  EXPECT_GE(history.back()["validation"]["accuracy"].get<double>(), 0.97);
+  for (const char* file : {"history.csv", "curves.svg", "confusion.svg", "predictions.svg",
+                           "filters.png", "model.onnx", "weights.safetensors", "checkpoint.ttc"})
+    EXPECT_GT(fs::file_size(path(std::string("lenet/") + file)), 100u) << file;
+}
+
+TEST_F(TrainCommand, AResumedRunEqualsOneThatNeverStopped) {
+  const std::string run = "mlp" + data() +
+                          "--validation-split 0.2 --batch 7 --augment shift=1,noise=0.1 "
+                          "--optimizer sgd,lr=0.05,momentum=0.9 --schedule warmup,length=2+step,"
+                          "every=2 --average ema,decay=0.9 --seed 5 ";
+  ASSERT_EQ(train(run + "--epochs 5 -o " + path("whole")).code, 0);
+  const Outcome first = train(run + "--epochs 2 --threads 1 -o " + path("parts"));
+  ASSERT_EQ(first.code, 0) << first.text;
+  const Outcome rest = train("--epochs 5 --workers 0 --resume " + path("parts"));
+  ASSERT_EQ(rest.code, 0) << rest.text;
+  EXPECT_EQ(bytes_of(path("whole/weights.safetensors")), bytes_of(path("parts/weights.safetensors")));
+  EXPECT_EQ(bytes_of(path("whole/model.onnx")), bytes_of(path("parts/model.onnx")));
+}
+
+TEST_F(TrainCommand, ARunIsReplacedOnlyOnRequest) {
+  ASSERT_EQ(train("mlp" + data() + "--epochs 1 -o " + path("run")).code, 0);
+  const std::string before = bytes_of(path("run/checkpoint.ttc"));
+  const Outcome again = train("mlp" + data() + "--epochs 1 --seed 2 -o " + path("run"));
+  EXPECT_EQ(again.code, 1);
+  EXPECT_THAT(again.text, HasSubstr("holds a training run; continue it with --resume"));
+  EXPECT_EQ(bytes_of(path("run/checkpoint.ttc")), before);
+  EXPECT_EQ(train("mlp" + data() + "--epochs 1 --seed 2 --force -o " + path("run")).code, 0);
+  EXPECT_NE(bytes_of(path("run/checkpoint.ttc")), before);
+}
+
+TEST_F(TrainCommand, ADamagedOrForeignCheckpointIsRefused) {
+  ASSERT_EQ(train("mlp" + data() + "--epochs 1 -o " + path("run")).code, 0);
+  const Outcome foreign = train("--resume " + path("run") + " --batch 5 --epochs 2");
+  EXPECT_EQ(foreign.code, 1);
+  EXPECT_THAT(foreign.text, HasSubstr("60 samples in batches of 32 with seed 1; this data is 60 "
+                                      "samples in batches of 5"));
+  const Outcome other = train("--resume " + path("run") + " --optimizer sgd --epochs 2");
+  EXPECT_EQ(other.code, 1);
+  EXPECT_THAT(other.text, HasSubstr("is of another run"));
+  fs::resize_file(path("run/checkpoint.ttc"), fs::file_size(path("run/checkpoint.ttc")) / 2);
+  const Outcome cut = train("--resume " + path("run") + " --epochs 2");
+  EXPECT_EQ(cut.code, 1);
+  EXPECT_THAT(cut.text, HasSubstr("checkpoint.ttc: "));
+  EXPECT_THAT(train("--resume " + path("nowhere")).text, HasSubstr("there is no training run in"));
+}
+
+TEST_F(TrainCommand, StartsFromWeightsInSafetensors) {
+  ASSERT_EQ(train("mlp" + data() + "--epochs 3 -o " + path("first")).code, 0);
+  const Outcome o = train("mlp" + data() + "--epochs 1 --seed 9 --optimizer sgd,lr=0 --weights " +
+                          path("first/weights.safetensors") + " -o " + path("second"));
+  ASSERT_EQ(o.code, 0) << o.text;
+  EXPECT_EQ(bytes_of(path("first/weights.safetensors")), bytes_of(path("second/weights.safetensors")));
+  const Outcome wrong = train("lenet5" + data() + "--resize 28 --epochs 1 --weights " +
+                              path("first/weights.safetensors") + " -o " + path("third"));
+  EXPECT_EQ(wrong.code, 1);
+  EXPECT_THAT(wrong.text, HasSubstr("first/weights.safetensors: weights: "));
+}
+
+TEST_F(TrainCommand, ReadsTablesWithClassesAndWithValues) {
+  std::ofstream classes(path("c.csv")), values(path("v.csv"));
+  classes << "width,height,kind\n";
+  values << "a,b,sum\n";
+  for (int i = 0; i < 40; ++i) {
+    classes << i % 2 * 3 + 0.01 * i << "," << i % 7 << "," << (i % 2 == 0 ? "small" : "large") << "\n";
+    values << i % 5 << "," << i % 3 << "," << i % 5 + 0.5 * (i % 3) << "\n";
+  }
+  classes.close();
+  values.close();
+  const Outcome c = train("mlp --data " + path("c.csv") +
+                          " --normalize standard --validation-split 0.25 --epochs 30 --json -o " +
+                          path("c"));
+  ASSERT_EQ(c.code, 0) << c.text;
+  EXPECT_GE(report_in(c)["history"][29]["validation"]["accuracy"].get<double>(), 0.9);
+  EXPECT_THAT(bytes_of(path("c/confusion.svg")), HasSubstr("large"));
+  const Outcome wrong = train("mlp --data " + path("v.csv") + " --label total -o " + path("v"));
+  EXPECT_EQ(wrong.code, 1);
+  EXPECT_THAT(wrong.text, HasSubstr("total"));
+}
+
 TEST_F(TrainCommand, MistakesAreOneLine) {
   const auto expect = [&](const std::string& arguments, const std::string& part) {
     const Outcome o = train(arguments);
@@ -113,7 +215,14 @@ TEST_F(TrainCommand, MistakesAreOneLine) {
   expect("mlp", "which data?");
   expect(data(), "which model?");
   expect("mpl" + data(), "no network 'mpl' in the zoo");
-  expect("mlp --data " + path("x.npy"), "no file for 'target'");
+  expect("mlp --data " + path("x.npy"), "has no targets; give a second file for 'target'");
+  expect("mlp --data " + path("nowhere"), "cannot read '" + path("nowhere") + "'");
+  expect("mlp" + data() + "--augment turn=3", "there is no 'turn'");
+  expect("mlp" + data() + "--augment crop=20", "--augment");
+  expect("mlp" + data() + "--resize 0", "--resize expects extents");
+  expect("mlp" + data() + "--validation-split 0.2 --validation " + path("x.npy"), "exclude each other");
+  expect("mlp --data x=" + path("x.npy"), "there is no input 'x'");
+  expect("mlp --data image=" + path("x.npy"), "no file for 'target'");
   expect("mlp" + data() + "--optimizer adma", "did you mean 'adam'?");
   expect("mlp" + data() + "--clip globl=1", "no option 'globl'");
   expect("mlp" + data() + "--average mean", "--average expects ema");

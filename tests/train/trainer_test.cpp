@@ -269,7 +269,7 @@ TEST(Trainer, StopsEarlyAndKeepsTheBestWeights) {
       {.epochs = 200, .early_stopping = EarlyStopping{.metric = "loss", .patience = 5}});
   ASSERT_LT(history.size(), 200u);
   double best = 1e30;
-  for (const EpochReport& e : history) best = std::min(best, e.validation.at("loss"));
+  for (const HistoryRow& e : history) best = std::min(best, e.validation.at("loss"));
   EXPECT_NEAR(trainer.evaluate(*validation).at("loss"), best, 1e-12);
   EXPECT_LT(best, history.back().validation.at("loss"));
 }
@@ -295,7 +295,7 @@ TEST(Trainer, AveragesWeights) {
     if (exponential)
       fit.on_step = [&](const StepReport&) { return take(count == 0 ? 0 : 0.8), true; };
     else
-      fit.on_epoch = [&](const EpochReport& e) {
+      fit.on_epoch = [&](const HistoryRow& e) {
         if (e.epoch >= 1) take(count / (count + 1.0));
         return true;
       };

@@ -1,7 +1,9 @@
-// Batches of tensors in memory.
+// Batches of tensors in memory, and of a loader.
 #include "tools/driver/batches.h"
 
 #include "ir/diagnostic.h"
+#include "runtime/scalar.h"
+#include "tools/driver/data_files.h"
 
 #include <algorithm>
 #include <cstring>
@@ -71,11 +73,83 @@ class TensorBatches final : public BatchSource {
   std::vector<int64_t> order_;
 };
 
+/// Dims of a sample without the axes that `type` does not have, or with those it has.
+std::vector<int64_t> sample_dims(const Field& field, const TensorType& type) {
+  std::vector<int64_t> dims = field.dims;
+  while (static_cast<int>(dims.size()) + 1 < type.rank()) dims.push_back(1);
+  while (static_cast<int>(dims.size()) + 1 > type.rank() && !dims.empty() && dims.back() == 1)
+    dims.pop_back();
+  return dims;
+}
+
+bool fits(const std::vector<int64_t>& dims, const TensorType& type) {
+  if (static_cast<int>(dims.size()) + 1 != type.rank()) return false;
+  for (size_t i = 0; i < dims.size(); ++i)
+    if (type.shape[i + 1].is_static() && type.shape[i + 1].value() != dims[i]) return false;
+  return true;
+}
+
+Tensor converted(const Tensor& from, DType to) {
+  if (from.dtype() == to) return from;
+  Tensor out = Tensor::empty(to, from.dims());
+  auto* at = static_cast<std::byte*>(out.mutable_data());
+  for (int64_t i = 0; i < out.size(); ++i, at += size_of(to))
+    store_scalar(to, element_as_double(from, i), at);
+  return out;
+}
+
+class LoaderBatches final : public BatchSource {
+ public:
+  LoaderBatches(std::unique_ptr<Loader> loader, std::map<std::string, TensorType> types)
+      : loader_(std::move(loader)), types_(std::move(types)) {
+    for (const auto& [name, type] : types_) {
+      const Field* field = nullptr;
+      for (const Field& f : loader_->fields())
+        if (f.name == name) field = &f;
+      if (field == nullptr) throw Error("the data has nothing for '" + name + "'");
+      const std::vector<int64_t> dims = sample_dims(*field, type);
+      if (!fits(dims, type))
+        throw Error("the data for '" + name + "' has samples of " +
+                    type_string(field->dtype, field->dims) + ", but the model takes batches of " +
+                    type.text());
+      dims_[name] = dims;
+    }
+  }
+
+  int64_t size() const override { return loader_->size(); }
+  int64_t batches() const override { return loader_->batches(); }
+  void start(int64_t epoch, int64_t batch) override { loader_->start(epoch, batch); }
+
+  std::optional<Batch> next() override {
+    Result<std::optional<Batch>> read = loader_->next();
+    if (!read.ok()) throw Error(read.status().message());
+    if (!read.value()) return std::nullopt;
+    Batch batch;
+    for (const auto& [name, type] : types_) {
+      const Tensor& from = read.value()->at(name);
+      std::vector<int64_t> dims = dims_.at(name);
+      dims.insert(dims.begin(), from.dims()[0]);
+      batch.emplace(name, converted(from, type.dtype).reshaped(std::move(dims)));
+    }
+    return batch;
+  }
+
+ private:
+  std::unique_ptr<Loader> loader_;
+  std::map<std::string, TensorType> types_;
+  std::map<std::string, std::vector<int64_t>> dims_;  ///< of one sample
+};
+
 }  // namespace
 
 std::unique_ptr<BatchSource> batches_of(std::map<std::string, Tensor> tensors,
                                         const TensorBatchesOptions& options) {
   return std::make_unique<TensorBatches>(std::move(tensors), options);
+}
+
+std::unique_ptr<BatchSource> batches_of(std::unique_ptr<Loader> loader,
+                                        std::map<std::string, TensorType> types) {
+  return std::make_unique<LoaderBatches>(std::move(loader), std::move(types));
 }
 
 }  // namespace tintype

@@ -1,6 +1,8 @@
 // Where a Trainer's batches come from.
 #pragma once
 
+#include "frontend/data/loader.h"
+#include "ir/type.h"
 #include "runtime/tensor.h"
 
 #include <cstdint>
@@ -11,9 +13,6 @@
 #include <vector>
 
 namespace tintype {
-
-/// Program inputs by name; the first extent of each counts the examples.
-using Batch = std::map<std::string, Tensor>;
 
 /// A data set cut into batches, epoch after epoch. Not thread-safe.
 class BatchSource {
@@ -44,5 +43,11 @@ struct TensorBatchesOptions {
 /// what is left. Throws Error when the extents disagree.
 std::unique_ptr<BatchSource> batches_of(std::map<std::string, Tensor> tensors,
                                         const TensorBatchesOptions& options);
+
+/// Batches of a loader, as inputs of these types: elements are converted, and an axis of extent one
+/// for each sample comes or goes as the type wants it. Throws Error when a field of the loader does
+/// not fit its type, or a type has no field.
+std::unique_ptr<BatchSource> batches_of(std::unique_ptr<Loader> loader,
+                                        std::map<std::string, TensorType> types);
 
 }  // namespace tintype

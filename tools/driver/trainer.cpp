@@ -195,7 +195,7 @@ struct Trainer::State {
   [[noreturn]] void explain_non_finite(const Batch& inputs, double loss);
   void finish_epoch(const FitOptions& fit, LearningRate& schedule, BatchSource* validation);
   void check_metric(const FitOptions& fit) const;
-  void note_best(const FitOptions& fit, const EpochReport& row);
+  void note_best(const FitOptions& fit, const HistoryRow& row);
   void warn(const Warning& warning);
   void warn_of_identical_units();
 };
@@ -266,7 +266,7 @@ bool Trainer::larger_is_better(const std::string& metric) {
   return metric.find("loss") == std::string::npos && metric.find("error") == std::string::npos;
 }
 
-void Trainer::State::note_best(const FitOptions& fit, const EpochReport& row) {
+void Trainer::State::note_best(const FitOptions& fit, const HistoryRow& row) {
   if (!fit.early_stopping) return;
   const EarlyStopping& e = *fit.early_stopping;
   const Scores& scores = row.validation.empty() ? row.training : row.validation;
@@ -288,7 +288,7 @@ void Trainer::State::note_best(const FitOptions& fit, const EpochReport& row) {
 
 void Trainer::State::finish_epoch(const FitOptions& fit, LearningRate& schedule,
                                   BatchSource* validation) {
-  EpochReport row;
+  HistoryRow row;
   row.epoch = progress.epoch;
   row.learning_rate = schedule.at(progress.epoch, std::max<int64_t>(progress.steps - 1, 0));
   row.training = progress.sums.scores(train.about.metrics);
@@ -342,7 +342,7 @@ void Trainer::State::check_metric(const FitOptions& fit) const {
                 did_you_mean(wanted, names));
 }
 
-const std::vector<EpochReport>& Trainer::fit(BatchSource& training, BatchSource* validation,
+const std::vector<HistoryRow>& Trainer::fit(BatchSource& training, BatchSource* validation,
                                              const FitOptions& fit) {
   State& s = *state_;
   TrainingProgress& p = s.progress;
@@ -408,6 +408,24 @@ std::unique_ptr<Graph> Trainer::trained() const {
   });
 }
 
+std::map<std::string, Tensor> Trainer::weights() const {
+  std::map<std::string, Tensor> weights;
+  for (const std::string& name : state_->model_states())
+    weights.emplace(name, state_->value_in_use(name));
+  return weights;
+}
+
+void Trainer::set_weights(const std::map<std::string, Tensor>& weights) {
+  const std::vector<std::string> names = state_->model_states();
+  for (const auto& [name, tensor] : weights) {
+    if (std::find(names.begin(), names.end(), name) == names.end())
+      throw Error("weights: the model trains no '" + name + "'" + did_you_mean(name, names));
+    checked(state_->states->set(name, tensor), "weights");
+  }
+  state_->best_in_use = false;
+  state_->inference_stale = true;
+}
+
 bool Trainer::averaged() const { return state_->averages() && state_->progress.averaged > 0; }
 
 Snapshot Trainer::snapshot() const {
@@ -439,6 +457,7 @@ const TrainingGraph& Trainer::program() const { return state_->train.about; }
 const CompileReport& Trainer::compile_report() const { return state_->train.compiled.report; }
 StateStore& Trainer::states() { return *state_->states; }
 int64_t Trainer::steps() const { return state_->progress.steps; }
+const std::vector<HistoryRow>& Trainer::history() const { return state_->progress.history; }
 
 size_t Trainer::step_bytes(const Batch& batch) const {
   const State& s = *state_;

@@ -9,6 +9,7 @@
 // threads. Not thread-safe; distinct trainers are independent.
 #pragma once
 
+#include "frontend/plot/history.h"
 #include "frontend/train/schedules.h"
 #include "frontend/train/training_graph.h"
 #include "runtime/session.h"
@@ -57,15 +58,6 @@ struct StepReport {
   double learning_rate = 0;
 };
 
-/// One row of the history.
-struct EpochReport {
-  int64_t epoch = 0;  ///< counted from 0
-  double learning_rate = 0;
-  Scores training, validation;  ///< validation is empty without validation data
-  double seconds = 0;
-  std::vector<std::string> warnings;
-};
-
 struct EarlyStopping {
   std::string metric = {};  ///< "loss", "accuracy" ... of the validation data, or the training data
   int64_t patience = 0;     ///< epochs without improvement before the run ends; 0: never ends early
@@ -78,7 +70,7 @@ struct FitOptions {
   std::optional<EarlyStopping> early_stopping = {};
   /// Called after each step and each epoch; false ends the run there.
   std::function<bool(const StepReport&)> on_step = {};
-  std::function<bool(const EpochReport&)> on_epoch = {};
+  std::function<bool(const HistoryRow&)> on_epoch = {};
 };
 
 /// All that a run needs to continue as if it had not been interrupted.
@@ -99,7 +91,7 @@ class Trainer {
   /// be null. Throws Error when a batch does not fit, or when a loss is not finite: the message
   /// names the step and the first node whose result is not finite, and the weights are those before
   /// it.
-  const std::vector<EpochReport>& fit(BatchSource& training, BatchSource* validation,
+  const std::vector<HistoryRow>& fit(BatchSource& training, BatchSource* validation,
                                       const FitOptions& options);
   /// Mean loss and metrics in inference mode.
   Scores evaluate(BatchSource& data);
@@ -108,6 +100,10 @@ class Trainer {
 
   /// The model with its current (averaged, if so) weights, ready for export_onnx.
   std::unique_ptr<Graph> trained() const;
+  /// Parameters that are trained and running statistics, by name: the values that trained() has.
+  std::map<std::string, Tensor> weights() const;
+  /// Sets any of them before training. Throws Error for names and types that the model lacks.
+  void set_weights(const std::map<std::string, Tensor>& weights);
   /// Whether an Averaging is on and has begun.
   bool averaged() const;
 
@@ -124,6 +120,8 @@ class Trainer {
   StateStore& states();
   /// Steps done.
   int64_t steps() const;
+  /// All epochs so far.
+  const std::vector<HistoryRow>& history() const;
   /// Whether a metric is better when it is larger: everything but losses and errors.
   static bool larger_is_better(const std::string& metric);
 

@@ -47,13 +47,13 @@ std::vector<double> memory_from(const Json& list) {
   return memory;
 }
 
-Json row_json(const EpochReport& e) {
+Json row_json(const HistoryRow& e) {
   return {{"epoch", e.epoch},       {"learning_rate", e.learning_rate},
           {"training", e.training}, {"validation", e.validation},
           {"seconds", e.seconds},   {"warnings", e.warnings}};
 }
 
-EpochReport row_from(const Json& j) {
+HistoryRow row_from(const Json& j) {
   return {j.at("epoch").get<int64_t>(),  number(j.at("learning_rate")),
           scores_from(j.at("training")), scores_from(j.at("validation")),
           number(j.at("seconds")),       j.at("warnings").get<std::vector<std::string>>()};
@@ -80,7 +80,7 @@ Scores ScoreSums::scores(const std::vector<std::string>& metric_names) const {
 
 std::string TrainingProgress::to_json() const {
   Json rows = Json::array();
-  for (const EpochReport& e : history) rows.push_back(row_json(e));
+  for (const HistoryRow& e : history) rows.push_back(row_json(e));
   const Json j = {{"fingerprint", fingerprint},
                   {"epoch", epoch},
                   {"batch", batch},

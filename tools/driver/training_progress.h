@@ -33,7 +33,7 @@ struct TrainingProgress {
   std::optional<double> best;
   int64_t best_epoch = -1, bad_epochs = 0;
   bool finished = false;  ///< stopped early
-  std::vector<EpochReport> history;
+  std::vector<HistoryRow> history;
 
   std::string to_json() const;
   /// Throws Error when the text is not what to_json wrote.
