@@ -5,8 +5,8 @@
 #include "frontend/zoo/zoo.h"
 #include "ir/diagnostic.h"
 #include "tools/command.h"
+#include "tools/config_file.h"
 #include "tools/driver/pipeline.h"
-#include "tools/json_config.h"
 #include "tools/train_data.h"
 #include "tools/train_report.h"
 #include "tools/train_results.h"
@@ -203,7 +203,7 @@ void apply_resumed(TrainArguments& a) {
   const RunFolder folder(a.resume);
   if (!folder.has_run())
     throw Error("--resume: there is no training run in '" + a.resume + "' (no checkpoint.ttc)");
-  apply_json_config(*a.app, folder.file("config.json"));
+  apply_config(*a.app, folder.file("config.json"));
   a.output = a.resume;
 }
 
@@ -271,7 +271,7 @@ int train(TrainArguments& a) {
   if (!a.json)
     if (const std::optional<Batch> first = batches->next()) describe(a, trainer, data, *first);
   fs::create_directories(a.output);
-  save_json_config(*a.app, {"resume", "config", "output", "json", "force", "save-step", "show"},
+  save_config(*a.app, {"resume", "config", "output", "json", "force", "save-step", "show"},
                    folder.file("config.json"));
   const std::vector<HistoryRow>& history = fit(a, trainer, data, *batches, folder);
   folder.save_results(trainer, data, a.data);
@@ -317,7 +317,7 @@ Runner add_train(CLI::App& parent) {
   app->add_option("--seed", a.seed, "of weights, order and dropout");
   app->add_option("--threads", a.threads, "upper bound; results do not depend on it");
   app->add_option("--cache", a.cache, "folder of compiled kernels");
-  app->add_option("--config", a.config, "JSON object with these options; the command line wins");
+  app->add_option("--config", a.config, "a JSON or TOML file with these options; the command line wins");
   app->add_option("--resume", a.resume,
                   "go on with the run in this folder, as if it had not stopped");
   app->add_option("--weights", a.weights, "start from the values in a .safetensors file");
@@ -334,7 +334,7 @@ Runner add_train(CLI::App& parent) {
               "  tintype train --resume run --epochs 40\n"
               "  tintype train model.onnx --data x=x.npy target=y.npy --loss mse --freeze '^conv'");
   return [args] {
-    if (!args->config.empty()) apply_json_config(*args->app, args->config);
+    if (!args->config.empty()) apply_config(*args->app, args->config);
     return train(*args);
   };
 }

@@ -3,7 +3,9 @@
 #include "tools/driver/data_files.h"
 #include "tools/driver/driver.h"
 
+#include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -13,6 +15,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <sys/wait.h>
+#include <unistd.h>
 
 namespace tintype {
 namespace {
@@ -103,6 +106,21 @@ TEST_F(TrainCommand, ReadsOptionsFromJsonAndTheCommandLineWins) {
   EXPECT_EQ(report_in(o)["history"].size(), 2u);
 }
 
+TEST_F(TrainCommand, ReadsOptionsFromToml) {
+  std::ofstream(path("c.toml")) << "# a run\nmodel = \"mlp\"\ndata = [\"" << path("x.npy")
+                                << "\", \"" << path("y.npy")
+                                << "\"]\nepochs = 3\njson = true\noptimizer = \"sgd,lr=0.1\"\n"
+                                << "output = \"" << path("run") << "\"\n";
+  const Outcome o = train("--config " + path("c.toml"));
+  ASSERT_EQ(o.code, 0) << o.text;
+  EXPECT_EQ(report_in(o)["history"].size(), 3u);
+  EXPECT_EQ(report_in(o)["history"][0]["learning_rate"], 0.1);
+  std::ofstream(path("bad.toml")) << "[train]\nepochs = 3\n";
+  EXPECT_THAT(train("--config " + path("bad.toml")).text, HasSubstr("section 'train'"));
+  std::ofstream(path("worse.toml")) << "epoch = 3\n";
+  EXPECT_THAT(train("--config " + path("worse.toml")).text, HasSubstr("did you mean 'epochs'?"));
+}
+
 std::string bytes_of(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
@@ -143,6 +161,45 @@ TEST_F(TrainCommand, AResumedRunEqualsOneThatNeverStopped) {
   ASSERT_EQ(rest.code, 0) << rest.text;
   EXPECT_EQ(bytes_of(path("whole/weights.safetensors")), bytes_of(path("parts/weights.safetensors")));
   EXPECT_EQ(bytes_of(path("whole/model.onnx")), bytes_of(path("parts/model.onnx")));
+}
+
+/// Starts the program, waits until `file` has `lines` lines, and kills it without warning.
+void kill_when_written(const std::vector<std::string>& arguments, const std::string& file,
+                       int64_t lines) {
+  std::vector<char*> argv;
+  for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
+  argv.push_back(nullptr);
+  const pid_t child = fork();
+  if (child == 0) {
+    std::freopen("/dev/null", "w", stdout);
+    std::freopen("/dev/null", "w", stderr);
+    execv(TINTYPE_PROGRAM, argv.data());
+    std::_Exit(127);
+  }
+  int status = 0;
+  while (waitpid(child, &status, WNOHANG) == 0) {
+    const std::string text = bytes_of(file);
+    if (std::count(text.begin(), text.end(), '\n') >= lines) kill(child, SIGKILL);
+  }
+  ASSERT_TRUE(WIFSIGNALED(status)) << "the run ended before it was killed: " << WEXITSTATUS(status);
+}
+
+TEST_F(TrainCommand, RunsThatAreKilledGoOnWithTheSameBits) {
+  const std::vector<std::string> run = {"tintype", "train", "mlp", "--data", kDigits, "--augment",
+                                        "shift=1", "--batch", "50"};
+  std::string line;
+  for (size_t i = 2; i < run.size(); ++i) line += run[i] + " ";
+  ASSERT_EQ(train(line + "--epochs 30 -o " + path("whole")).code, 0);
+  std::vector<std::string> killed = run;
+  killed.insert(killed.end(), {"--epochs", "10000", "-o", path("parts")});
+  kill_when_written(killed, path("parts/history.csv"), 4);
+  killed = {"tintype", "train", "--resume", path("parts"), "--epochs", "10000"};
+  kill_when_written(killed, path("parts/history.csv"), 9);
+  ASSERT_LT(std::ranges::count(bytes_of(path("parts/history.csv")), '\n'), 30);
+  const Outcome rest = train("--resume " + path("parts") + " --epochs 30");
+  ASSERT_EQ(rest.code, 0) << rest.text;
+  EXPECT_EQ(bytes_of(path("whole/weights.safetensors")),
+            bytes_of(path("parts/weights.safetensors")));
 }
 
 TEST_F(TrainCommand, ARunIsReplacedOnlyOnRequest) {
