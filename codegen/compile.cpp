@@ -28,7 +28,8 @@ constexpr std::string_view kCodegenVersion = "tintype-kernels-11 halide-21";
 std::string symbol_for(std::string_view key) {
   const XXH128_hash_t h = XXH3_128bits(key.data(), key.size());
   char text[48];
-  std::snprintf(text, sizeof text, "tintype_%016llx%016llx", static_cast<unsigned long long>(h.high64),
+  std::snprintf(text, sizeof text, "tintype_%016llx%016llx",
+                static_cast<unsigned long long>(h.high64),
                 static_cast<unsigned long long>(h.low64));
   return text;
 }
@@ -78,8 +79,9 @@ Compiled compile(const Graph& graph, const CodegenOptions& options) {
   const auto start = Clock::now();
   std::mutex mutex;
   int done = 0;
-  const int threads = options.compile_threads > 0 ? options.compile_threads
-                                                  : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int threads = options.compile_threads > 0
+                          ? options.compile_threads
+                          : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   std::vector<int> missing;
   for (int i = 0; i < count; ++i) {
     const auto at = static_cast<size_t>(i);
@@ -96,7 +98,8 @@ Compiled compile(const Graph& graph, const CodegenOptions& options) {
   }
   parallel_for(static_cast<int>(missing.size()), threads, [&](int m) {
     const auto at = static_cast<size_t>(missing[static_cast<size_t>(m)]);
-    result.objects[at].bytes = compile_kernel(lowered.kernels[at], options.machine, result.objects[at].symbol);
+    result.objects[at].bytes =
+        compile_kernel(lowered.kernels[at], options.machine, result.objects[at].symbol);
     const std::lock_guard lock(mutex);
     cache.store(key_of(lowered.kernels[at], options.machine), result.objects[at].bytes);
     ++done;

@@ -19,17 +19,17 @@ struct CodegenOptions {
   std::string cache_directory;  ///< empty: no kernel cache
   bool reference = false;       ///< unscheduled kernels
   std::map<std::string, int64_t> hints;
-  int compile_threads = 0;      ///< 0: one per processor
+  int compile_threads = 0;  ///< 0: one per processor
   /// Called after each kernel, from any thread, one call at a time.
   std::function<void(int done, int total)> progress;
 };
 
 struct CodegenReport {
-  int kernels = 0;           ///< distinct kernels of the model
-  int from_cache = 0;        ///< of those, found on disk
-  double compile_ms = 0;     ///< time spent making the others
+  int kernels = 0;        ///< distinct kernels of the model
+  int from_cache = 0;     ///< of those, found on disk
+  double compile_ms = 0;  ///< time spent making the others
   double link_ms = 0;
-  std::string cache_problem; ///< why the cache was not used or written, or ""
+  std::string cache_problem;  ///< why the cache was not used or written, or ""
 };
 
 struct Compiled {

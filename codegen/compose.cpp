@@ -1,5 +1,5 @@
-// Turns the body of a region into Halide definitions: pointwise and movement ops become expressions,
-// reductions become Funcs.
+// Turns the body of a region into Halide definitions: pointwise and movement ops become
+// expressions, reductions become Funcs.
 #include "codegen/compose.h"
 
 #include "codegen/define/gradient.h"
@@ -52,7 +52,8 @@ class Composer {
       c_.arguments.emplace_back(p);
     }
     if (!spec_.scalars.empty()) {
-      scalars_ = Halide::ImageParam(Halide::UInt(8), static_cast<int>(spec_.scalars.size()), "scalars");
+      scalars_ =
+          Halide::ImageParam(Halide::UInt(8), static_cast<int>(spec_.scalars.size()), "scalars");
       c_.arguments.emplace_back(scalars_);
     }
   }
@@ -90,7 +91,8 @@ class Composer {
       return extent(n->operand(0), dim) + amount_of(n->attrs().dims("before")[dim]) +
              amount_of(n->attrs().dims("after")[dim]);
     }
-    throw InternalError("no run-time extent for a result of " + std::string(n->name()) + " in kernel " + spec_.name);
+    throw InternalError("no run-time extent for a result of " + std::string(n->name()) +
+                        " in kernel " + spec_.name);
   }
 
   static std::vector<Expr> reversed(const Index& index) { return {index.rbegin(), index.rend()}; }
@@ -145,7 +147,9 @@ class Composer {
       case DType::f64: return Expr(t.values<double>()[0]);
       case DType::f16: return Expr(f16_to_f32(t.values<uint16_t>()[0]));
       case DType::bf16: return Expr(bf16_to_f32(t.values<uint16_t>()[0]));
-      case DType::boolean: return t.values<uint8_t>()[0] != 0 ? Halide::Internal::const_true() : Halide::Internal::const_false();
+      case DType::boolean:
+        return t.values<uint8_t>()[0] != 0 ? Halide::Internal::const_true()
+                                           : Halide::Internal::const_false();
       case DType::i8: return wrap(static_cast<int64_t>(t.values<int8_t>()[0]));
       case DType::i16: return wrap(static_cast<int64_t>(t.values<int16_t>()[0]));
       case DType::i32: return wrap(static_cast<int64_t>(t.values<int32_t>()[0]));
@@ -172,7 +176,8 @@ class Composer {
       return rounded(v->dtype(), define_pointwise(n, operands));
     }
     if (n.is("iota"))
-      return Halide::cast(arithmetic_type(v->dtype()), index[static_cast<size_t>(n.attrs().integer("axis"))]);
+      return Halide::cast(arithmetic_type(v->dtype()),
+                          index[static_cast<size_t>(n.attrs().integer("axis"))]);
     if (n.is("random_bits")) return random_bits(n, index);
     return moved(n, index);
   }
@@ -208,14 +213,16 @@ class Composer {
       const Shape starts = n.attrs().dims("starts");
       const auto steps = n.attrs().integers("steps");
       for (size_t d = 0; d < at.size(); ++d)
-        at[d] = starts[d].is(0) && steps[d] == 1 ? index[d]
-                                                 : extent_of(starts[d]) + index[d] * static_cast<int32_t>(steps[d]);
+        at[d] = starts[d].is(0) && steps[d] == 1
+                    ? index[d]
+                    : extent_of(starts[d]) + index[d] * static_cast<int32_t>(steps[d]);
       return value(x, at);
     }
     if (n.is("reverse")) {
       const auto axes = n.attrs().integers("axes");
       for (size_t d = 0; d < at.size(); ++d) {
-        const bool flip = std::find(axes.begin(), axes.end(), static_cast<int64_t>(d)) != axes.end();
+        const bool flip =
+            std::find(axes.begin(), axes.end(), static_cast<int64_t>(d)) != axes.end();
         at[d] = flip ? extent(x, d) - 1 - index[d] : index[d];
       }
       return value(x, at);
@@ -264,7 +271,8 @@ class Composer {
     const Expr e = value(x, at);
     if (mode != "constant") return e;
     Expr fill = Halide::Internal::make_zero(e.type());
-    if (n.operand(1) != nullptr) fill = value(n.operand(1), Index(n.operand(1)->shape().size(), Expr(0)));
+    if (n.operand(1) != nullptr)
+      fill = value(n.operand(1), Index(n.operand(1)->shape().size(), Expr(0)));
     return Halide::select(inside, e, fill);
   }
 
@@ -280,7 +288,8 @@ class Composer {
     i = Halide::select(i < 0, i + size, i);
     Index at(index.begin(), index.begin() + static_cast<std::ptrdiff_t>(axis));
     // Out-of-range indices are caught before the kernel runs; the clamp keeps loads in bounds.
-    at.push_back(Halide::unsafe_promise_clamped(Halide::clamp(i, 0, Halide::max(size - 1, 0)), 0, size - 1));
+    at.push_back(
+        Halide::unsafe_promise_clamped(Halide::clamp(i, 0, Halide::max(size - 1, 0)), 0, size - 1));
     at.insert(at.end(), index.begin() + static_cast<std::ptrdiff_t>(axis + k), index.end());
     return value(x, at);
   }
@@ -288,7 +297,7 @@ class Composer {
   // ---- reductions ---------------------------------------------------------------------------
 
   static std::vector<Var> make_vars(int rank) {
-    static const char* const names[] = {"i0", "i1", "i2", "i3", "i4", "i5", "i6", "i7",
+    static const char* const names[] = {"i0", "i1", "i2",  "i3",  "i4",  "i5",  "i6",  "i7",
                                         "i8", "i9", "i10", "i11", "i12", "i13", "i14", "i15"};
     TINTYPE_CHECK(rank <= 16, "rank above 16");
     std::vector<Var> vars;
@@ -406,7 +415,8 @@ class Composer {
     auto batch_index = [&](const Value* v, size_t matrix) {
       const size_t own = v->shape().size() - matrix;
       Index at;
-      for (size_t d = 0; d < own; ++d) at.push_back(is_unit(v, d) ? Expr(0) : index[batch - own + d]);
+      for (size_t d = 0; d < own; ++d)
+        at.push_back(is_unit(v, d) ? Expr(0) : index[batch - own + d]);
       return at;
     };
     Index left = batch_index(a, 2);
@@ -463,15 +473,21 @@ class Composer {
 
   Monoid monoid_of(const Node& n) {
     const Halide::Type t = arithmetic_type(n.result()->dtype());
-    if (n.is("reduce_sum")) return {Halide::Internal::make_zero(t), [](const Expr& a, const Expr& b) { return a + b; }};
-    if (n.is("reduce_prod")) return {Halide::Internal::make_one(t), [](const Expr& a, const Expr& b) { return a * b; }};
+    if (n.is("reduce_sum"))
+      return {Halide::Internal::make_zero(t), [](const Expr& a, const Expr& b) { return a + b; }};
+    if (n.is("reduce_prod"))
+      return {Halide::Internal::make_one(t), [](const Expr& a, const Expr& b) { return a * b; }};
     // NaN wins, as in numpy.
     if (n.is("reduce_max"))
       return {lowest(t), [](const Expr& a, const Expr& b) {
-                return a.type().is_float() ? Halide::select(b > a || Halide::is_nan(b), b, a) : Halide::max(a, b); }};
+                return a.type().is_float() ? Halide::select(b > a || Halide::is_nan(b), b, a)
+                                           : Halide::max(a, b);
+              }};
     TINTYPE_CHECK(n.is("reduce_min"), "unknown reduction " + std::string(n.name()));
     return {highest(t), [](const Expr& a, const Expr& b) {
-              return a.type().is_float() ? Halide::select(b < a || Halide::is_nan(b), b, a) : Halide::min(a, b); }};
+              return a.type().is_float() ? Halide::select(b < a || Halide::is_nan(b), b, a)
+                                         : Halide::min(a, b);
+            }};
   }
 
   /// True for sums over all axes but the channels, two of them at least: bias gradients, batch
@@ -521,14 +537,16 @@ class Composer {
     const int rank = x->rank();
     const std::vector<Var> vars = make_vars(rank);
     const Monoid m = monoid_of(n);
-    const bool inner = spec_.schedule == ScheduleKind::rows &&
-                       std::find(axes.begin(), axes.end(), static_cast<int64_t>(rank - 1)) != axes.end() &&
-                       !is_unit(x, static_cast<size_t>(rank - 1));
+    const bool inner =
+        spec_.schedule == ScheduleKind::rows &&
+        std::find(axes.begin(), axes.end(), static_cast<int64_t>(rank - 1)) != axes.end() &&
+        !is_unit(x, static_cast<size_t>(rank - 1));
     const int32_t lanes = inner ? machine_.lanes : 1;
     Halide::Region region;
     std::vector<size_t> reduced;  // innermost first
     for (size_t d = static_cast<size_t>(rank); d-- > 0;)
-      if (std::find(axes.begin(), axes.end(), static_cast<int64_t>(d)) != axes.end()) reduced.push_back(d);
+      if (std::find(axes.begin(), axes.end(), static_cast<int64_t>(d)) != axes.end())
+        reduced.push_back(d);
     for (size_t d : reduced) {
       const Expr e = extent(x, d);
       const bool split = inner && d + 1 == static_cast<size_t>(rank);
@@ -575,14 +593,17 @@ class Composer {
         [this](const Value* v, size_t dim) { return extent(v, dim); }};
     gradient::Sum sum;
     if (n.is("conv_weight_gradient")) sum = gradient::conv_weight_gradient(n, vars, of);
-    else if (n.is("window_max_gradient")) sum = gradient::window_max_gradient(n, vars, of, c_.stages);
+    else if (n.is("window_max_gradient"))
+      sum = gradient::window_max_gradient(n, vars, of, c_.stages);
     else sum = gradient::scatter_add(n, vars, of, extent_of(n.attrs().dims("rows")[0]));
     add_anchor(n, sum.func, vars, sum.domain);
   }
 
   void define_winograd(const Node& n) {
     const std::vector<Var> vars = make_vars(n.result()->rank());
-    winograd::Reader read = [this, &n](const std::vector<Expr>& index) { return value(n.operand(0), index); };
+    winograd::Reader read = [this, &n](const std::vector<Expr>& index) {
+      return value(n.operand(0), index);
+    };
     Func f = n.is("winograd_input") ? winograd::input_transform(n, vars, read, c_.stages)
                                     : winograd::output_transform(n, vars, read, c_.stages);
     add_anchor(n, f, vars, RDom());
@@ -606,7 +627,8 @@ class Composer {
       out(c_.vars) = values[i];
       for (int d = 0; d < rank; ++d) {
         out.output_buffer().dim(d).set_min(0);
-        if (spec_.outputs[i].unit[static_cast<size_t>(rank - 1 - d)]) out.output_buffer().dim(d).set_extent(1);
+        if (spec_.outputs[i].unit[static_cast<size_t>(rank - 1 - d)])
+          out.output_buffer().dim(d).set_extent(1);
       }
       if (rank > 0 && !spec_.outputs[i].dense) out.output_buffer().dim(0).set_stride(Expr());
       c_.outputs.push_back(out);

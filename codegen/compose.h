@@ -13,28 +13,28 @@ namespace tintype {
 /// A reduction inside a region.
 struct Anchor {
   const Node* node = nullptr;
-  Halide::Func func;           ///< pure initialisation and one update
+  Halide::Func func;              ///< pure initialisation and one update
   std::vector<Halide::Var> vars;  ///< of the Func, innermost first
   Halide::RDom domain;
 };
 
 /// A pipeline ready to be scheduled. Dimensions are innermost first, as Halide counts.
 struct Composition {
-  std::vector<Halide::Argument> arguments;   ///< input buffers, in the order of the kernel
+  std::vector<Halide::Argument> arguments;  ///< input buffers, in the order of the kernel
   std::vector<Halide::ImageParam> inputs;
   std::vector<Halide::Func> outputs;
-  std::vector<Halide::Var> vars;             ///< of the outputs
-  std::vector<Anchor> anchors;               ///< in topological order
-  std::vector<Halide::Func> stages;          ///< values worth storing once per row
-  std::vector<Halide::Func> partials;        ///< lane-wise partial sums of `rows` kernels
+  std::vector<Halide::Var> vars;       ///< of the outputs
+  std::vector<Anchor> anchors;         ///< in topological order
+  std::vector<Halide::Func> stages;    ///< values worth storing once per row
+  std::vector<Halide::Func> partials;  ///< lane-wise partial sums of `rows` kernels
   /// The kernel sums per channel: the partials are one sum per index of the outermost axis.
   bool channel_sums = false;
 };
 
 Composition compose(const KernelSpec& spec, const Machine& machine);
 
-/// The scalar definition of a pointwise op. Operands already have the arithmetic type; 16-bit floats
-/// arrive as f32. InternalError for an op without definition.
+/// The scalar definition of a pointwise op. Operands already have the arithmetic type; 16-bit
+/// floats arrive as f32. InternalError for an op without definition.
 Halide::Expr define_pointwise(const Node& node, const std::vector<Halide::Expr>& operands);
 /// True when the op costs more to compute again than to store.
 bool is_expensive(const Node& node);

@@ -76,7 +76,8 @@ std::string KernelSpec::text() const {
     std::string line;
     for (int i = 0; i < n->result_count(); ++i) {
       names[n->result(i)] = "v" + std::to_string(next++);
-      line += (i == 0 ? "" : ", ") + names[n->result(i)] + ":" + std::string(name_of(n->result(i)->dtype()));
+      line += (i == 0 ? "" : ", ") + names[n->result(i)] + ":" +
+              std::string(name_of(n->result(i)->dtype()));
       for (const Dim& d : n->result(i)->shape()) line += d.is(1) ? '1' : 'n';
     }
     line += " = " + std::string(n->name()) + "(";
@@ -98,7 +99,8 @@ class ScratchFile {
     const char* dir = std::getenv("TMPDIR");
     path_ = std::string(dir == nullptr || *dir == '\0' ? "/tmp" : dir) + "/tintype-XXXXXX.o";
     const int fd = mkstemps(path_.data(), 2);
-    if (fd < 0) throw Error("cannot create a temporary file in the folder of '" + path_ + "'; set TMPDIR");
+    if (fd < 0)
+      throw Error("cannot create a temporary file in the folder of '" + path_ + "'; set TMPDIR");
     close(fd);
   }
   ~ScratchFile() { std::remove(path_.c_str()); }
@@ -144,11 +146,14 @@ std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
     const ScratchFile file;
     pipeline.compile_to_object(file.path(), c.arguments, symbol, target);
     std::ifstream in(file.path(), std::ios::binary);
-    std::vector<char> object((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-    if (object.empty()) throw Error("writing the object of kernel " + spec.name + " to '" + file.path() + "' failed");
+    std::vector<char> object((std::istreambuf_iterator<char>(in)),
+                             std::istreambuf_iterator<char>());
+    if (object.empty())
+      throw Error("writing the object of kernel " + spec.name + " to '" + file.path() + "' failed");
     return object;
   } catch (const Halide::Error& e) {
-    throw InternalError("kernel " + spec.name + " does not compile: " + e.what() + "\n" + spec.text());
+    throw InternalError("kernel " + spec.name + " does not compile: " + e.what() + "\n" +
+                        spec.text());
   }
 }
 

@@ -43,10 +43,10 @@ std::string_view name_of(ScheduleKind kind);
 
 /// How output channels end that do not fill the last panel of a tile, or the last vector.
 enum class PanelTail : uint8_t {
-  whole,    ///< there are none
-  padded,   ///< computed in whole vectors, from zero-filled weights or from whatever lies behind the
-            ///< operand, and not stored
-  masked,   ///< neither loaded nor stored
+  whole,   ///< there are none
+  padded,  ///< computed in whole vectors, from zero-filled weights or from whatever lies behind the
+           ///< operand, and not stored
+  masked,  ///< neither loaded nor stored
   shifted,  ///< the last panel overlaps the one before; at least one panel of channels exists
 };
 
@@ -59,10 +59,10 @@ struct KernelSpec {
   /// whose extents they are.
   std::vector<Dim> scalars;
   ScheduleKind schedule = ScheduleKind::elementwise;
-  int rows = 1;                 ///< register tile: output positions
-  int vectors = 1;              ///< register tile: vectors of output channels
+  int rows = 1;     ///< register tile: output positions
+  int vectors = 1;  ///< register tile: vectors of output channels
   PanelTail tail = PanelTail::whole;
-  int depth_multiple = 1;       ///< the reduced channel count is a multiple of this
+  int depth_multiple = 1;  ///< the reduced channel count is a multiple of this
 
   /// Canonical text: equal texts mean equal machine code on one machine.
   std::string text() const;

@@ -32,10 +32,12 @@ uint64_t checksum_of(std::string_view key, const char* object, size_t bytes) {
 /// Why a folder must not be trusted with code, or "".
 std::string untrusted(const std::string& directory) {
   struct stat s {};
-  if (lstat(directory.c_str(), &s) != 0) return "cannot be read: " + std::string(std::strerror(errno));
+  if (lstat(directory.c_str(), &s) != 0)
+    return "cannot be read: " + std::string(std::strerror(errno));
   if (!S_ISDIR(s.st_mode)) return "is not a folder";
   if (s.st_uid != geteuid()) return "belongs to another user";
-  if ((s.st_mode & (S_IWGRP | S_IWOTH)) != 0) return "is writable by other users; run chmod 700 on it";
+  if ((s.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+    return "is writable by other users; run chmod 700 on it";
   return "";
 }
 
@@ -81,8 +83,10 @@ class File {
 
 std::string KernelCache::default_directory() {
   if (const char* own = std::getenv("TINTYPE_CACHE_DIR")) return own;
-  if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg != nullptr && *xdg != '\0') return std::string(xdg) + "/tintype";
-  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') return std::string(home) + "/.cache/tintype";
+  if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg != nullptr && *xdg != '\0')
+    return std::string(xdg) + "/tintype";
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0')
+    return std::string(home) + "/.cache/tintype";
   return "";
 }
 
@@ -111,8 +115,10 @@ std::optional<std::vector<char>> KernelCache::load(std::string_view key) const {
   const File file(open(path_of(key).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   struct stat s {};
   Header h{};
-  if (!file.ok() || fstat(file.fd(), &s) != 0 || !S_ISREG(s.st_mode) || s.st_uid != geteuid()) return std::nullopt;
-  if (!file.read_all(&h, sizeof h) || std::memcmp(h.magic, kMagic, sizeof kMagic) != 0) return std::nullopt;
+  if (!file.ok() || fstat(file.fd(), &s) != 0 || !S_ISREG(s.st_mode) || s.st_uid != geteuid())
+    return std::nullopt;
+  if (!file.read_all(&h, sizeof h) || std::memcmp(h.magic, kMagic, sizeof kMagic) != 0)
+    return std::nullopt;
   if (h.key_bytes != key.size() || h.object_bytes > kMaxEntry ||
       static_cast<uint64_t>(s.st_size) != sizeof h + h.key_bytes + h.object_bytes)
     return std::nullopt;
@@ -133,7 +139,8 @@ bool KernelCache::store(std::string_view key, const std::vector<char>& object) {
   h.key_bytes = key.size();
   h.object_bytes = object.size();
   h.checksum = checksum_of(key, object.data(), object.size());
-  const bool written = file.ok() && file.write_all(&h, sizeof h) && file.write_all(key.data(), key.size()) &&
+  const bool written = file.ok() && file.write_all(&h, sizeof h) &&
+                       file.write_all(key.data(), key.size()) &&
                        file.write_all(object.data(), object.size()) && fsync(file.fd()) == 0 &&
                        rename(temporary.c_str(), path_of(key).c_str()) == 0;
   if (written) return true;

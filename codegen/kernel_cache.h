@@ -13,8 +13,8 @@ namespace tintype {
 /// is ignored and written again.
 class KernelCache {
  public:
-  /// `directory` empty: nothing is stored. A folder that is missing is made with mode 0700; one that
-  /// others could write to is not used, and `problem` says why.
+  /// `directory` empty: nothing is stored. A folder that is missing is made with mode 0700; one
+  /// that others could write to is not used, and `problem` says why.
   explicit KernelCache(std::string directory);
   /// TINTYPE_CACHE_DIR, else XDG_CACHE_HOME/tintype, else HOME/.cache/tintype.
   static std::string default_directory();

@@ -23,7 +23,8 @@ class Lowering {
  public:
   Lowering(const Graph& graph, const LowerOptions& options)
       : graph_(graph), options_(options), builder_(result_.program),
-        places_(graph, builder_, [](const Value* v) { return v->def() != nullptr && v->def()->is("region"); }) {}
+        places_(graph, builder_,
+                [](const Value* v) { return v->def() != nullptr && v->def()->is("region"); }) {}
 
   Lowered run() {
     result_.program.model_name = graph_.name();
@@ -34,7 +35,8 @@ class Lowering {
     for (const auto& n : graph_.nodes()) lower_node(*n);
     finish_outputs();
     for (const DimConstraint& c : graph_.constraints())
-      result_.program.constraints.push_back({builder_.expression(c.left), builder_.expression(c.right), c.message});
+      result_.program.constraints.push_back(
+          {builder_.expression(c.left), builder_.expression(c.right), c.message});
     set_lifetimes();
     return std::move(result_);
   }
@@ -45,10 +47,12 @@ class Lowering {
   }
 
   int64_t hint(const Dim& d) const {
-    return d.evaluate([this](std::string_view name) -> std::optional<int64_t> {
-              auto it = options_.hints.find(std::string(name));
-              return it == options_.hints.end() ? 1 : it->second;
-            }).value_or(1);
+    return d
+        .evaluate([this](std::string_view name) -> std::optional<int64_t> {
+          auto it = options_.hints.find(std::string(name));
+          return it == options_.hints.end() ? 1 : it->second;
+        })
+        .value_or(1);
   }
 
   void add_inputs() {
@@ -99,12 +103,14 @@ class Lowering {
       const auto index = static_cast<int32_t>(result_.program.outputs.size());
       Placement place = whole(v, Storage::Kind::output, index);
       if (claimable(v)) places_.set(v, place);
-      result_.program.outputs.push_back({graph_.output_name(i), v->dtype(), builder_.expressions(v->shape()),
+      result_.program.outputs.push_back({graph_.output_name(i), v->dtype(),
+                                         builder_.expressions(v->shape()),
                                          builder_.view(v->dtype(), place, v->shape())});
       copies_.push_back({v, std::move(place), "output " + graph_.output_name(i)});
     }
     for (const State& s : graph_.states())
-      copies_.push_back({graph_.output(static_cast<size_t>(s.next)), places_.of(s.current), "state " + s.current->name()});
+      copies_.push_back({graph_.output(static_cast<size_t>(s.next)), places_.of(s.current),
+                         "state " + s.current->name()});
   }
 
   void finish_outputs() {
@@ -118,7 +124,8 @@ class Lowering {
     }
     for (const PendingCopy& c : copies_) {
       const Placement& at = c.aside ? *c.aside : places_.of(c.value);
-      if (at.storage != c.to.storage) add_copy(c.value->dtype(), c.value->shape(), at, c.to, c.name, "");
+      if (at.storage != c.to.storage)
+        add_copy(c.value->dtype(), c.value->shape(), at, c.to, c.name, "");
     }
   }
 
@@ -133,7 +140,9 @@ class Lowering {
     const ViewId side = builder_.view(m.dtype, m.placement, m.extents);
     if (auto& steps = result_.program.steps; !steps.empty()) {
       Step& last = steps.back();
-      const auto storage_of = [this](ViewId v) { return result_.program.views[static_cast<size_t>(v)].storage; };
+      const auto storage_of = [this](ViewId v) {
+        return result_.program.views[static_cast<size_t>(v)].storage;
+      };
       if (last.kind == Step::Kind::fill && storage_of(last.outputs[0]) == m.placement.storage) {
         last.outputs.push_back(side);
         return;
@@ -159,7 +168,8 @@ class Lowering {
   }
 
   Placement fresh(const Value* v) {
-    return {builder_.storage(Storage::Kind::arena, 0, bytes_of(v)), Dim(0), dense_strides(v->shape())};
+    return {builder_.storage(Storage::Kind::arena, 0, bytes_of(v)), Dim(0),
+            dense_strides(v->shape())};
   }
 
   /// The operand's place, or that of a dense copy made for this reader.
@@ -187,7 +197,8 @@ class Lowering {
     const Tensor& t = *n.result()->constant();
     const auto index = static_cast<int32_t>(result_.program.constants.size());
     result_.program.constants.push_back(t);
-    places_.set(n.result(), {builder_.storage(Storage::Kind::constant, index, Dim(static_cast<int64_t>(t.bytes()))),
+    places_.set(n.result(), {builder_.storage(Storage::Kind::constant, index,
+                                              Dim(static_cast<int64_t>(t.bytes()))),
                              Dim(0), dense_strides(n.result()->shape())});
   }
 
@@ -204,7 +215,8 @@ class Lowering {
 
   void lower_concat(const Node& n) {
     const Placement whole = places_.of(n.result());
-    const auto axis = static_cast<size_t>(normalize_axis(n.attrs().integer("axis"), n.result()->rank(), n.where()));
+    const auto axis = static_cast<size_t>(
+        normalize_axis(n.attrs().integer("axis"), n.result()->rank(), n.where()));
     Dim start = 0;
     for (int i = 0; i < n.operand_count(); ++i) {
       const Value* v = n.operand(i);
@@ -219,12 +231,14 @@ class Lowering {
 
   void lower_host(const Node& n) {
     if (find_host_op(n.name()) == nullptr)
-      throw Error(n.where() + ": op '" + std::string(n.name()) + "' has neither a kernel nor a host evaluation");
+      throw Error(n.where() + ": op '" + std::string(n.name()) +
+                  "' has neither a kernel nor a host evaluation");
     Step s;
     s.kind = Step::Kind::host;
     s.host_op = std::string(n.name());
     for (Value* v : n.operands())
-      s.inputs.push_back(v == nullptr ? kNoView : builder_.view(v->dtype(), dense_place(v, n), v->shape()));
+      s.inputs.push_back(v == nullptr ? kNoView
+                                      : builder_.view(v->dtype(), dense_place(v, n), v->shape()));
     for (int i = 0; i < n.result_count(); ++i) {
       const Value* v = n.result(i);
       s.outputs.push_back(builder_.view(v->dtype(), places_.of(v), v->shape()));
@@ -239,10 +253,12 @@ class Lowering {
     if (const auto* i = std::get_if<int64_t>(&value)) s.attributes.set(name, *i);
     else if (const auto* d = std::get_if<double>(&value)) s.attributes.set(name, *d);
     else if (const auto* t = std::get_if<std::string>(&value)) s.attributes.set(name, *t);
-    else if (const auto* is = std::get_if<std::vector<int64_t>>(&value)) s.attributes.set(name, *is);
+    else if (const auto* is = std::get_if<std::vector<int64_t>>(&value))
+      s.attributes.set(name, *is);
     else if (const auto* ds = std::get_if<std::vector<double>>(&value)) s.attributes.set(name, *ds);
     else if (const auto* tensor = std::get_if<Tensor>(&value)) s.attributes.set(name, *tensor);
-    else if (const auto* shape = std::get_if<Shape>(&value)) s.extent_attributes.emplace_back(name, builder_.expressions(*shape));
+    else if (const auto* shape = std::get_if<Shape>(&value))
+      s.extent_attributes.emplace_back(name, builder_.expressions(*shape));
     // Element types and string lists are already visible in the views.
   }
 
@@ -250,7 +266,8 @@ class Lowering {
   Placement region_input(const Node& region, int i) {
     const Value* v = region.operand(i);
     const Placement at = places_.of(v);
-    if (options_.reference || v->rank() < 2 || at.strides.back().is(1) || v->shape().back().is(1)) return at;
+    if (options_.reference || v->rank() < 2 || at.strides.back().is(1) || v->shape().back().is(1))
+      return at;
     const Value* inner = region.body()->inputs()[static_cast<size_t>(i)].get();
     for (const Use& u : inner->uses()) {
       if (!u.node->op().has(kContraction) || u.operand != 1) continue;
@@ -351,6 +368,8 @@ class Lowering {
 
 }  // namespace
 
-Lowered lower(const Graph& graph, const LowerOptions& options) { return Lowering(graph, options).run(); }
+Lowered lower(const Graph& graph, const LowerOptions& options) {
+  return Lowering(graph, options).run();
+}
 
 }  // namespace tintype

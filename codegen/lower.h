@@ -13,8 +13,8 @@ namespace tintype {
 
 struct LowerOptions {
   Machine machine;
-  bool reference = false;               ///< unscheduled kernels, the oracle of differential tests
-  std::map<std::string, int64_t> hints; ///< likely values of symbols; others count as 1
+  bool reference = false;                ///< unscheduled kernels, the oracle of differential tests
+  std::map<std::string, int64_t> hints;  ///< likely values of symbols; others count as 1
 };
 
 struct Lowered {

@@ -22,10 +22,11 @@ int64_t host_l2_bytes() {
 
 Machine machine_for(const std::string& target) {
   if (!Halide::Target::validate_target_string(target))
-    throw Error("target '" + target + "' is not known; an example is x86-64-linux-avx-avx2-f16c-fma-sse41");
+    throw Error("target '" + target +
+                "' is not known; an example is x86-64-linux-avx-avx2-f16c-fma-sse41");
   Halide::Target t(target);
-  for (auto f : {Halide::Target::NoRuntime, Halide::Target::NoAsserts, Halide::Target::NoBoundsQuery,
-                 Halide::Target::UserContext})
+  for (auto f : {Halide::Target::NoRuntime, Halide::Target::NoAsserts,
+                 Halide::Target::NoBoundsQuery, Halide::Target::UserContext})
     t.set_feature(f);
   Machine m;
   m.target = t.to_string();

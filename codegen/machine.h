@@ -8,13 +8,13 @@ namespace tintype {
 
 /// A CPU as the schedules see it. Rates are per core and only need to be right in proportion.
 struct Machine {
-  std::string target;        ///< Halide target string, part of every cache key
-  int lanes = 8;             ///< f32 elements per vector
-  int registers = 16;        ///< vector registers
+  std::string target;  ///< Halide target string, part of every cache key
+  int lanes = 8;       ///< f32 elements per vector
+  int registers = 16;  ///< vector registers
   int64_t l2_bytes = 1 << 20;
-  int multiply_adds = 2;     ///< vectors of multiply-adds started per cycle
-  double gflops = 100.0;     ///< f32 multiply-adds, counted as two
-  double dram_gbs = 25.0;    ///< read bandwidth of main memory
+  int multiply_adds = 2;   ///< vectors of multiply-adds started per cycle
+  double gflops = 100.0;   ///< f32 multiply-adds, counted as two
+  double dram_gbs = 25.0;  ///< read bandwidth of main memory
 };
 
 /// This computer. TINTYPE_TARGET overrides the Halide target string ("x86-64-linux-avx2-fma-...").

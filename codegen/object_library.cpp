@@ -57,7 +57,8 @@ class OrcLibrary final : public KernelLibrary {
   Result<KernelFunction> find(std::string_view symbol) const override {
     auto it = functions_.find(std::string(symbol));
     if (it == functions_.end())
-      return Status(StatusCode::internal, "kernel '" + std::string(symbol) + "' is not in the library");
+      return Status(StatusCode::internal,
+                    "kernel '" + std::string(symbol) + "' is not in the library");
     return it->second;
   }
 

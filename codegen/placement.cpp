@@ -32,8 +32,9 @@ bool never_negative(const Shape& shape) {
 
 /// A pad whose operand can sit inside the padded buffer.
 bool is_margin(const Node& n) {
-  return n.is("pad") && n.attrs().string("mode", "constant") == "constant" && constant_fill(n).has_value() &&
-         never_negative(n.attrs().dims("before")) && never_negative(n.attrs().dims("after"));
+  return n.is("pad") && n.attrs().string("mode", "constant") == "constant" &&
+         constant_fill(n).has_value() && never_negative(n.attrs().dims("before")) &&
+         never_negative(n.attrs().dims("after"));
 }
 
 }  // namespace
@@ -55,7 +56,8 @@ PlacementPlan::PlacementPlan(const Graph& graph, ProgramBuilder& builder,
 
 void PlacementPlan::plan_concat(const Node& n, const std::function<bool(const Value*)>& writable) {
   const Value* whole = n.result();
-  const auto axis = static_cast<size_t>(normalize_axis(n.attrs().integer("axis"), whole->rank(), n.where()));
+  const auto axis =
+      static_cast<size_t>(normalize_axis(n.attrs().integer("axis"), whole->rank(), n.where()));
   Shape offset(whole->shape().size(), Dim(0));
   for (Value* v : n.operands()) {
     // The same value twice in one concatenation is written once and copied for the others.
@@ -175,7 +177,8 @@ std::optional<Shape> reshape_strides(const Shape& from, const Shape& strides, co
     if (i > 0) have = from[--i];
     if (j > 0) want = to[--j];
     while (!(have == want)) {
-      const bool need_more = j == 0 || (i > 0 && (provably_le(have, want) || !provably_le(want, have)));
+      const bool need_more =
+          j == 0 || (i > 0 && (provably_le(have, want) || !provably_le(want, have)));
       if (need_more) {
         if (i == 0) return std::nullopt;
         have = have * from[--i];
@@ -217,7 +220,8 @@ std::optional<Placement> view_of(const Node& n, const Placement& operand) {
     return p;
   }
   if (n.is("transpose")) {
-    for (int64_t axis : n.attrs().integers("perm")) p.strides.push_back(operand.strides[static_cast<size_t>(axis)]);
+    for (int64_t axis : n.attrs().integers("perm"))
+      p.strides.push_back(operand.strides[static_cast<size_t>(axis)]);
     return p;
   }
   if (n.is("broadcast")) {

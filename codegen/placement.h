@@ -59,8 +59,8 @@ class PlacementPlan {
 
   ProgramBuilder& builder_;
   std::unordered_map<const Value*, Placement> placements_;
-  std::unordered_map<const Value*, Host> hosts_;       ///< value -> what it is a window of
-  std::unordered_map<const Node*, Host> padded_;       ///< pad node -> window of a frame
+  std::unordered_map<const Value*, Host> hosts_;  ///< value -> what it is a window of
+  std::unordered_map<const Node*, Host> padded_;  ///< pad node -> window of a frame
   std::vector<Frame> frames_;
 };
 

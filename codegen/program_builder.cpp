@@ -53,7 +53,8 @@ ExprId ProgramBuilder::expression(const Dim& d) {
     for (const auto& atom : t.atoms) {
       if (atom->kind == DimAtom::Kind::symbol) {
         auto it = symbols_.find(atom->name);
-        TINTYPE_CHECK(it != symbols_.end(), "extent '" + atom->name + "' is not an axis of an input");
+        TINTYPE_CHECK(it != symbols_.end(),
+                      "extent '" + atom->name + "' is not an axis of an input");
         times(push({Kind::symbol, it->second, 0, 0}));
         continue;
       }

@@ -13,15 +13,15 @@ namespace {
 
 const Node* find_anchor(const Graph& body) {
   for (const auto& n : body.nodes())
-    if (n->op().has(kContraction | kWindow | kReduction | kKernel) || n->is("winograd_input") || n->is("winograd_output"))
+    if (n->op().has(kContraction | kWindow | kReduction | kKernel) || n->is("winograd_input") ||
+        n->is("winograd_output"))
       return n.get();
   return nullptr;
 }
 
 bool is_pointwise_only(const Graph& body) {
-  return std::all_of(body.nodes().begin(), body.nodes().end(), [](const auto& n) {
-    return n->op().has(kPointwise) || n->is("constant");
-  });
+  return std::all_of(body.nodes().begin(), body.nodes().end(),
+                     [](const auto& n) { return n->op().has(kPointwise) || n->is("constant"); });
 }
 
 /// One buffer of the region while its dims are being merged.
@@ -50,7 +50,8 @@ int own_dim(const Buffer& b, size_t rank, size_t d) {
 }
 
 /// Groups of iteration dims that all buffers can treat as one; dims of extent 1 vanish.
-std::vector<std::vector<size_t>> merge_dims(const std::vector<Buffer>& buffers, const Shape& space) {
+std::vector<std::vector<size_t>> merge_dims(const std::vector<Buffer>& buffers,
+                                            const Shape& space) {
   std::vector<std::vector<size_t>> groups;
   for (size_t d = 0; d < space.size(); ++d) {
     if (space[d].is(1)) continue;
@@ -74,7 +75,8 @@ std::vector<std::vector<size_t>> merge_dims(const std::vector<Buffer>& buffers, 
   return groups;
 }
 
-KernelArgument merged_argument(const Buffer& b, const Shape& space, const std::vector<std::vector<size_t>>& groups) {
+KernelArgument merged_argument(const Buffer& b, const Shape& space,
+                               const std::vector<std::vector<size_t>>& groups) {
   KernelArgument a{b.dtype, {b.placement.storage, b.placement.offset, {}}, {}};
   for (const auto& group : groups) {
     Dim extent = 1;
@@ -97,13 +99,15 @@ BufferSpec spec_of(const KernelArgument& a) {
   BufferSpec s;
   s.dtype = a.dtype;
   for (const Dim& d : a.extents) s.unit.push_back(d.is(1));
-  s.dense = a.placement.strides.empty() || a.extents.back().is(1) || a.placement.strides.back().is(1);
+  s.dense =
+      a.placement.strides.empty() || a.extents.back().is(1) || a.placement.strides.back().is(1);
   return s;
 }
 
 /// The body with inputs of other shapes; `replace` may build a node differently.
-std::shared_ptr<Graph> rebuild(const Graph& body, const std::vector<Shape>& input_shapes,
-                               const std::function<Value*(Builder&, const Node&, const std::vector<Value*>&)>& replace) {
+std::shared_ptr<Graph> rebuild(
+    const Graph& body, const std::vector<Shape>& input_shapes,
+    const std::function<Value*(Builder&, const Node&, const std::vector<Value*>&)>& replace) {
   auto copy = std::make_shared<Graph>(body.name());
   std::map<const Value*, Value*> map;
   for (size_t i = 0; i < body.inputs().size(); ++i) {
@@ -125,7 +129,8 @@ std::shared_ptr<Graph> rebuild(const Graph& body, const std::vector<Shape>& inpu
     Node* m = b.create(n->name(), operands, n->attrs(), n->result_count());
     for (int i = 0; i < n->result_count(); ++i) map[n->result(i)] = m->result(i);
   }
-  for (size_t i = 0; i < body.output_count(); ++i) copy->add_output(body.output_name(i), map.at(body.output(i)));
+  for (size_t i = 0; i < body.output_count(); ++i)
+    copy->add_output(body.output_name(i), map.at(body.output(i)));
   return copy;
 }
 
@@ -139,7 +144,8 @@ Shape group_shape(const KernelArgument& a) {
 
 void add_specs(KernelChoice& choice, size_t input_count) {
   for (size_t i = 0; i < choice.arguments.size(); ++i)
-    (i < input_count ? choice.spec.inputs : choice.spec.outputs).push_back(spec_of(choice.arguments[i]));
+    (i < input_count ? choice.spec.inputs : choice.spec.outputs)
+        .push_back(spec_of(choice.arguments[i]));
 }
 
 KernelChoice elementwise_choice(const Node& region, const std::vector<Buffer>& buffers) {
@@ -152,13 +158,16 @@ KernelChoice elementwise_choice(const Node& region, const std::vector<Buffer>& b
   std::vector<Shape> shapes;
   for (const Buffer& b : buffers) c.arguments.push_back(merged_argument(b, space, groups));
   for (size_t i = 0; i < body.inputs().size(); ++i) shapes.push_back(group_shape(c.arguments[i]));
-  c.spec.body = rebuild(body, shapes, [](Builder&, const Node&, const std::vector<Value*>&) -> Value* { return nullptr; });
+  c.spec.body =
+      rebuild(body, shapes,
+              [](Builder&, const Node&, const std::vector<Value*>&) -> Value* { return nullptr; });
   add_specs(c, body.inputs().size());
   return c;
 }
 
 /// Arguments without merging, and the body as it is.
-KernelChoice plain_choice(const Node& region, const std::vector<Buffer>& buffers, ScheduleKind kind) {
+KernelChoice plain_choice(const Node& region, const std::vector<Buffer>& buffers,
+                          ScheduleKind kind) {
   KernelChoice c;
   c.spec.schedule = kind;
   c.spec.body = region.body()->clone();
@@ -179,10 +188,12 @@ std::optional<KernelChoice> merged_contraction(const Node& region, const Node& a
   const Value* x = anchor.operand(0);
   const Value* w = anchor.operand(1);
   const Shape space = anchor.result()->shape();
-  if (block == 0 || x->def() != nullptr || w->def() != nullptr || space.size() < 2) return std::nullopt;
+  if (block == 0 || x->def() != nullptr || w->def() != nullptr || space.size() < 2)
+    return std::nullopt;
   if (anchor.is("dot") && w->rank() != 3) return std::nullopt;
-  if (anchor.is("conv") && (!all_ones(attrs.integers("window")) || !all_ones(attrs.integers("strides", {1})) ||
-                            attrs.integer("group", 1) != 1))
+  if (anchor.is("conv") &&
+      (!all_ones(attrs.integers("window")) || !all_ones(attrs.integers("strides", {1})) ||
+       attrs.integer("group", 1) != 1))
     return std::nullopt;
   const size_t leading = space.size() - 1;
   KernelChoice c;
@@ -192,7 +203,8 @@ std::optional<KernelChoice> merged_contraction(const Node& region, const Node& a
     if (b.value == w) {
       const Shape& s = w->shape();  // [panels, (window of ones,) K, block]
       a.extents = {s[0], s[s.size() - 2], s.back()};
-      a.placement.strides = {b.placement.strides[0], b.placement.strides[s.size() - 2], b.placement.strides.back()};
+      a.placement.strides = {b.placement.strides[0], b.placement.strides[s.size() - 2],
+                             b.placement.strides.back()};
       c.arguments.push_back(a);
       shapes.push_back({Dim::symbol("panels"), Dim::symbol("depth"), s.back()});
       continue;
@@ -202,7 +214,8 @@ std::optional<KernelChoice> merged_contraction(const Node& region, const Node& a
     int varying = 0, fixed = 0;
     bool mergeable = true;
     for (size_t d = leading; d-- > 0;) {
-      const int at = b.value == x ? (own[d].is(1) ? -1 : static_cast<int>(d)) : own_dim(b, space.size(), d);
+      const int at =
+          b.value == x ? (own[d].is(1) ? -1 : static_cast<int>(d)) : own_dim(b, space.size(), d);
       if (space[d].is(1)) continue;
       if (at < 0) {
         ++fixed;
@@ -220,17 +233,22 @@ std::optional<KernelChoice> merged_contraction(const Node& region, const Node& a
     a.extents = {varying > 0 ? extent : Dim(1), last};
     a.placement.strides = {stride, rank == 0 ? Dim(1) : b.placement.strides.back()};
     c.arguments.push_back(a);
-    shapes.push_back({varying > 0 ? Dim::symbol("positions") : Dim(1),
-                      b.value == x ? Dim::symbol("depth") : last.is(1) ? Dim(1) : Dim::symbol("columns")});
+    shapes.push_back(
+        {varying > 0 ? Dim::symbol("positions") : Dim(1), b.value == x ? Dim::symbol("depth")
+                                                          : last.is(1) ? Dim(1)
+                                                                       : Dim::symbol("columns")});
   }
   shapes.resize(region.body()->inputs().size());
-  c.spec.body = rebuild(*region.body(), shapes, [&](Builder& b, const Node& n, const std::vector<Value*>& operands) -> Value* {
-    if (&n != &anchor) return nullptr;
-    Value* y = b.make("dot", {operands[0], operands[1]}, {{"block", block}, {"columns", int64_t{1}}});
-    // Columns get the symbol the epilogue's operands use, so that shapes agree.
-    y->set_type({y->dtype(), {operands[0]->shape()[0], Dim::symbol("columns")}});
-    return y;
-  });
+  c.spec.body =
+      rebuild(*region.body(), shapes,
+              [&](Builder& b, const Node& n, const std::vector<Value*>& operands) -> Value* {
+                if (&n != &anchor) return nullptr;
+                Value* y = b.make("dot", {operands[0], operands[1]},
+                                  {{"block", block}, {"columns", int64_t{1}}});
+                // Columns get the symbol the epilogue's operands use, so that shapes agree.
+                y->set_type({y->dtype(), {operands[0]->shape()[0], Dim::symbol("columns")}});
+                return y;
+              });
   c.spec.schedule = ScheduleKind::contraction;
   add_specs(c, region.body()->inputs().size());
   return c;
@@ -262,10 +280,10 @@ void expand_tiles(std::vector<KernelChoice>& out, KernelChoice c, const Dim& pos
   out.push_back(std::move(small));
 }
 
-/// What to do where the channels of an operand do not fill a vector: computed by whole vectors where
-/// memory behind the operand may be read. The slack counts bytes behind the last element, so that it
-/// covers a vector only where channels are neighbours: of an operand in another layout the same lanes
-/// are whole images apart.
+/// What to do where the channels of an operand do not fill a vector: computed by whole vectors
+/// where memory behind the operand may be read. The slack counts bytes behind the last element, so
+/// that it covers a vector only where channels are neighbours: of an operand in another layout the
+/// same lanes are whole images apart.
 PanelTail few_channels(const Node& region, const Value* operand, const std::vector<Buffer>& buffers,
                        const RegionOptions& options) {
   for (size_t i = 0; i < region.body()->inputs().size(); ++i) {
@@ -277,11 +295,13 @@ PanelTail few_channels(const Node& region, const Value* operand, const std::vect
 }
 
 std::vector<KernelChoice> contraction_choices(const Node& region, const Node& anchor,
-                                              const std::vector<Buffer>& buffers, const RegionOptions& options) {
+                                              const std::vector<Buffer>& buffers,
+                                              const RegionOptions& options) {
   const Machine& machine = *options.machine;
   const int64_t block = anchor.attrs().integer("block");
   std::optional<KernelChoice> merged = merged_contraction(region, anchor, buffers);
-  KernelChoice c = merged ? std::move(*merged) : plain_choice(region, buffers, ScheduleKind::contraction);
+  KernelChoice c =
+      merged ? std::move(*merged) : plain_choice(region, buffers, ScheduleKind::contraction);
   const Dim channels = anchor.result()->shape().back();
   c.spec.vectors = static_cast<int>(block / machine.lanes);
   if (block > 0) {
@@ -291,7 +311,8 @@ std::vector<KernelChoice> contraction_choices(const Node& region, const Node& an
     // Unpacked columns cannot be read past their end: the last panel overlaps its neighbour.
     const int64_t widest = machine.lanes == 16 ? 4 : 2;
     c.spec.vectors = static_cast<int>(std::min(channels.value() / machine.lanes, widest));
-    c.spec.tail = channels.value() % (c.spec.vectors * machine.lanes) == 0 ? PanelTail::whole : PanelTail::shifted;
+    c.spec.tail = channels.value() % (c.spec.vectors * machine.lanes) == 0 ? PanelTail::whole
+                                                                           : PanelTail::shifted;
   } else {
     c.spec.vectors = 1;
     c.spec.tail = few_channels(region, anchor.operand(1), buffers, options);
@@ -308,7 +329,9 @@ std::vector<KernelChoice> contraction_choices(const Node& region, const Node& an
   const Dim positions = c.arguments.back().extents[c.arguments.back().extents.size() - 2];
   const int spare = anchor.is("conv") && !merged ? kImageSpare : kMatrixSpare;
   std::vector<KernelChoice> out;
-  expand_tiles(out, c, positions, pick_tile(options.hint(positions), c.spec.vectors, total_depth(anchor), spare, machine).rows);
+  expand_tiles(
+      out, c, positions,
+      pick_tile(options.hint(positions), c.spec.vectors, total_depth(anchor), spare, machine).rows);
   return out;
 }
 
@@ -318,12 +341,15 @@ std::vector<KernelChoice> depthwise_choices(const Node& region, const std::vecto
   c.algorithm = "depthwise";
   const Dim positions = c.arguments.back().extents[c.arguments.back().extents.size() - 2];
   std::vector<KernelChoice> out;
-  expand_tiles(out, c, positions, std::min(8, pick_tile(options.hint(positions), 1, 1, kImageSpare, *options.machine).rows));
+  expand_tiles(
+      out, c, positions,
+      std::min(8, pick_tile(options.hint(positions), 1, 1, kImageSpare, *options.machine).rows));
   return out;
 }
 
 /// The ending of vectors along the innermost output dim.
-PanelTail vector_tail(const KernelChoice& c, const Machine& machine, PanelTail few = PanelTail::masked) {
+PanelTail vector_tail(const KernelChoice& c, const Machine& machine,
+                      PanelTail few = PanelTail::masked) {
   size_t bytes = 4;
   for (const BufferSpec& b : c.spec.inputs) bytes = std::max(bytes, size_of(b.dtype));
   for (const BufferSpec& b : c.spec.outputs) bytes = std::max(bytes, size_of(b.dtype));
@@ -334,13 +360,17 @@ PanelTail vector_tail(const KernelChoice& c, const Machine& machine, PanelTail f
 }
 
 KernelChoice weight_gradient_choice(const Node& region, const Node& anchor,
-                                    const std::vector<Buffer>& buffers, const RegionOptions& options) {
+                                    const std::vector<Buffer>& buffers,
+                                    const RegionOptions& options) {
   const Machine& machine = *options.machine;
   KernelChoice c = plain_choice(region, buffers, ScheduleKind::weight_gradient);
   c.algorithm = "weight gradient";
   const Shape& shape = anchor.result()->shape();
-  const int64_t channels = static_or(shape[shape.size() - 2], 1), filters = static_or(shape.back(), 0);
-  const int64_t lanes = std::max<int64_t>(1, machine.lanes * 4 / std::max<int64_t>(4, static_cast<int64_t>(size_of(anchor.result()->dtype()))));
+  const int64_t channels = static_or(shape[shape.size() - 2], 1),
+                filters = static_or(shape.back(), 0);
+  const int64_t lanes = std::max<int64_t>(
+      1, machine.lanes * 4 /
+             std::max<int64_t>(4, static_cast<int64_t>(size_of(anchor.result()->dtype()))));
   c.spec.rows = channels >= 6 ? 6 : static_cast<int>(std::max<int64_t>(1, channels));
   c.spec.tail = vector_tail(c, machine, few_channels(region, anchor.operand(1), buffers, options));
   if (c.spec.tail == PanelTail::padded || c.spec.tail == PanelTail::masked) return c;
@@ -354,13 +384,15 @@ KernelChoice weight_gradient_choice(const Node& region, const Node& anchor,
 void collect_scalars(KernelChoice& c) {
   auto add = [&c](const Shape& dims) {
     for (const Dim& d : dims)
-      if (!d.is_static() && std::find(c.spec.scalars.begin(), c.spec.scalars.end(), d) == c.spec.scalars.end())
+      if (!d.is_static() &&
+          std::find(c.spec.scalars.begin(), c.spec.scalars.end(), d) == c.spec.scalars.end())
         c.spec.scalars.push_back(d);
   };
   for (const auto& n : c.spec.body->nodes()) {
     if (n->is("pad")) {
       for (const char* side : {"before", "after"})
-        for (const Dim& d : n->attrs().dims(side)) add({signed_amount(d).more, signed_amount(d).less});
+        for (const Dim& d : n->attrs().dims(side))
+          add({signed_amount(d).more, signed_amount(d).less});
     }
     if (n->is("slice")) add(n->attrs().dims("starts"));
     if (n->is("random_bits")) add(n->attrs().dims("shape"));
@@ -368,21 +400,25 @@ void collect_scalars(KernelChoice& c) {
   }
   if (c.spec.scalars.empty()) return;
   const size_t inputs = c.spec.inputs.size();
-  KernelArgument a{DType::u8, {c.arguments.back().placement.storage, Dim(0), Shape(c.spec.scalars.size(), Dim(0))}, c.spec.scalars};
+  KernelArgument a{
+      DType::u8,
+      {c.arguments.back().placement.storage, Dim(0), Shape(c.spec.scalars.size(), Dim(0))},
+      c.spec.scalars};
   c.arguments.insert(c.arguments.begin() + static_cast<std::ptrdiff_t>(inputs), a);
 }
 
 bool is_depthwise(const Node& conv) {
   const Dim& filters = conv.result()->shape().back();
   const Dim& channels = conv.operand(0)->shape().back();
-  return conv.attrs().integer("block") == 0 && filters == channels && filters.is(conv.attrs().integer("group", 1)) &&
-         conv.result()->rank() >= 3;
+  return conv.attrs().integer("block") == 0 && filters == channels &&
+         filters.is(conv.attrs().integer("group", 1)) && conv.result()->rank() >= 3;
 }
 
 }  // namespace
 
 std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<Placement>& inputs,
-                                         const std::vector<Placement>& outputs, const RegionOptions& options) {
+                                         const std::vector<Placement>& outputs,
+                                         const RegionOptions& options) {
   const std::vector<Buffer> buffers = buffers_of(region, inputs, outputs);
   const Node* anchor = find_anchor(*region.body());
   std::vector<KernelChoice> choices;
@@ -397,13 +433,16 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
   } else if (anchor->is("conv") && is_depthwise(*anchor)) {
     choices = depthwise_choices(region, buffers, options);
     for (KernelChoice& c : choices) c.spec.tail = vector_tail(c, *options.machine);
-  } else if (anchor->is("dot") || (anchor->is("conv") && (anchor->attrs().integer("block") > 0 ||
-                                                             anchor->attrs().integer("group", 1) == 1))) {
+  } else if (anchor->is("dot") ||
+             (anchor->is("conv") &&
+              (anchor->attrs().integer("block") > 0 || anchor->attrs().integer("group", 1) == 1))) {
     choices = contraction_choices(region, *anchor, buffers, options);
   } else if (anchor->is("conv") || anchor->op().has(kWindow)) {
     choices = {plain_choice(region, buffers, ScheduleKind::window)};
     choices[0].algorithm = anchor->is("conv") ? "plain" : "window";
-    const PanelTail few = anchor->is("conv") ? PanelTail::masked : few_channels(region, anchor->operand(0), buffers, options);
+    const PanelTail few = anchor->is("conv")
+                              ? PanelTail::masked
+                              : few_channels(region, anchor->operand(0), buffers, options);
     choices[0].spec.tail = vector_tail(choices[0], *options.machine, few);
   } else if (anchor->is("conv_weight_gradient")) {
     choices = {weight_gradient_choice(region, *anchor, buffers, options)};
@@ -416,7 +455,8 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
     choices[0].algorithm = "rows";
   } else {
     const bool input = anchor->is("winograd_input");
-    choices = {plain_choice(region, buffers, input ? ScheduleKind::winograd_input : ScheduleKind::winograd_output)};
+    choices = {plain_choice(region, buffers,
+                            input ? ScheduleKind::winograd_input : ScheduleKind::winograd_output)};
     choices[0].spec.tail = vector_tail(choices[0], *options.machine);
     choices[0].algorithm = "winograd f" + std::to_string(anchor->attrs().integer("m"));
   }

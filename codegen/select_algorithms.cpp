@@ -46,16 +46,19 @@ class Selector {
 
  private:
   int64_t hint(const Dim& d) const {
-    return d.evaluate([this](std::string_view name) -> std::optional<int64_t> {
-              auto it = o_.hints.find(std::string(name));
-              return it == o_.hints.end() ? 1 : it->second;
-            }).value_or(1);
+    return d
+        .evaluate([this](std::string_view name) -> std::optional<int64_t> {
+          auto it = o_.hints.find(std::string(name));
+          return it == o_.hints.end() ? 1 : it->second;
+        })
+        .value_or(1);
   }
 
   /// Panel width in vectors: the one that wastes least on the last panel and the last tile. Wide
   /// panels need fewer broadcasts per multiply-add; a panel that leaves the second-level cache is
   /// fetched again for every tile of positions. `depth` counts the weights per filter.
-  int panel_vectors(int64_t channels, int64_t positions, int64_t depth, int spare, int narrowest = 1) const {
+  int panel_vectors(int64_t channels, int64_t positions, int64_t depth, int spare,
+                    int narrowest = 1) const {
     const int widest = o_.machine.registers == 32 ? 4 : 2;
     double best_cost = 1e30;
     int best = 1;
@@ -63,7 +66,8 @@ class Selector {
       const int64_t width = v * o_.machine.lanes;
       const double panels = std::ceil(static_cast<double>(channels) / static_cast<double>(width));
       const TileChoice tile = pick_tile(positions, v, depth, spare, o_.machine);
-      const bool spills = 4 * depth * width > o_.machine.l2_bytes * 3 / 4 && positions > 2 * tile.rows;
+      const bool spills =
+          4 * depth * width > o_.machine.l2_bytes * 3 / 4 && positions > 2 * tile.rows;
       const double cost = panels * v * tile.cost * (spills ? 1.4 : 1.0);
       if (cost < best_cost - 1e-9) {
         best_cost = cost;
@@ -88,13 +92,14 @@ class Selector {
 
   void select_dot(Node* n) {
     Value* w = n->operand(1);
-    if (n->attrs().integer("block") > 0 || w->rank() != 2 || !is_constant_tree(w) || w->dtype() != DType::f32 ||
-        !w->shape()[1].is_static())
+    if (n->attrs().integer("block") > 0 || w->rank() != 2 || !is_constant_tree(w) ||
+        w->dtype() != DType::f32 || !w->shape()[1].is_static())
       return;
     const int64_t columns = w->shape()[1].value();
     const Shape& out = n->result()->shape();
     const int64_t positions = hint(product(Shape(out.begin(), out.end() - 1)));
-    const int64_t block = panel_vectors(columns, positions, hint(w->shape()[0]), kMatrixSpare) * o_.machine.lanes;
+    const int64_t block =
+        panel_vectors(columns, positions, hint(w->shape()[0]), kMatrixSpare) * o_.machine.lanes;
     Builder b = builder_before(n);
     Value* packed = b.make("pack", {w}, {{"perm", std::vector<int64_t>{0, 1}}, {"block", block}});
     replace(n, b.make("dot", {n->operand(0), packed}, {{"block", block}, {"columns", columns}}));
@@ -113,14 +118,16 @@ class Selector {
     const auto window = n->attrs().integers("window");
     // A 1x1 window may treat all positions as one row; others tile along the last spatial axis.
     const bool merges = all_ones(window) && all_ones(n->attrs().integers("strides", {1}));
-    const int64_t positions = merges ? hint(product(Shape(out.begin(), out.end() - 1))) : hint(out[out.size() - 2]);
+    const int64_t positions =
+        merges ? hint(product(Shape(out.begin(), out.end() - 1))) : hint(out[out.size() - 2]);
     int64_t depth = hint(w->shape()[w->shape().size() - 2]);
     for (int64_t k : window) depth *= k;
     const int spare = merges ? kMatrixSpare : kImageSpare;
     int64_t block = panel_vectors(filters, positions, depth, spare) * o_.machine.lanes;
     if (group > 1) {
       block = 0;  // panels must not straddle groups
-      for (int v = panel_vectors(filters / group, positions, depth, spare); v >= 1 && block == 0; --v)
+      for (int v = panel_vectors(filters / group, positions, depth, spare); v >= 1 && block == 0;
+           --v)
         if ((filters / group) % (v * o_.machine.lanes) == 0) block = v * o_.machine.lanes;
       if (block == 0) return;
     }
@@ -145,7 +152,8 @@ class Selector {
     const double taps = static_cast<double>(p.window[0] * p.window[1]);
     const double flops = 2 * p.n * p.h * p.w * p.ci * p.co * taps;
     const double bytes = 4 * taps * p.ci * p.co;
-    return std::max(flops / (o_.machine.gflops * kCores * 1e6), bytes / (o_.machine.dram_gbs * kCores * 1e6));
+    return std::max(flops / (o_.machine.gflops * kCores * 1e6),
+                    bytes / (o_.machine.dram_gbs * kCores * 1e6));
   }
 
   /// The same for tiles of m: transforms, products, reading the larger weights.
@@ -162,7 +170,8 @@ class Selector {
     // Both transformed tensors are written once and read once, mostly through the last-level cache.
     const double traffic = 2 * 4 * points * tiles * (p.ci + p.co);
     const double cache_gbs = 2.5 * o_.machine.dram_gbs;
-    return std::max(flops / (o_.machine.gflops * kCores * 1e6), weights / (o_.machine.dram_gbs * kCores * 1e6)) +
+    return std::max(flops / (o_.machine.gflops * kCores * 1e6),
+                    weights / (o_.machine.dram_gbs * kCores * 1e6)) +
            traffic / (cache_gbs * kCores * 1e6);
   }
 
@@ -174,13 +183,16 @@ class Selector {
       return 0;
     const bool square = window[0] == window[1];
     const bool line = (window[0] == 1) != (window[1] == 1);
-    if ((!square && !line) || std::max(window[0], window[1]) < 3 || std::max(window[0], window[1]) > 7) return 0;
+    if ((!square && !line) || std::max(window[0], window[1]) < 3 ||
+        std::max(window[0], window[1]) > 7)
+      return 0;
     const Shape& out = n.result()->shape();
     const int64_t ci = hint(n.operand(0)->shape()[3]);
     const int64_t co = n.attrs().integer("filters");
     if (ci < o_.machine.lanes || co < o_.machine.lanes) return 0;
     const Problem p{static_cast<double>(hint(out[0])), static_cast<double>(hint(out[1])),
-                    static_cast<double>(hint(out[2])), static_cast<double>(ci), static_cast<double>(co), window};
+                    static_cast<double>(hint(out[2])), static_cast<double>(ci),
+                    static_cast<double>(co),           window};
     double best = direct_cost(p) * 0.95;
     int64_t tile = 0;
     const int64_t r = std::max(window[0], window[1]);
@@ -207,8 +219,9 @@ class Selector {
     // The products of the points stream their weights once; wide panels do that in longer runs
     // (VGG16 loses a tenth of its speed with narrow ones).
     const int narrowest = filters > 2 * o_.machine.lanes ? 3 : 1;
-    const int64_t block =
-        panel_vectors(filters, hint(tiles_hint), hint(n->operand(1)->shape()[2]), kMatrixSpare, narrowest) * o_.machine.lanes;
+    const int64_t block = panel_vectors(filters, hint(tiles_hint), hint(n->operand(1)->shape()[2]),
+                                        kMatrixSpare, narrowest) *
+                          o_.machine.lanes;
     // The tiles may reach past the padded input; what they read there does not reach the result.
     Value* x = n->operand(0);
     Shape before(4, Dim(0)), after(4, Dim(0));

@@ -32,7 +32,8 @@ class ScratchFolder {
   ScratchFolder() {
     const char* dir = std::getenv("TMPDIR");
     path_ = std::string(dir == nullptr || *dir == '\0' ? "/tmp" : dir) + "/tintype-link-XXXXXX";
-    if (mkdtemp(path_.data()) == nullptr) throw Error("cannot create a temporary folder at '" + path_ + "'; set TMPDIR");
+    if (mkdtemp(path_.data()) == nullptr)
+      throw Error("cannot create a temporary folder at '" + path_ + "'; set TMPDIR");
   }
   ~ScratchFolder() {
     std::error_code ignored;
@@ -82,13 +83,22 @@ void assemble(const std::string& text, const std::string& triple_text, const std
 
 }  // namespace
 
-std::vector<char> link_shared_object(const std::vector<KernelObject>& objects, const std::string& target) {
+std::vector<char> link_shared_object(const std::vector<KernelObject>& objects,
+                                     const std::string& target) {
   const bool arm = target.starts_with("arm-64");
   const std::string trampolines = hook_trampolines(arm ? "aarch64" : "x86_64");
-  if (trampolines.empty()) throw Error("compiled files are not supported for target '" + target + "'");
+  if (trampolines.empty())
+    throw Error("compiled files are not supported for target '" + target + "'");
   const ScratchFolder folder;
-  std::vector<std::string> arguments = {"ld.lld", "-shared", "-o", folder.file("model.so"), "-z", "noexecstack",
-                                        "--allow-shlib-undefined", "-z", "now"};
+  std::vector<std::string> arguments = {"ld.lld",
+                                        "-shared",
+                                        "-o",
+                                        folder.file("model.so"),
+                                        "-z",
+                                        "noexecstack",
+                                        "--allow-shlib-undefined",
+                                        "-z",
+                                        "now"};
   assemble(trampolines, arm ? "aarch64-linux-gnu" : "x86_64-linux-gnu", folder.file("hooks.o"));
   arguments.push_back(folder.file("hooks.o"));
   for (size_t i = 0; i < objects.size(); ++i) {

@@ -10,6 +10,7 @@ namespace tintype {
 
 /// Links kernel objects and jumps to the runtime's hooks into a shared object. `target` is a Halide
 /// target string. Thread-safe; throws Error when linking fails.
-std::vector<char> link_shared_object(const std::vector<KernelObject>& objects, const std::string& target);
+std::vector<char> link_shared_object(const std::vector<KernelObject>& objects,
+                                     const std::string& target);
 
 }  // namespace tintype

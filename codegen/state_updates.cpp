@@ -9,15 +9,14 @@ namespace {
 
 bool is_view(const Node& n) { return n.op().has(kView) || n.is("reverse"); }
 
-/// Only pointwise ops, and operand i has the shape of the result: element k of the result depends on
-/// no other element of it.
+/// Only pointwise ops, and operand i has the shape of the result: element k of the result depends
+/// on no other element of it.
 bool elementwise_in(const Node& region, int operand) {
   if (!region.is("region")) return false;
   const Graph& body = *region.body();
   return body.inputs()[static_cast<size_t>(operand)]->shape() == body.output(0)->shape() &&
-         std::all_of(body.nodes().begin(), body.nodes().end(), [](const auto& n) {
-           return n->op().has(kPointwise) || n->is("constant");
-         });
+         std::all_of(body.nodes().begin(), body.nodes().end(),
+                     [](const auto& n) { return n->op().has(kPointwise) || n->is("constant"); });
 }
 
 }  // namespace

@@ -6,7 +6,8 @@
 
 namespace tintype {
 
-TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare, const Machine& machine) {
+TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare,
+                     const Machine& machine) {
   constexpr int64_t kFirstLevelBytes = 32 << 10;
   constexpr int kMostRows = 12;  // beyond, row addresses no longer fit the integer registers
   // Accumulators, one panel of weights and a broadcast value share the registers.

@@ -8,8 +8,8 @@
 namespace tintype {
 
 struct TileChoice {
-  int rows = 1;       ///< output positions per tile
-  double cost = 0;    ///< cycles per position and vector of channels, up to a common factor
+  int rows = 1;     ///< output positions per tile
+  double cost = 0;  ///< cycles per position and vector of channels, up to a common factor
 };
 
 /// Registers a tile must leave free. In a product of plain matrices the compiler keeps addresses of
@@ -19,8 +19,8 @@ inline constexpr int kMatrixSpare = 2;
 inline constexpr int kImageSpare = 0;
 
 /// The best number of rows for `extent` positions and panels of `vectors` vectors by `depth` steps:
-/// it fills the registers, keeps the multiply-add pipeline busy, wastes little on the last tile, and
-/// reads the panel seldom where it lies in the second-level cache.
+/// it fills the registers, keeps the multiply-add pipeline busy, wastes little on the last tile,
+/// and reads the panel seldom where it lies in the second-level cache.
 TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare, const Machine& machine);
 
 }  // namespace tintype

@@ -23,7 +23,9 @@ class AttrMap {
   AttrMap() = default;
   AttrMap(std::initializer_list<std::pair<const std::string, Attr>> list) : map_(list) {}
 
-  void set(std::string name, Attr value) { map_.insert_or_assign(std::move(name), std::move(value)); }
+  void set(std::string name, Attr value) {
+    map_.insert_or_assign(std::move(name), std::move(value));
+  }
   void erase(std::string_view name) {
     if (auto it = map_.find(name); it != map_.end()) map_.erase(it);
   }

@@ -11,7 +11,8 @@ namespace tintype {
 
 Node* Builder::create(std::string_view op_name, std::vector<Value*> operands, AttrMap attrs,
                       int result_count) {
-  Node* n = graph_->create(op(op_name), std::move(operands), std::move(attrs), result_count, before_);
+  Node* n =
+      graph_->create(op(op_name), std::move(operands), std::move(attrs), result_count, before_);
   n->set_origins(origins_);
   try {
     infer_node(*n);
@@ -79,8 +80,9 @@ Value* Builder::slice(Value* x, Shape starts, Shape sizes, std::vector<int64_t> 
   bool whole = sizes == x->shape();
   for (size_t i = 0; i < starts.size(); ++i) whole = whole && starts[i].is(0) && steps[i] == 1;
   if (whole) return x;
-  return make("slice", {x},
-              {{"starts", std::move(starts)}, {"sizes", std::move(sizes)}, {"steps", std::move(steps)}});
+  return make(
+      "slice", {x},
+      {{"starts", std::move(starts)}, {"sizes", std::move(sizes)}, {"steps", std::move(steps)}});
 }
 
 Value* Builder::slice_axis(Value* x, int axis, const Dim& start, const Dim& size, int64_t step) {

@@ -35,12 +35,13 @@ class InternalError : public std::logic_error {
 
 [[noreturn]] void internal_error(const char* file, int line, const std::string& message);
 
-#define TINTYPE_CHECK(condition, message)                                              \
-  do {                                                                                 \
-    if (!(condition)) ::tintype::internal_error(__FILE__, __LINE__, (message));        \
+#define TINTYPE_CHECK(condition, message)                                       \
+  do {                                                                          \
+    if (!(condition)) ::tintype::internal_error(__FILE__, __LINE__, (message)); \
   } while (false)
 
-/// The candidate closest to `name` by edit distance, as " (did you mean 'x'?)", or "" if none is near.
+/// The candidate closest to `name` by edit distance, as " (did you mean 'x'?)", or "" if none is
+/// near.
 std::string did_you_mean(std::string_view name, const std::vector<std::string>& candidates);
 
 }  // namespace tintype

@@ -193,7 +193,8 @@ std::optional<int64_t> Dim::lower_bound() const {
       switch (atom->kind) {
         case DimAtom::Kind::symbol: low = 0; break;
         case DimAtom::Kind::floor_div:
-          if (a && atom->b.is_static() && atom->b.value() > 0) low = floor_div_int(*a, atom->b.value());
+          if (a && atom->b.is_static() && atom->b.value() > 0)
+            low = floor_div_int(*a, atom->b.value());
           else if (a && *a >= 0 && b && *b >= 0) low = 0;
           break;
         case DimAtom::Kind::min:
@@ -318,7 +319,8 @@ std::string text_of(const Shape& shape) {
 
 namespace {
 
-/// Recursive descent over  sum := product (('+'|'-') product)*,  product := factor (('*'|'/') factor)*.
+/// Recursive descent over  sum := product (('+'|'-') product)*,  product := factor (('*'|'/')
+/// factor)*.
 class DimParser {
  public:
   explicit DimParser(std::string_view text) : text_(text) {}

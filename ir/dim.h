@@ -22,8 +22,8 @@ struct DimAtom;
 class Dim {
  public:
   Dim() : Dim(0) {}
-  Dim(int64_t value) : value_(value) {}           // NOLINT(google-explicit-constructor)
-  Dim(int value) : value_(value) {}               // NOLINT(google-explicit-constructor)
+  Dim(int64_t value) : value_(value) {}  // NOLINT(google-explicit-constructor)
+  Dim(int value) : value_(value) {}      // NOLINT(google-explicit-constructor)
   static Dim symbol(std::string name);
 
   bool is_static() const { return poly_ == nullptr; }

@@ -9,7 +9,8 @@
 namespace tintype {
 
 void AttrMap::wrong_kind(std::string_view name) {
-  throw InternalError("attribute '" + std::string(name) + "' has another kind than its reader expects");
+  throw InternalError("attribute '" + std::string(name) +
+                      "' has another kind than its reader expects");
 }
 
 std::string_view name_of(AttrKind kind) {
@@ -94,7 +95,8 @@ Value* Graph::add_input(std::string name, TensorType type) {
   v->index_ = static_cast<int>(inputs_.size());
   v->type_ = std::move(type);
   v->name_ = std::move(name);
-  for (const Dim& d : v->type_.shape) d.symbols([this](const std::string& s) { symbols_.insert(s); });
+  for (const Dim& d : v->type_.shape)
+    d.symbols([this](const std::string& s) { symbols_.insert(s); });
   inputs_.push_back(std::move(v));
   return inputs_.back().get();
 }

@@ -29,8 +29,7 @@ void InferContext::fail(const std::string& message) const { ops::fail(node, mess
 Dim InferContext::unify(const Dim& a, const Dim& b, const std::string& what) const {
   if (a == b) return a;
   const Dim difference = a - b;
-  if (difference.is_static())
-    fail(what + " must agree, got " + a.text() + " and " + b.text());
+  if (difference.is_static()) fail(what + " must agree, got " + a.text() + " and " + b.text());
   node.graph().require_equal(a, b, node.where() + ": " + what + " must agree");
   return a.is_static() ? a : b;
 }
@@ -49,7 +48,8 @@ Shape broadcast_shapes(Graph& graph, const Shape& a, const Shape& b, const std::
     } else {
       if ((x - y).is_static())
         throw Error(where + ": shapes " + text_of(a) + " and " + text_of(b) + " do not broadcast");
-      graph.require_equal(x, y, where + ": shapes " + text_of(a) + " and " + text_of(b) + " must broadcast");
+      graph.require_equal(
+          x, y, where + ": shapes " + text_of(a) + " and " + text_of(b) + " must broadcast");
       d = x.is_static() ? x : y;
     }
   }
@@ -71,7 +71,8 @@ void check_operands(const Node& node) {
   if (n < def.min_operands || (def.max_operands >= 0 && n > def.max_operands)) {
     std::string expected = std::to_string(def.min_operands);
     if (def.max_operands < 0) expected += " or more";
-    else if (def.max_operands != def.min_operands) expected += " to " + std::to_string(def.max_operands);
+    else if (def.max_operands != def.min_operands)
+      expected += " to " + std::to_string(def.max_operands);
     ops::fail(node, "expected " + expected + " inputs, got " + std::to_string(n));
   }
   for (int i = 0; i < def.min_operands; ++i)
@@ -168,7 +169,8 @@ void infer_node(Node& node) {
     node.result(i)->set_type(std::move(results[static_cast<size_t>(i)]));
   if (node.op().content == nullptr || node.result_count() != 1) return;
   auto content = node.op().content(node);
-  if (content && content->size() <= ops::kMaxContent) node.result()->set_content(std::move(content));
+  if (content && content->size() <= ops::kMaxContent)
+    node.result()->set_content(std::move(content));
 }
 
 namespace ops {
@@ -183,15 +185,15 @@ namespace {
 
 [[noreturn]] void not_known(const Node& node, int operand, std::string_view what) {
   Value* v = node.operand(operand);
-  const std::string message = std::string(what) + " (input " + std::to_string(operand) +
-                              ") must be known when compiling";
+  const std::string message =
+      std::string(what) + " (input " + std::to_string(operand) + ") must be known when compiling";
   // A graph input that decides structure can be supplied by the caller; name it for the driver.
   Value* source = v;
   while (source != nullptr && source->def() != nullptr && source->def()->operand_count() > 0)
     source = source->def()->operand(0);
   if (source != nullptr && source->def() == nullptr && !source->name().empty())
-    throw NeedsInputValue(source->name(), node.where() + " (" + std::string(node.name()) + "): " + message +
-                                              "; it depends on input '" + source->name() +
+    throw NeedsInputValue(source->name(), node.where() + " (" + std::string(node.name()) + "): " +
+                                              message + "; it depends on input '" + source->name() +
                                               "': give its value with --known-input");
   fail(node, message + ", but it depends on data");
 }
@@ -208,8 +210,7 @@ std::vector<Dim> symbolic_integers(const Node& node, int operand, std::string_vi
 std::vector<int64_t> static_integers(const Node& node, int operand, std::string_view what) {
   std::vector<int64_t> out;
   for (const Dim& d : symbolic_integers(node, operand, what)) {
-    if (!d.is_static())
-      fail(node, std::string(what) + " must be constant, got " + d.text());
+    if (!d.is_static()) fail(node, std::string(what) + " must be constant, got " + d.text());
     out.push_back(d.value());
   }
   return out;
@@ -233,7 +234,8 @@ double static_number(const Node& node, int operand, std::string_view what) {
     case DType::bf16: return static_cast<double>(bf16_to_f32(t->values<uint16_t>()[0]));
     case DType::u8:
     case DType::boolean: return t->values<uint8_t>()[0];
-    default: fail(node, std::string(what) + " has element type " + std::string(name_of(t->dtype())));
+    default:
+      fail(node, std::string(what) + " has element type " + std::string(name_of(t->dtype())));
   }
 }
 

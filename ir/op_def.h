@@ -21,23 +21,31 @@ class Value;
 
 /// What passes and codegen may assume about an op. Passes ask traits, never op names.
 enum Trait : uint32_t {
-  kPointwise = 1u << 0,    ///< each result element depends on the operands' elements at its own
-                           ///< index, operands broadcast by numpy's rules
+  kPointwise = 1u << 0,  ///< each result element depends on the operands' elements at its own
+                         ///< index, operands broadcast by numpy's rules
   kCommutative = 1u << 1,
   kReduction = 1u << 2,    ///< reduces the axes in attribute `axes`, keeping them with extent 1
   kContraction = 1u << 3,  ///< conv, dot: multiply-accumulate over a reduction domain
   kWindow = 1u << 4,       ///< reduces a sliding window over the spatial axes
-  kView = 1u << 5,         ///< moves no data: result elements are operand elements, at other indices
-  kMovement = 1u << 6,     ///< copies elements, computes nothing
-  kOnnx = 1u << 7,         ///< ONNX-level: has `decompose`, no definition in codegen
-  kHostOnly = 1u << 8,     ///< evaluated by a host op, never by a kernel
-  kImpure = 1u << 9,       ///< must not be merged or folded (random numbers)
-  kPrepack = 1u << 10,     ///< rearranges weights once, when constant
-  kKernel = 1u << 11,      ///< a kernel of its own, not fused with others
+  kView = 1u << 5,      ///< moves no data: result elements are operand elements, at other indices
+  kMovement = 1u << 6,  ///< copies elements, computes nothing
+  kOnnx = 1u << 7,      ///< ONNX-level: has `decompose`, no definition in codegen
+  kHostOnly = 1u << 8,  ///< evaluated by a host op, never by a kernel
+  kImpure = 1u << 9,    ///< must not be merged or folded (random numbers)
+  kPrepack = 1u << 10,  ///< rearranges weights once, when constant
+  kKernel = 1u << 11,   ///< a kernel of its own, not fused with others
 };
 
 enum class AttrKind : uint8_t {
-  integer, number, string, integers, numbers, strings, tensor, dtype, dims
+  integer,
+  number,
+  string,
+  integers,
+  numbers,
+  strings,
+  tensor,
+  dtype,
+  dims
 };
 std::string_view name_of(AttrKind kind);
 
@@ -67,9 +75,9 @@ struct InferContext {
 /// optional inputs. Returns one value per result (null for results nobody can use).
 using DecomposeFunction = std::vector<Value*> (*)(Builder&, const Node&);
 using InferFunction = void (*)(InferContext&);
-/// d loss / d operand for each operand of a node, from d loss / d result for each result (null where
-/// the loss does not depend on it; at least one is there). Null entries stand for zero; entries of
-/// operands that are not floats are ignored.
+/// d loss / d operand for each operand of a node, from d loss / d result for each result (null
+/// where the loss does not depend on it; at least one is there). Null entries stand for zero;
+/// entries of operands that are not floats are ignored.
 using GradientFunction = std::vector<Value*> (*)(Builder&, const Node&,
                                                  const std::vector<Value*>& result_gradients);
 /// The gradient of ops that are constant wherever they are continuous: zero for every operand.
@@ -84,10 +92,10 @@ struct OpDef {
   int min_results = 1, max_results = 1;
   std::span<const AttrDef> attrs = {};
   uint32_t traits = 0;
-  InferFunction infer = nullptr;          ///< core ops
-  ContentFunction content = nullptr;      ///< core ops that shape arithmetic uses
-  DecomposeFunction decompose = nullptr;  ///< ONNX-level ops
-  GradientFunction gradient = nullptr;    ///< core ops, unless not_differentiable says why not
+  InferFunction infer = nullptr;             ///< core ops
+  ContentFunction content = nullptr;         ///< core ops that shape arithmetic uses
+  DecomposeFunction decompose = nullptr;     ///< ONNX-level ops
+  GradientFunction gradient = nullptr;       ///< core ops, unless not_differentiable says why not
   std::string_view not_differentiable = {};  ///< the reason, for core ops without a gradient
   std::string_view doc;
 

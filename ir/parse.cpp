@@ -72,7 +72,8 @@ class Parser {
     std::vector<int64_t> layout;
     if (in_.accept("layout")) layout = list<int64_t>([this] { return in_.integer(); });
     if (!layout.empty() && !is_permutation(layout, t.rank()))
-      in_.fail("the layout of state '" + name + "' is no order of its " + std::to_string(t.rank()) + " axes");
+      in_.fail("the layout of state '" + name + "' is no order of its " + std::to_string(t.rank()) +
+               " axes");
     Value* v = g.add_input(name, {t.dtype(), Shape(t.dims().begin(), t.dims().end())});
     define(scope, key, v);
     states_.emplace(name, State{v, 0, std::move(t), std::move(layout)});
@@ -368,7 +369,7 @@ class Parser {
   const TensorTable& tensors_;
   std::vector<DimConstraint> stated_constraints_;
   std::map<std::string, State> states_;  ///< without a next value so far
-  std::string tensor_name_;                                  ///< of the node that is being read
+  std::string tensor_name_;              ///< of the node that is being read
 };
 
 }  // namespace

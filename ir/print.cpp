@@ -179,9 +179,11 @@ class Printer {
   std::string initial(const State& s) {
     const bool named = options_.tensors != nullptr && s.initial.size() > options_.inline_elements;
     const std::string layout =
-        s.layout.empty() ? "" : " layout " + list(s.layout, [](int64_t x) { return std::to_string(x); });
+        s.layout.empty() ? ""
+                         : " layout " + list(s.layout, [](int64_t x) { return std::to_string(x); });
     return (named ? named_tensor(s.initial, s.current->name())
-                  : tensor_text(s.initial, options_.inline_elements)) + layout;
+                  : tensor_text(s.initial, options_.inline_elements)) +
+           layout;
   }
 
   PrintOptions options_;

@@ -175,8 +175,8 @@ class Verifier {
     }
     for (const State& s : graph_.states())
       if (!(graph_.output(static_cast<size_t>(s.next))->type() == s.current->type()))
-        return "state '" + s.current->name() + "' is " + s.current->type().text() + ", its next value " +
-               graph_.output(static_cast<size_t>(s.next))->type().text();
+        return "state '" + s.current->name() + "' is " + s.current->type().text() +
+               ", its next value " + graph_.output(static_cast<size_t>(s.next))->type().text();
     for (const Value* v : known_)
       if (v->output_uses() != counts[v])
         return "a value named '" + v->name() + "' miscounts its uses as output";

@@ -25,7 +25,9 @@ bool is_scalar_constant(const Value* v) {
 }
 
 /// Leaves that cost nothing to compute inside a kernel.
-bool is_leaf(const Node& n) { return n.is("iota") || (n.is("constant") && is_scalar_constant(n.result())); }
+bool is_leaf(const Node& n) {
+  return n.is("iota") || (n.is("constant") && is_scalar_constant(n.result()));
+}
 
 bool is_view_node(const Node& n) { return n.op().has(kView) || n.is("reverse"); }
 
@@ -54,7 +56,8 @@ class Fuser {
   using Allowed = std::function<bool(const Node&)>;
 
   static bool is_anchor(const Node& n) {
-    return n.op().has(kContraction | kWindow | kReduction | kKernel) || n.is("winograd_input") || n.is("winograd_output");
+    return n.op().has(kContraction | kWindow | kReduction | kKernel) || n.is("winograd_input") ||
+           n.is("winograd_output");
   }
 
   bool taken(const Node* n) const { return taken_.count(n) != 0; }
@@ -69,13 +72,15 @@ class Fuser {
   /// Movement that is neither a view nor a margin of its producer's buffer.
   static bool needs_kernel(const Node& n) {
     if (n.is("gather") || n.is("dilate") || n.is("random_bits")) return true;
-    if (n.is("iota")) return std::any_of(n.result()->uses().begin(), n.result()->uses().end(), [](const Use& u) {
-        return !u.node->op().has(kPointwise); }) || n.result()->output_uses() != 0;
+    if (n.is("iota"))
+      return std::any_of(n.result()->uses().begin(), n.result()->uses().end(),
+                         [](const Use& u) { return !u.node->op().has(kPointwise); }) ||
+             n.result()->output_uses() != 0;
     if (!n.is("pad")) return false;
     const Node* source = n.operand(0)->def();
-    return n.attrs().string("mode", "constant") != "constant" || source == nullptr || source->is("constant") ||
-           is_view_node(*source) || source->op().has(kHostOnly) || may_crop(n) ||
-           (n.operand(1) != nullptr && n.operand(1)->constant() == nullptr);
+    return n.attrs().string("mode", "constant") != "constant" || source == nullptr ||
+           source->is("constant") || is_view_node(*source) || source->op().has(kHostOnly) ||
+           may_crop(n) || (n.operand(1) != nullptr && n.operand(1)->constant() == nullptr);
   }
 
   // ---- growing ------------------------------------------------------------------------------
@@ -94,8 +99,10 @@ class Fuser {
     const Shape reduced = seed->result()->shape();
     const auto axes = seed->attrs().integers("axes");
     auto fits = [full, reduced, axes](const Node& n) {
-      if (n.op().has(kReduction)) return n.operand(0)->shape() == full && n.attrs().integers("axes") == axes;
-      return n.op().has(kPointwise) && (n.result()->shape() == full || n.result()->shape() == reduced);
+      if (n.op().has(kReduction))
+        return n.operand(0)->shape() == full && n.attrs().integers("axes") == axes;
+      return n.op().has(kPointwise) &&
+             (n.result()->shape() == full || n.result()->shape() == reduced);
     };
     Group g = grow(seed, fits);
     absorb_producers(g, full);
@@ -111,7 +118,8 @@ class Fuser {
       const auto& uses = n.result()->uses();
       if (n.is("pad"))
         return n.attrs().string("mode", "constant") == "constant" &&
-               std::all_of(uses.begin(), uses.end(), [](const Use& u) { return u.node->is("slice"); });
+               std::all_of(uses.begin(), uses.end(),
+                           [](const Use& u) { return u.node->is("slice"); });
       return n.is("slice") && n.operand(0)->def() != nullptr && n.operand(0)->def()->is("pad");
     });
   }
@@ -136,13 +144,15 @@ class Fuser {
     Group best = group;
     while (static_cast<int>(group.size()) < max_ops_) {
       const std::vector<Value*> open = leaving(group);
-      if (open.size() == 1 && (open[0]->def()->op().has(kPointwise) || open[0]->def() == seed || is_anchor(*open[0]->def())))
+      if (open.size() == 1 && (open[0]->def()->op().has(kPointwise) || open[0]->def() == seed ||
+                               is_anchor(*open[0]->def())))
         best = group;
       Node* next = nullptr;
       for (Value* v : open)
         for (const Use& u : v->uses()) {
           Node* n = u.node;
-          if (std::find(group.begin(), group.end(), n) != group.end() || taken(n) || !allowed(*n)) continue;
+          if (std::find(group.begin(), group.end(), n) != group.end() || taken(n) || !allowed(*n))
+            continue;
           if (next != nullptr && position_[n] >= position_[next]) continue;
           if (independent_operands(*n, group)) next = n;
         }
@@ -182,12 +192,14 @@ class Fuser {
       for (size_t i = 0; i < g.size() && !changed; ++i)
         for (Value* v : g[i]->operands()) {
           Node* p = v == nullptr ? nullptr : v->def();
-          if (p == nullptr || taken(p) || !p->op().has(kPointwise) || p->result()->shape() != full ||
-              std::find(g.begin(), g.end(), p) != g.end() || p->result()->output_uses() != 0)
+          if (p == nullptr || taken(p) || !p->op().has(kPointwise) ||
+              p->result()->shape() != full || std::find(g.begin(), g.end(), p) != g.end() ||
+              p->result()->output_uses() != 0)
             continue;
           const auto& uses = p->result()->uses();
           if (!std::all_of(uses.begin(), uses.end(), [&](const Use& u) {
-                return std::find(g.begin(), g.end(), u.node) != g.end(); }))
+                return std::find(g.begin(), g.end(), u.node) != g.end();
+              }))
             continue;
           g.push_back(p);
           changed = true;
@@ -248,8 +260,10 @@ class Fuser {
         map[n->result(i)] = copy->result(i);
       }
     }
-    for (size_t i = 0; i < results.size(); ++i) body->add_output("r" + std::to_string(i), map.at(results[i]));
-    Node* region = graph_.create(op("region"), operands, {{"name", region_name(g)}}, static_cast<int>(results.size()));
+    for (size_t i = 0; i < results.size(); ++i)
+      body->add_output("r" + std::to_string(i), map.at(results[i]));
+    Node* region = graph_.create(op("region"), operands, {{"name", region_name(g)}},
+                                 static_cast<int>(results.size()));
     for (Node* n : g) region->add_origins(n->origins());
     region->set_body(std::move(body));
     for (size_t i = 0; i < results.size(); ++i) {
@@ -264,7 +278,8 @@ class Fuser {
 
   void drop_unused_leaves() {
     for (Node* n : graph_.node_list())
-      if (is_leaf(*n) && n->result()->uses().empty() && n->result()->output_uses() == 0) graph_.erase(n);
+      if (is_leaf(*n) && n->result()->uses().empty() && n->result()->output_uses() == 0)
+        graph_.erase(n);
   }
 
   Graph& graph_;

@@ -86,8 +86,9 @@ class Relayout {
       layout.push_back(s.layout[static_cast<size_t>(p[i])]);
     Value* next = graph_.output(static_cast<size_t>(s.next));
     // Made while the state still has its old type, then moved in front of everything.
-    Node* as_before = graph_.create(op("transpose"), {s.current}, {{"perm", inverse(p)}}, 1,
-                                    graph_.nodes().empty() ? nullptr : graph_.nodes().front().get());
+    Node* as_before =
+        graph_.create(op("transpose"), {s.current}, {{"perm", inverse(p)}}, 1,
+                      graph_.nodes().empty() ? nullptr : graph_.nodes().front().get());
     as_before->result()->set_type(s.current->type());
     graph_.replace_all_uses(s.current, as_before->result());
     as_before->set_operand(0, s.current);

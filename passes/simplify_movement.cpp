@@ -167,14 +167,18 @@ Value* crop_conv(Builder& b, const Node& n) {
   Shape front = n.attrs().dims("before"), back = n.attrs().dims("after");
   const size_t channels = front.size() - 1;
   const auto strides = conv->attrs().integers("strides", std::vector<int64_t>(channels - 1, 1));
-  if (!front[0].is(0) || !back[0].is(0) || !front[channels].is(0) || !back[channels].is(0)) return nullptr;
+  if (!front[0].is(0) || !back[0].is(0) || !front[channels].is(0) || !back[channels].is(0))
+    return nullptr;
   for (size_t i = 1; i < channels; ++i) {
-    if (!front[i].is_static() || !back[i].is_static() || front[i].value() > 0 || back[i].value() > 0) return nullptr;
+    if (!front[i].is_static() || !back[i].is_static() || front[i].value() > 0 ||
+        back[i].value() > 0)
+      return nullptr;
     // Windows may leave a remainder at the end of the input when they are strided.
     if (strides[i - 1] != 1 && !back[i].is(0)) return nullptr;
     front[i] = front[i] * Dim(strides[i - 1]);
   }
-  Value* y = b.make("conv", {b.pad(conv->operand(0), front, back), conv->operand(1)}, conv->attrs());
+  Value* y =
+      b.make("conv", {b.pad(conv->operand(0), front, back), conv->operand(1)}, conv->attrs());
   return y->type() == n.result()->type() ? y : nullptr;
 }
 

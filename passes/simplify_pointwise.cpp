@@ -11,7 +11,9 @@ Value* only_if(bool condition, Value* v) { return condition ? v : nullptr; }
 
 bool same_type(const Node& n, const Value* v) { return v->type() == n.result()->type(); }
 
-Value* identity(Builder&, const Node& n) { return only_if(n.is("identity") || n.is("stop_gradient"), n.operand(0)); }
+Value* identity(Builder&, const Node& n) {
+  return only_if(n.is("identity") || n.is("stop_gradient"), n.operand(0));
+}
 
 /// The other operand, when one operand of a binary op is the given constant and drops out.
 Value* neutral(const Node& n, std::string_view op, double element) {

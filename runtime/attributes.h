@@ -13,8 +13,8 @@
 namespace tintype {
 
 /// Attribute of a host-op step. Lists of extents arrive already evaluated as integers.
-using AttributeValue = std::variant<int64_t, double, std::string, std::vector<int64_t>,
-                                    std::vector<double>, Tensor>;
+using AttributeValue =
+    std::variant<int64_t, double, std::string, std::vector<int64_t>, std::vector<double>, Tensor>;
 
 /// Attribute names to values, ordered by name so that iteration is deterministic.
 class Attributes {

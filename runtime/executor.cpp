@@ -30,9 +30,7 @@ std::string describe(const Step& step) {
 Executor::Executor(std::shared_ptr<const Program> program,
                    std::shared_ptr<const std::vector<KernelFunction>> functions,
                    std::shared_ptr<PlanCache> plans, std::vector<Tensor> states)
-    : program_(std::move(program)),
-      functions_(std::move(functions)),
-      plans_(std::move(plans)),
+    : program_(std::move(program)), functions_(std::move(functions)), plans_(std::move(plans)),
       states_(std::move(states)) {
   bindings_.reserve(kBindings + 1);
 }

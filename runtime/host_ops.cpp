@@ -25,11 +25,9 @@ const std::vector<HostOp>& sorted_ops() {
   return ops;
 }
 
-} // namespace
+}  // namespace
 
-std::span<const HostOp> all_host_ops() {
-  return sorted_ops();
-}
+std::span<const HostOp> all_host_ops() { return sorted_ops(); }
 
 const HostOp* find_host_op(std::string_view name) {
   const std::vector<HostOp>& ops = sorted_ops();
@@ -39,4 +37,4 @@ const HostOp* find_host_op(std::string_view name) {
   return it != ops.end() && it->name == name ? &*it : nullptr;
 }
 
-} // namespace tintype
+}  // namespace tintype

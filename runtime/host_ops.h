@@ -1,4 +1,5 @@
-// Plain C++ evaluation of core ops: constant folding, shape arithmetic and the slow path at run time.
+// Plain C++ evaluation of core ops: constant folding, shape arithmetic and the slow path at run
+// time.
 #pragma once
 
 #include "runtime/attributes.h"

@@ -11,7 +11,7 @@ namespace tintype {
 /// Entry of a compiled kernel. argv[0] points to a `void *` user context (a KernelContext), the
 /// others are `halide_buffer_t *`, inputs then outputs. Returns 0, or a negative Halide error code
 /// after the error hook has recorded a message in the context. Re-entrant.
-using KernelFunction = int (*)(void **argv);
+using KernelFunction = int (*)(void** argv);
 
 /// Passed through kernels to the hooks in runtime/halide_hooks.cpp. One per execution.
 struct KernelContext {

@@ -19,10 +19,10 @@ constexpr size_t round_up(size_t bytes, size_t multiple) {
   return (bytes + multiple - 1) / multiple * multiple;
 }
 
-/// At least `bytes` + kReadableBeyond uninitialised bytes aligned to `alignment` (a power of two), or null when there
-/// is no memory. Blocks of 2 MiB and more are aligned to huge pages and advised to use them:
-/// weights and activations are streamed once per run, and page walks cost 10-25 % on multi-megabyte
-/// buffers.
+/// At least `bytes` + kReadableBeyond uninitialised bytes aligned to `alignment` (a power of two),
+/// or null when there is no memory. Blocks of 2 MiB and more are aligned to huge pages and advised
+/// to use them: weights and activations are streamed once per run, and page walks cost 10-25 % on
+/// multi-megabyte buffers.
 void* allocate_aligned(size_t bytes, size_t alignment = kBufferAlignment);
 /// Frees what allocate_aligned returned; null is allowed.
 void free_aligned(void* block);

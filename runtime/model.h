@@ -24,10 +24,10 @@ struct RunOptions {
 
 /// One row of a profile: a step, averaged over the profiled runs.
 struct StepTime {
-  int32_t step = 0;        ///< index into Program::steps
-  int32_t kernel = -1;     ///< index into Program::kernels of the alternative taken; -1 otherwise
+  int32_t step = 0;     ///< index into Program::steps
+  int32_t kernel = -1;  ///< index into Program::kernels of the alternative taken; -1 otherwise
   double milliseconds = 0;
-  double flops = 0;        ///< mathematical operations of one run, 0 when not counted
+  double flops = 0;  ///< mathematical operations of one run, 0 when not counted
 };
 
 /// Memory of a program bound to concrete extents, in bytes.
@@ -49,15 +49,17 @@ class Model {
 
   const Program& program() const;
 
-  /// Runs once. A program with states needs a Session (runtime/session.h). `inputs` by name; dtype and shape are checked against the program, symbols are read
-  /// from the shapes. Results are in the program's output order.
+  /// Runs once. A program with states needs a Session (runtime/session.h). `inputs` by name; dtype
+  /// and shape are checked against the program, symbols are read from the shapes. Results are in
+  /// the program's output order.
   Result<std::vector<Tensor>> run(const std::map<std::string, Tensor>& inputs,
                                   const RunOptions& options = {}) const;
   /// The same with inputs in port order: no name look-up, no map.
   Result<std::vector<Tensor>> run(std::span<const Tensor> inputs,
                                   const RunOptions& options = {}) const;
 
-  /// Runs once to warm up, then `runs` times, and reports the mean time of each step, in step order.
+  /// Runs once to warm up, then `runs` times, and reports the mean time of each step, in step
+  /// order.
   Result<std::vector<StepTime>> profile(std::span<const Tensor> inputs, int runs,
                                         const RunOptions& options = {}) const;
   /// Memory needed for these input shapes.

@@ -25,18 +25,18 @@ inline constexpr ViewId kNoView = -1;
 /// One integer expression. Operands refer to earlier entries, so one pass in order evaluates all.
 struct ExtentExpr {
   enum class Kind : uint8_t {
-    constant,   ///< value
-    symbol,     ///< value = index of the symbol
+    constant,  ///< value
+    symbol,    ///< value = index of the symbol
     add,
     sub,
     mul,
     floor_div,  ///< rounds towards minus infinity; division by zero is an invalid_argument Status
     ceil_div,
-    mod,        ///< sign of the divisor
+    mod,  ///< sign of the divisor
     min,
     max,
-    equal,      ///< 1 or 0
-    less,       ///< 1 or 0
+    equal,  ///< 1 or 0
+    less,   ///< 1 or 0
   };
   Kind kind = Kind::constant;
   int64_t value = 0;
@@ -113,8 +113,8 @@ struct Step {
   };
   /// One way to do a kernel step. The last alternative has no condition.
   struct Alternative {
-    ExprId condition = -1;  ///< holds when it evaluates to non-zero; -1 always
-    int32_t kernel = 0;     ///< index into Program::kernels
+    ExprId condition = -1;          ///< holds when it evaluates to non-zero; -1 always
+    int32_t kernel = 0;             ///< index into Program::kernels
     std::vector<ViewId> arguments;  ///< inputs then outputs, in the kernel's order
   };
   Kind kind = Kind::kernel;
@@ -125,9 +125,9 @@ struct Step {
   std::vector<std::pair<std::string, std::vector<ExprId>>> extent_attributes;
   std::vector<ViewId> inputs, outputs;
   double fill = 0.0;
-  std::string name;     ///< readable, for profiles: "conv_relu 3x3 64->64"
-  std::string origin;   ///< names of the model's nodes this step came from, comma separated
-  ExprId flops = -1;    ///< multiply-adds * 2 of the mathematical operation; -1 when not counted
+  std::string name;    ///< readable, for profiles: "conv_relu 3x3 64->64"
+  std::string origin;  ///< names of the model's nodes this step came from, comma separated
+  ExprId flops = -1;   ///< multiply-adds * 2 of the mathematical operation; -1 when not counted
 };
 
 struct Program {

@@ -6,7 +6,6 @@
 #include "runtime/nearest_name.h"
 #include "runtime/strided.h"
 
-
 namespace tintype {
 
 namespace {
@@ -20,12 +19,14 @@ std::vector<int64_t> dense_strides(const std::vector<int64_t>& dims) {
 /// Extents of the shown tensor: memory axis i is its axis layout[i].
 std::vector<int64_t> shown_dims(const Tensor& memory, const std::vector<int64_t>& layout) {
   std::vector<int64_t> dims = memory.dims();
-  for (size_t i = 0; i < layout.size(); ++i) dims[static_cast<size_t>(layout[i])] = memory.dims()[i];
+  for (size_t i = 0; i < layout.size(); ++i)
+    dims[static_cast<size_t>(layout[i])] = memory.dims()[i];
   return dims;
 }
 
 /// Strides of the shown tensor, dense with these extents, in the order of the memory's axes.
-std::vector<int64_t> strides_in(const std::vector<int64_t>& layout, const std::vector<int64_t>& dims) {
+std::vector<int64_t> strides_in(const std::vector<int64_t>& layout,
+                                const std::vector<int64_t>& dims) {
   const std::vector<int64_t> dense = dense_strides(dims);
   if (layout.empty()) return dense;
   std::vector<int64_t> strides;
@@ -104,16 +105,19 @@ Result<Tensor> StateStore::open(const StateVariable& state) {
   const std::lock_guard lock(mutex_);
   const auto it = entries_.find(state.name);
   if (it == entries_.end())
-    return entries_.emplace(state.name, Entry{state.initial.clone(), state.layout}).first->second.memory;
+    return entries_.emplace(state.name, Entry{state.initial.clone(), state.layout})
+        .first->second.memory;
   const Entry& e = it->second;
   if (e.memory.dtype() == state.initial.dtype() && e.memory.dims() == state.initial.dims() &&
       e.layout == state.layout)
     return e.memory;
   const auto text = [](const Tensor& t, const std::vector<int64_t>& layout) {
-    return type_string(t.dtype(), shown_dims(t, layout)) + (layout.empty() ? "" : " with permuted axes");
+    return type_string(t.dtype(), shown_dims(t, layout)) +
+           (layout.empty() ? "" : " with permuted axes");
   };
   return invalid_argument("state '" + state.name + "' is " + text(e.memory, e.layout) +
-                          " in the store, the program expects " + text(state.initial, state.layout));
+                          " in the store, the program expects " +
+                          text(state.initial, state.layout));
 }
 
 Result<Session> Session::create(const Model& model, std::shared_ptr<StateStore> store) {

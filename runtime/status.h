@@ -39,8 +39,8 @@ inline Status invalid_argument(std::string message) {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T result) : state_(std::move(result)) {}        // NOLINT(google-explicit-constructor)
-  Result(Status failure) : state_(std::move(failure)) {} // NOLINT(google-explicit-constructor)
+  Result(T result) : state_(std::move(result)) {}         // NOLINT(google-explicit-constructor)
+  Result(Status failure) : state_(std::move(failure)) {}  // NOLINT(google-explicit-constructor)
   bool ok() const { return std::holds_alternative<T>(state_); }
   const T& value() const& { return std::get<T>(state_); }
   T& value() & { return std::get<T>(state_); }

@@ -22,17 +22,22 @@ struct BenchArguments {
 
 using Clock = std::chrono::steady_clock;
 
-double since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
+double since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
 
 /// The symbol of the first axis of the first input stands for the batch.
-std::map<std::string, int64_t> with_batch(const Model& model, std::map<std::string, int64_t> dims, int64_t batch) {
+std::map<std::string, int64_t> with_batch(const Model& model, std::map<std::string, int64_t> dims,
+                                          int64_t batch) {
   const Program& p = model.program();
   for (const Port& port : p.inputs) {
     if (port.dims.empty()) continue;
     const ExtentExpr& e = p.expressions[static_cast<size_t>(port.dims[0])];
-    if (e.kind == ExtentExpr::Kind::symbol) dims.emplace(p.symbols[static_cast<size_t>(e.value)].name, batch);
+    if (e.kind == ExtentExpr::Kind::symbol)
+      dims.emplace(p.symbols[static_cast<size_t>(e.value)].name, batch);
     else if (e.kind == ExtentExpr::Kind::constant && e.value != batch && batch != 1)
-      throw Error("--batch " + std::to_string(batch) + ": the batch of input '" + port.name + "' is fixed to " + std::to_string(e.value));
+      throw Error("--batch " + std::to_string(batch) + ": the batch of input '" + port.name +
+                  "' is fixed to " + std::to_string(e.value));
   }
   return dims;
 }
@@ -43,7 +48,8 @@ nlohmann::json measure(const BenchArguments& a) {
   const auto start = Clock::now();
   CompiledModel m = open_model(a.model.path, options);
   const double ready = since(start);
-  const std::vector<Tensor> inputs = make_inputs(m.model, a.inputs, with_batch(m.model, a.model.dim_values(), a.batch), "", 1);
+  const std::vector<Tensor> inputs =
+      make_inputs(m.model, a.inputs, with_batch(m.model, a.model.dim_values(), a.batch), "", 1);
   Session session = open_session(m, a.model.path);
   RunOptions run;
   run.threads = a.model.threads;
@@ -59,20 +65,32 @@ nlohmann::json measure(const BenchArguments& a) {
   const auto begin = Clock::now();
   while (since(begin) < a.seconds * 1000 || times.size() < 5) times.push_back(once());
   std::sort(times.begin(), times.end());
-  auto percentile = [&](double p) { return times[std::min(times.size() - 1, static_cast<size_t>(p * static_cast<double>(times.size())))]; };
+  auto percentile = [&](double p) {
+    return times[std::min(times.size() - 1,
+                          static_cast<size_t>(p * static_cast<double>(times.size())))];
+  };
   const auto profile = session.profile(std::span<const Tensor>(inputs), 1, run);
   double flops = 0;
   if (profile.ok())
     for (const StepTime& s : profile.value()) flops += s.flops;
   const auto memory = m.model.memory(std::span<const Tensor>(inputs));
-  nlohmann::json j = {{"model", a.model.path}, {"batch", a.batch}, {"threads", a.model.threads},
-                      {"median_ms", percentile(0.5)}, {"p90_ms", percentile(0.9)}, {"p99_ms", percentile(0.99)},
-                      {"min_ms", times[0]}, {"runs", times.size()},
-                      {"compile_ms", m.report.codegen.compile_ms}, {"load_ms", ready - m.report.codegen.compile_ms},
-                      {"import_ms", m.report.import_ms}, {"passes_ms", m.report.passes_ms},
+  nlohmann::json j = {{"model", a.model.path},
+                      {"batch", a.batch},
+                      {"threads", a.model.threads},
+                      {"median_ms", percentile(0.5)},
+                      {"p90_ms", percentile(0.9)},
+                      {"p99_ms", percentile(0.99)},
+                      {"min_ms", times[0]},
+                      {"runs", times.size()},
+                      {"compile_ms", m.report.codegen.compile_ms},
+                      {"load_ms", ready - m.report.codegen.compile_ms},
+                      {"import_ms", m.report.import_ms},
+                      {"passes_ms", m.report.passes_ms},
                       {"link_ms", m.report.codegen.link_ms},
-                      {"first_run_ms", first}, {"peak_rss_mb", peak_rss_mb()},
-                      {"kernels", m.report.codegen.kernels}, {"cached_kernels", m.report.codegen.from_cache},
+                      {"first_run_ms", first},
+                      {"peak_rss_mb", peak_rss_mb()},
+                      {"kernels", m.report.codegen.kernels},
+                      {"cached_kernels", m.report.codegen.from_cache},
                       {"gflops", flops / percentile(0.5) * 1e-6}};
   if (memory.ok()) {
     j["arena_mb"] = static_cast<double>(memory.value().arena) / 1e6;
@@ -84,22 +102,28 @@ nlohmann::json measure(const BenchArguments& a) {
 
 void print_human(const nlohmann::json& j) {
   auto n = [&j](const char* key) { return j.at(key).get<double>(); };
-  fmt::print("compile {:.1f} s   load {:.2f} s   first run {:.1f} ms   peak memory {:.0f} MB   {} kernels\n",
-             n("compile_ms") / 1000, n("load_ms") / 1000, n("first_run_ms"), n("peak_rss_mb"), j.at("kernels").get<int>());
-  fmt::print("latency  median {:.3f} ms   p90 {:.3f}   p99 {:.3f}   min {:.3f}   {:.1f} runs/s   {:.0f} GFLOP/s executed\n",
-             n("median_ms"), n("p90_ms"), n("p99_ms"), n("min_ms"), 1000.0 * n("batch") / n("median_ms"), n("gflops"));
+  fmt::print(
+      "compile {:.1f} s   load {:.2f} s   first run {:.1f} ms   peak memory {:.0f} MB   {} kernels\n",
+      n("compile_ms") / 1000, n("load_ms") / 1000, n("first_run_ms"), n("peak_rss_mb"),
+      j.at("kernels").get<int>());
+  fmt::print(
+      "latency  median {:.3f} ms   p90 {:.3f}   p99 {:.3f}   min {:.3f}   {:.1f} runs/s   {:.0f} GFLOP/s executed\n",
+      n("median_ms"), n("p90_ms"), n("p99_ms"), n("min_ms"), 1000.0 * n("batch") / n("median_ms"),
+      n("gflops"));
 }
 
 /// True when the median is more than the allowed share above the baseline's.
 bool regressed(const BenchArguments& a, const nlohmann::json& now) {
   std::ifstream file(a.baseline);
   const auto old = nlohmann::json::parse(file, nullptr, false);
-  if (!old.is_object() || !old.contains("median_ms")) throw Error(a.baseline + ": is not a report of tintype bench --json");
+  if (!old.is_object() || !old.contains("median_ms"))
+    throw Error(a.baseline + ": is not a report of tintype bench --json");
   const double ratio = now.at("median_ms").get<double>() / old.at("median_ms").get<double>() - 1;
   fmt::print("baseline {}: median {:+.1f} %\n", a.baseline, 100 * ratio);
   if (a.fail_if.empty()) return false;
   double limit = 0;
-  if (std::sscanf(a.fail_if.c_str(), "+%lf%%", &limit) != 1) throw Error("--fail-if expects for example +5%, got '" + a.fail_if + "'");
+  if (std::sscanf(a.fail_if.c_str(), "+%lf%%", &limit) != 1)
+    throw Error("--fail-if expects for example +5%, got '" + a.fail_if + "'");
   return 100 * ratio > limit;
 }
 
@@ -127,10 +151,12 @@ Runner add_bench(CLI::App& parent) {
   app->add_option("--input", args->inputs, "[NAME=]FILE; random where none is given (repeatable)");
   app->add_option("--batch", args->batch, "extent of the first axis where it is symbolic");
   app->add_option("--seconds", args->seconds, "how long to measure");
-  app->add_option("--json", args->json, "write the report as JSON to a file, or - for standard output");
+  app->add_option("--json", args->json,
+                  "write the report as JSON to a file, or - for standard output");
   app->add_option("--baseline", args->baseline, "an earlier JSON report to compare with");
   app->add_option("--fail-if", args->fail_if, "exit with 1 when the median grew by more, e.g. +5%");
-  app->footer("Examples:\n  tintype bench resnet50.onnx --threads 2\n  tintype bench resnet50.onnx --json new.json --baseline old.json --fail-if +5%");
+  app->footer(
+      "Examples:\n  tintype bench resnet50.onnx --threads 2\n  tintype bench resnet50.onnx --json new.json --baseline old.json --fail-if +5%");
   return [args] { return bench(*args); };
 }
 

@@ -11,22 +11,30 @@
 namespace tintype::cli {
 
 void ModelArguments::add_to(CLI::App& app) {
-  app.add_option("model", path, "an .onnx model, the text of a graph, or a compiled .tt file")->required();
-  app.add_option("--math", math, "default: error within 1e-4 of the output's scale; strict: no Winograd, no folded batch norm")
+  app.add_option("model", path, "an .onnx model, the text of a graph, or a compiled .tt file")
+      ->required();
+  app.add_option(
+         "--math", math,
+         "default: error within 1e-4 of the output's scale; strict: no Winograd, no folded batch norm")
       ->check(CLI::IsMember({"default", "strict"}));
-  app.add_option("--target", target, "instruction set, e.g. x86-64-linux-avx-avx2-f16c-fma-sse41 (default: this computer)");
+  app.add_option(
+      "--target", target,
+      "instruction set, e.g. x86-64-linux-avx-avx2-f16c-fma-sse41 (default: this computer)");
   app.add_option("--threads", threads, "upper bound on threads; results do not depend on it");
   app.add_option("--cache", cache, "folder of compiled kernels (default: ~/.cache/tintype)");
   app.add_flag("--no-cache", no_cache, "compile every kernel anew and keep none");
   app.add_flag("--reference", reference, "run the unfused, unscheduled program instead");
   app.add_option("--dim", dims, "value of a symbolic extent, NAME=VALUE (repeatable)");
-  app.add_option("--known-input", known_inputs, "compile an input's value in, NAME=FILE (repeatable)");
+  app.add_option("--known-input", known_inputs,
+                 "compile an input's value in, NAME=FILE (repeatable)");
   app.add_option("--shape", shapes, "shape of an input, NAME=1x3x224x224 (repeatable)");
 }
 
-std::pair<std::string, std::string> split_assignment(const std::string& text, const std::string& option) {
+std::pair<std::string, std::string> split_assignment(const std::string& text,
+                                                     const std::string& option) {
   const size_t at = text.find('=');
-  if (at == std::string::npos || at == 0) throw Error(option + " expects NAME=VALUE, got '" + text + "'");
+  if (at == std::string::npos || at == 0)
+    throw Error(option + " expects NAME=VALUE, got '" + text + "'");
   return {text.substr(0, at), text.substr(at + 1)};
 }
 
@@ -82,7 +90,8 @@ CompileOptions ModelArguments::options() const {
 }
 
 std::vector<Tensor> make_inputs(const Model& model, const std::vector<std::string>& files,
-                                const std::map<std::string, int64_t>& dims, const std::string& preprocess, uint64_t seed) {
+                                const std::map<std::string, int64_t>& dims,
+                                const std::string& preprocess, uint64_t seed) {
   const Program& p = model.program();
   std::vector<Tensor> inputs(p.inputs.size());
   std::vector<std::string> names;
@@ -93,12 +102,15 @@ std::vector<Tensor> make_inputs(const Model& model, const std::vector<std::strin
     size_t at = next;
     std::string path = f;
     if (eq != std::string::npos) {
-      at = static_cast<size_t>(std::find(names.begin(), names.end(), f.substr(0, eq)) - names.begin());
+      at = static_cast<size_t>(std::find(names.begin(), names.end(), f.substr(0, eq)) -
+                               names.begin());
       if (at == names.size())
-        throw Error("the model has no input '" + f.substr(0, eq) + "'" + did_you_mean(f.substr(0, eq), names));
+        throw Error("the model has no input '" + f.substr(0, eq) + "'" +
+                    did_you_mean(f.substr(0, eq), names));
       path = f.substr(eq + 1);
     } else if (next >= names.size()) {
-      throw Error("the model has " + std::to_string(names.size()) + " inputs, but more files are given");
+      throw Error("the model has " + std::to_string(names.size()) +
+                  " inputs, but more files are given");
     }
     Preprocess how;
     if (preprocess == "imagenet") {
@@ -148,7 +160,8 @@ std::function<void(int, int)> compile_progress() {
     const int filled = kWidth * done / total;
     std::string bar;
     for (int i = 0; i < kWidth; ++i) bar += i < filled ? "━" : "─";
-    fmt::print(stderr, "\rcompiling kernels {} {}/{}{}", bar, done, total, done == total ? "\r\033[K" : "");
+    fmt::print(stderr, "\rcompiling kernels {} {}/{}{}", bar, done, total,
+               done == total ? "\r\033[K" : "");
     std::fflush(stderr);
   };
 }
@@ -157,8 +170,8 @@ void print_compile_summary(const CompileReport& report) {
   const CodegenReport& c = report.codegen;
   if (!c.cache_problem.empty()) fmt::print(stderr, "warning: {}\n", c.cache_problem);
   if (isatty(STDERR_FILENO) == 0 || c.kernels == c.from_cache) return;
-  fmt::print(stderr, "compiled {} kernels in {:.1f} s ({} more from the cache)\n", c.kernels - c.from_cache,
-             c.compile_ms / 1000, c.from_cache);
+  fmt::print(stderr, "compiled {} kernels in {:.1f} s ({} more from the cache)\n",
+             c.kernels - c.from_cache, c.compile_ms / 1000, c.from_cache);
 }
 
 std::string grouped(int64_t n) {

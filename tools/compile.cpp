@@ -11,15 +11,18 @@ namespace tintype::cli {
 namespace {
 
 int compile_to_file(const ModelArguments& model, const std::string& output) {
-  if (!output.ends_with(".tt")) throw Error("--output expects a name ending in .tt, got '" + output + "'");
+  if (!output.ends_with(".tt"))
+    throw Error("--output expects a name ending in .tt, got '" + output + "'");
   const CompileOptions options = model.options();
   CompiledModel m = compile_model(model.path, options);
   print_compile_summary(m.report);
   const std::string target = options.target.empty() ? host_machine().target : options.target;
   const std::vector<char> code = link_shared_object(m.objects, target);
-  const Status s = save_program(m.model.program(), std::as_bytes(std::span<const char>(code)), output);
+  const Status s =
+      save_program(m.model.program(), std::as_bytes(std::span<const char>(code)), output);
   if (!s.ok()) throw Error(s.message());
-  fmt::print("{}  {:.1f} MB, {} kernels\n", output, static_cast<double>(std::filesystem::file_size(output)) / 1e6,
+  fmt::print("{}  {:.1f} MB, {} kernels\n", output,
+             static_cast<double>(std::filesystem::file_size(output)) / 1e6,
              m.report.codegen.kernels);
   return kOk;
 }
@@ -29,10 +32,12 @@ int compile_to_file(const ModelArguments& model, const std::string& output) {
 Runner add_compile(CLI::App& parent) {
   auto model = std::make_shared<ModelArguments>();
   auto output = std::make_shared<std::string>("model.tt");
-  CLI::App* app = parent.add_subcommand("compile", "compile a model to one file that the runtime alone runs");
+  CLI::App* app =
+      parent.add_subcommand("compile", "compile a model to one file that the runtime alone runs");
   model->add_to(*app);
   app->add_option("-o,--output", *output, "file to write, ending in .tt");
-  app->footer("Examples:\n  tintype compile resnet50.onnx -o resnet50.tt\n  tintype run resnet50.tt --image cat.jpg --preprocess imagenet");
+  app->footer(
+      "Examples:\n  tintype compile resnet50.onnx -o resnet50.tt\n  tintype run resnet50.tt --image cat.jpg --preprocess imagenet");
   return [model, output] { return compile_to_file(*model, *output); };
 }
 

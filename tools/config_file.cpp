@@ -71,7 +71,7 @@ void apply_config(CLI::App& app, const std::string& path) {
 }
 
 void save_config(const CLI::App& app, const std::vector<std::string>& except,
-                      const std::string& path) {
+                 const std::string& path) {
   nlohmann::json config = nlohmann::json::object();
   for (const CLI::Option* o : app.get_options()) {
     const std::string name = o->get_lnames().empty() ? o->get_name() : o->get_lnames()[0];

@@ -52,8 +52,11 @@ int check(const std::string& path, bool json) {
     }
   }
   if (json) {
-    const nlohmann::json j = {{"model", path}, {"opset", report.info.opset}, {"nodes", report.info.node_count},
-                              {"parameters", report.info.parameter_count}, {"problems", report.problems},
+    const nlohmann::json j = {{"model", path},
+                              {"opset", report.info.opset},
+                              {"nodes", report.info.node_count},
+                              {"parameters", report.info.parameter_count},
+                              {"problems", report.problems},
                               {"not_differentiable", untrainable}};
     fmt::print("{}\n", j.dump(1));
     return report.problems.empty() ? kOk : kFailed;
@@ -64,11 +67,17 @@ int check(const std::string& path, bool json) {
     return kFailed;
   }
   std::string inputs;
-  for (const auto& v : report.graph->inputs()) inputs += (inputs.empty() ? "" : ", ") + v->name() + ": " + v->type().text();
-  fmt::print("{}  opset {}, {} nodes, {}parameters ({:.1f} MB), input {}\n", path, report.info.opset, report.info.node_count,
-             counted(static_cast<double>(report.info.parameter_count)), static_cast<double>(report.info.parameter_bytes) / 1048576.0, inputs);
+  for (const auto& v : report.graph->inputs())
+    inputs += (inputs.empty() ? "" : ", ") + v->name() + ": " + v->type().text();
+  fmt::print("{}  opset {}, {} nodes, {}parameters ({:.1f} MB), input {}\n", path,
+             report.info.opset, report.info.node_count,
+             counted(static_cast<double>(report.info.parameter_count)),
+             static_cast<double>(report.info.parameter_bytes) / 1048576.0, inputs);
   const Machine m = host_machine();
-  fmt::print("everything supported on host ({}); {}\n", m.lanes == 16 ? "x86-64, AVX-512" : m.lanes == 8 ? "x86-64, AVX2" : m.target,
+  fmt::print("everything supported on host ({}); {}\n",
+             m.lanes == 16  ? "x86-64, AVX-512"
+             : m.lanes == 8 ? "x86-64, AVX2"
+                            : m.target,
              untrainable.empty() ? "trainable" : "not trainable through");
   for (const std::string& p : untrainable) fmt::print("  {}\n", p);
   return kOk;
@@ -86,7 +95,8 @@ int profile(const ProfileArguments& a) {
   const std::vector<Tensor> inputs = make_inputs(m.model, a.inputs, a.model.dim_values(), "", 1);
   RunOptions options;
   options.threads = a.model.threads;
-  auto times = open_session(m, a.model.path).profile(std::span<const Tensor>(inputs), a.runs, options);
+  auto times =
+      open_session(m, a.model.path).profile(std::span<const Tensor>(inputs), a.runs, options);
   if (!times.ok()) throw Error(a.model.path + ": " + times.status().message());
   std::vector<StepTime> rows = times.value();
   double total = 0;
@@ -96,21 +106,30 @@ int profile(const ProfileArguments& a) {
     nlohmann::json j = nlohmann::json::array();
     for (const StepTime& s : rows) {
       const Step& step = p.steps[static_cast<size_t>(s.step)];
-      j.push_back({{"ms", s.milliseconds}, {"step", step.name}, {"from", step.origin}, {"flops", s.flops},
-                   {"algorithm", s.kernel < 0 ? "" : p.kernels[static_cast<size_t>(s.kernel)].algorithm}});
+      j.push_back(
+          {{"ms", s.milliseconds},
+           {"step", step.name},
+           {"from", step.origin},
+           {"flops", s.flops},
+           {"algorithm", s.kernel < 0 ? "" : p.kernels[static_cast<size_t>(s.kernel)].algorithm}});
     }
     if (a.json == "-") std::cout << j.dump(1) << "\n";
     else std::ofstream(a.json) << j.dump(1) << "\n";
     return kOk;
   }
-  std::sort(rows.begin(), rows.end(), [](const StepTime& x, const StepTime& y) { return x.milliseconds > y.milliseconds; });
-  if (a.top > 0 && static_cast<size_t>(a.top) < rows.size()) rows.resize(static_cast<size_t>(a.top));
-  fmt::print("{:>10} {:>7} {:>8}  {:<26} {:<13} {}\n", "time", "share", "GFLOP/s", "step", "algorithm", "from");
+  std::sort(rows.begin(), rows.end(),
+            [](const StepTime& x, const StepTime& y) { return x.milliseconds > y.milliseconds; });
+  if (a.top > 0 && static_cast<size_t>(a.top) < rows.size())
+    rows.resize(static_cast<size_t>(a.top));
+  fmt::print("{:>10} {:>7} {:>8}  {:<26} {:<13} {}\n", "time", "share", "GFLOP/s", "step",
+             "algorithm", "from");
   for (const StepTime& s : rows) {
     const Step& step = p.steps[static_cast<size_t>(s.step)];
-    fmt::print("{:>7.4f} ms {:>5.1f} % {:>8}  {:<26.26} {:<13} {:.70}\n", s.milliseconds, 100 * s.milliseconds / total,
-               s.flops > 0 ? fmt::format("{:.0f}", s.flops / s.milliseconds * 1e-6) : "",
-               step.name, s.kernel < 0 ? "host" : p.kernels[static_cast<size_t>(s.kernel)].algorithm, step.origin);
+    fmt::print("{:>7.4f} ms {:>5.1f} % {:>8}  {:<26.26} {:<13} {:.70}\n", s.milliseconds,
+               100 * s.milliseconds / total,
+               s.flops > 0 ? fmt::format("{:.0f}", s.flops / s.milliseconds * 1e-6) : "", step.name,
+               s.kernel < 0 ? "host" : p.kernels[static_cast<size_t>(s.kernel)].algorithm,
+               step.origin);
   }
   fmt::print("{:>7.4f} ms in {} steps\n", total, times.value().size());
   return kOk;
@@ -158,8 +177,10 @@ Runner add_profile(CLI::App& parent) {
   app->add_option("--input", args->inputs, "[NAME=]FILE; random where none is given (repeatable)");
   app->add_option("--runs", args->runs, "runs to average over")->check(CLI::PositiveNumber);
   app->add_option("--top", args->top, "only the N longest steps");
-  app->add_option("--json", args->json, "write the table as JSON to a file, or - for standard output");
-  app->footer("Examples:\n  tintype profile resnet50.onnx --top 10\n  tintype profile resnet50.onnx --json -");
+  app->add_option("--json", args->json,
+                  "write the table as JSON to a file, or - for standard output");
+  app->footer(
+      "Examples:\n  tintype profile resnet50.onnx --top 10\n  tintype profile resnet50.onnx --json -");
   return [args] { return profile(*args); };
 }
 
@@ -167,10 +188,12 @@ Runner add_show(CLI::App& parent) {
   auto args = std::make_shared<ShowArguments>();
   CLI::App* app = parent.add_subcommand("show", "print a graph as text, or draw it");
   args->model.add_to(*app);
-  app->add_option("--stage", args->stage, "imported or optimized")->check(CLI::IsMember({"imported", "optimized"}));
+  app->add_option("--stage", args->stage, "imported or optimized")
+      ->check(CLI::IsMember({"imported", "optimized"}));
   app->add_option("--svg", args->svg, "draw the graph with its fused regions (needs Graphviz)");
   app->add_option("--dot", args->dot, "write Graphviz source");
-  app->footer("Examples:\n  tintype show resnet50.onnx --svg resnet50.svg\n  tintype show resnet50.onnx --stage imported");
+  app->footer(
+      "Examples:\n  tintype show resnet50.onnx --svg resnet50.svg\n  tintype show resnet50.onnx --stage imported");
   return [args] { return show(*args); };
 }
 

@@ -9,8 +9,8 @@
 
 namespace {
 
-/// Weights are allocated, packed and freed one after the other. By default the C library answers the
-/// first large free by keeping the next ones: what was freed would stay resident.
+/// Weights are allocated, packed and freed one after the other. By default the C library answers
+/// the first large free by keeping the next ones: what was freed would stay resident.
 void return_freed_memory() {
   mallopt(M_MMAP_THRESHOLD, 256 << 10);
   mallopt(M_TRIM_THRESHOLD, 1 << 20);

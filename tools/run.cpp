@@ -40,7 +40,8 @@ void print_top(const Tensor& t, int top, const std::vector<std::string>& labels)
     std::iota(order.begin(), order.end(), int64_t{0});
     const auto at = [&](int64_t i) { return element_as_double(t, r * classes + i); };
     const int64_t shown = std::min<int64_t>(top, classes);
-    std::partial_sort(order.begin(), order.begin() + shown, order.end(), [&](int64_t a, int64_t b) { return at(a) > at(b); });
+    std::partial_sort(order.begin(), order.begin() + shown, order.end(),
+                      [&](int64_t a, int64_t b) { return at(a) > at(b); });
     double sum = 0;
     bool probabilities = true;
     for (int64_t i = 0; i < classes; ++i) {
@@ -54,7 +55,9 @@ void print_top(const Tensor& t, int top, const std::vector<std::string>& labels)
     for (int64_t i = 0; i < shown; ++i) {
       const int64_t c = order[static_cast<size_t>(i)];
       const double p = probabilities ? at(c) : std::exp(at(c) - at(order[0])) / normalizer;
-      const std::string label = static_cast<size_t>(c) < labels.size() ? labels[static_cast<size_t>(c)] : "class " + std::to_string(c);
+      const std::string label = static_cast<size_t>(c) < labels.size()
+                                    ? labels[static_cast<size_t>(c)]
+                                    : "class " + std::to_string(c);
       fmt::print("  {:.3f}  {}\n", p, label);
     }
   }
@@ -65,12 +68,14 @@ int run(const RunArguments& a) {
   print_compile_summary(m.report);
   std::vector<std::string> files = a.inputs;
   if (!a.image.empty()) files.insert(files.begin(), a.image);
-  const std::vector<Tensor> inputs = make_inputs(m.model, files, a.model.dim_values(), a.preprocess, a.seed);
+  const std::vector<Tensor> inputs =
+      make_inputs(m.model, files, a.model.dim_values(), a.preprocess, a.seed);
   RunOptions options;
   options.threads = a.model.threads;
   const auto start = std::chrono::steady_clock::now();
   const auto results = open_session(m, a.model.path).run(std::span<const Tensor>(inputs), options);
-  const double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  const double ms =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   if (!results.ok()) throw Error(a.model.path + ": " + results.status().message());
   const auto labels = a.labels.empty() ? std::vector<std::string>{} : read_lines(a.labels);
   for (size_t i = 0; i < results.value().size(); ++i) {
@@ -91,14 +96,17 @@ Runner add_run(CLI::App& parent) {
   auto args = std::make_shared<RunArguments>();
   CLI::App* app = parent.add_subcommand("run", "run a model once");
   args->model.add_to(*app);
-  app->add_option("--input", args->inputs, "[NAME=]FILE: .npy, .pb or an image; random where none is given (repeatable)");
+  app->add_option("--input", args->inputs,
+                  "[NAME=]FILE: .npy, .pb or an image; random where none is given (repeatable)");
   app->add_option("--image", args->image, "an image for the first input");
-  app->add_option("--preprocess", args->preprocess, "imagenet: resize, crop, scale and normalise as torchvision's models expect");
+  app->add_option("--preprocess", args->preprocess,
+                  "imagenet: resize, crop, scale and normalise as torchvision's models expect");
   app->add_option("--labels", args->labels, "file with one class name per line");
   app->add_option("--top", args->top, "classes to print");
   app->add_option("--seed", args->seed, "of random inputs");
   app->add_option("--output", args->output, "write results to OUTPUT.npy");
-  app->footer("Examples:\n  tintype run resnet50.onnx --image cat.jpg --preprocess imagenet --top 3\n  tintype run model.onnx --input x=x.npy --output y");
+  app->footer(
+      "Examples:\n  tintype run resnet50.onnx --image cat.jpg --preprocess imagenet --top 3\n  tintype run model.onnx --input x=x.npy --output y");
   return [args] { return run(*args); };
 }
 

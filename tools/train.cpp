@@ -33,9 +33,8 @@ struct TrainArguments {
   std::string model, config, resume, weights, save_step, output = "run";
   DataArguments data;
   std::string loss = "cross_entropy", optimizer = "adam", schedule = "constant";
-  std::string freeze, clip, average, early_stopping;
+  std::string freeze, clip, regularize, average, early_stopping;
   std::vector<std::string> groups;
-  double l1 = 0, l2 = 0, max_norm = 0;
   std::vector<int64_t> top_k = {1};
   int64_t epochs = 10, diagnostics = 1, show = 0;
   uint64_t seed = 1;
@@ -81,6 +80,15 @@ Clipping parse_clipping(const std::string& text) {
   reader("global_norm", c.global_norm);
   reader.finish();
   return c;
+}
+
+void apply_regularizers(const std::string& text, TrainingOptions& options) {
+  if (text.empty()) return;
+  SpecReader reader("regularize," + text, "--regularize");
+  reader("l1", options.l1);
+  reader("l2", options.l2);
+  reader("max_norm", options.max_norm);
+  reader.finish();
 }
 
 Averaging parse_averaging(const std::string& text) {
@@ -162,9 +170,7 @@ TrainerOptions trainer_options(const TrainArguments& a) {
   o.training.optimizer = parse_optimizer(a.optimizer);
   for (const std::string& g : a.groups) o.training.groups.push_back(parse_group(g));
   o.training.freeze = a.freeze;
-  o.training.l1 = a.l1;
-  o.training.l2 = a.l2;
-  o.training.max_norm = a.max_norm;
+  apply_regularizers(a.regularize, o.training);
   o.training.clipping = parse_clipping(a.clip);
   o.training.top_k = a.top_k;
   o.training.seed = a.seed;
@@ -272,7 +278,7 @@ int train(TrainArguments& a) {
     if (const std::optional<Batch> first = batches->next()) describe(a, trainer, data, *first);
   fs::create_directories(a.output);
   save_config(*a.app, {"resume", "config", "output", "json", "force", "save-step", "show"},
-                   folder.file("config.json"));
+              folder.file("config.json"));
   const std::vector<HistoryRow>& history = fit(a, trainer, data, *batches, folder);
   folder.save_results(trainer, data, a.data);
   if (a.json) {
@@ -303,13 +309,13 @@ Runner add_train(CLI::App& parent) {
   app->add_option("--loss", a.loss, "cross_entropy, binary_cross_entropy, mse, l1, huber ...");
   app->add_option("--optimizer", a.optimizer, "sgd, adam, adamw, rmsprop ..., as adam,lr=1e-3");
   app->add_option("--schedule", a.schedule, "[step:][warmup,length=N+]cosine, step, plateau ...");
-  app->add_option("--epochs", a.epochs, "times through the data, in all")->check(CLI::PositiveNumber);
+  app->add_option("--epochs", a.epochs, "times through the data, in all")
+      ->check(CLI::PositiveNumber);
   app->add_option("--freeze", a.freeze, "regular expression: parameters that stay as they are");
   app->add_option("--group", a.groups, "REGEX,rate=0.1,weight_decay=0,max_norm=3 (repeatable)");
   app->add_option("--clip", a.clip, "gradients: value=V, norm=V or global_norm=V");
-  app->add_option("--l1", a.l1, "penalty on weights");
-  app->add_option("--l2", a.l2, "penalty on squared weights");
-  app->add_option("--max-norm", a.max_norm, "limit of each unit's incoming weights");
+  app->add_option("--regularize", a.regularize,
+                  "weights: l1=PENALTY,l2=PENALTY,max_norm=LIMIT of each unit's weights");
   app->add_option("--average", a.average, "weights: ema,decay=0.999 or swa,start=EPOCH");
   app->add_option("--early-stopping", a.early_stopping, "METRIC,patience=10,min_delta=0");
   app->add_option("--top-k", a.top_k, "accuracies to count")->delimiter(',');
@@ -317,7 +323,8 @@ Runner add_train(CLI::App& parent) {
   app->add_option("--seed", a.seed, "of weights, order and dropout");
   app->add_option("--threads", a.threads, "upper bound; results do not depend on it");
   app->add_option("--cache", a.cache, "folder of compiled kernels");
-  app->add_option("--config", a.config, "a JSON or TOML file with these options; the command line wins");
+  app->add_option("--config", a.config,
+                  "a JSON or TOML file with these options; the command line wins");
   app->add_option("--resume", a.resume,
                   "go on with the run in this folder, as if it had not stopped");
   app->add_option("--weights", a.weights, "start from the values in a .safetensors file");
@@ -329,10 +336,10 @@ Runner add_train(CLI::App& parent) {
   app->add_option("-o,--output", a.output, "folder of the results");
   app->add_flag("--json", a.json, "print the history as JSON");
   app->add_flag("-v,--verbose", a.verbose, "a line per epoch, on a terminal or not");
-  app->footer("Examples:\n  tintype train lenet5 --data mnist/ --augment shift=2 --epochs 20 -o run\n"
-              "  tintype train mlp --data table.csv --validation-split 0.2 --normalize standard\n"
-              "  tintype train --resume run --epochs 40\n"
-              "  tintype train model.onnx --data x=x.npy target=y.npy --loss mse --freeze '^conv'");
+  app->footer(
+      "Examples:\n  tintype train lenet5 --data mnist/ --augment shift=2 --epochs 20 -o run\n"
+      "  tintype train --resume run --epochs 40\n"
+      "  tintype train model.onnx --data x=x.npy target=y.npy --loss mse --freeze '^conv'");
   return [args] {
     if (!args->config.empty()) apply_config(*args->app, args->config);
     return train(*args);

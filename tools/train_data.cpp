@@ -1,6 +1,7 @@
 // Files and folders to datasets, and datasets to batches.
 #include "tools/train_data.h"
 
+#include "frontend/train/spec.h"
 #include "ir/diagnostic.h"
 #include "tools/command.h"
 #include "tools/driver/data_files.h"
@@ -12,6 +13,9 @@
 namespace tintype::cli {
 
 namespace {
+
+/// Threads that prepare batches while steps run. Results do not depend on it.
+constexpr int kWorkers = 1;
 
 template <typename T>
 T checked(Result<T> result, const std::string& where) {
@@ -93,7 +97,16 @@ DataSource open_source(const std::vector<std::string>& files, const std::vector<
 }
 
 OpenOptions open_options(const DataArguments& a) {
-  OpenOptions o = {.label = a.label, .task = a.task, .shape = parse_extents(a.shape, "--shape")};
+  OpenOptions o;
+  if (!a.table.empty()) {
+    SpecReader reader("table," + a.table, "--table");
+    std::string shape;
+    reader("label", o.label);
+    reader("task", o.task);
+    reader("shape", shape);
+    reader.finish();
+    o.shape = parse_extents(shape, "--table shape");
+  }
   const std::vector<int64_t> size = parse_extents(a.resize, "--resize");
   if (size.size() > 2) throw Error("--resize expects SIDE or HEIGHTxWIDTH, got '" + a.resize + "'");
   if (!size.empty()) o.resize = {static_cast<int>(size.front()), static_cast<int>(size.back())};
@@ -123,22 +136,16 @@ std::vector<std::string> names_of(const Trainer& trainer) {
 
 void DataArguments::add_to(CLI::App& app) {
   app.add_option("--data", data,
-                 "a folder or file with inputs and targets (IDX, CIFAR-10, CSV, npz, images in "
-                 "folders), INPUT TARGET as npy or IDX files, or NAME=FILE for each input and the "
-                 "target");
+                 "folder or file with inputs and targets, INPUT TARGET, or NAME=FILE ...");
   app.add_option("--validation", validation, "the same for validation");
   app.add_option("--validation-split", validation_split, "share of --data kept for validation");
-  app.add_option("--label", label, "CSV: the column of targets, by name or number");
-  app.add_option("--task", task, "CSV: targets are 'classes' or 'values'; 'auto' looks");
-  app.add_option("--shape", shape, "extents of one input where rows are flat, as 1x28x28");
+  app.add_option("--table", table,
+                 "CSV: label=COLUMN,task=classes or values; flat rows: shape=1x28x28");
   app.add_option("--resize", resize, "scale images to SIDE or HEIGHTxWIDTH");
   app.add_option("--augment", augment,
-                 "random changes of training images: "
                  "shift=1,rotate=10,scale=0.1,flip,pad=4,crop=32,noise=0.1,cutout=8");
   app.add_option("--normalize", normalize, "unit, standard, none, or mean=M:M:M,std=D:D:D");
   app.add_option("--batch", batch, "samples per step")->check(CLI::PositiveNumber);
-  app.add_option("--workers", workers, "threads that prepare batches; results do not depend on it")
-      ->check(CLI::NonNegativeNumber);
 }
 
 TrainingData open_training_data(const DataArguments& a, const std::vector<std::string>& names,
@@ -156,8 +163,8 @@ TrainingData open_training_data(const DataArguments& a, const std::vector<std::s
       throw Error(fmt::format("--validation-split expects a number between 0 and 1, got {}",
                               a.validation_split));
     const bool labelled = !source.training->labels().empty();
-    const Split parts = checked(split(source.training, a.validation_split, seed, labelled),
-                                "--validation-split");
+    const Split parts =
+        checked(split(source.training, a.validation_split, seed, labelled), "--validation-split");
     d.training = parts.first;
     d.validation = parts.second;
   }
@@ -170,7 +177,8 @@ TrainingData open_training_data(const DataArguments& a, const std::vector<std::s
   const Field& f = d.training->fields()[0];
   d.description = fmt::format("{}: {} samples of {}", source.kind, grouped(d.training->size()),
                               type_string(f.dtype, f.dims));
-  if (d.validation) d.description += fmt::format(", {} for validation", grouped(d.validation->size()));
+  if (d.validation)
+    d.description += fmt::format(", {} for validation", grouped(d.validation->size()));
   return d;
 }
 
@@ -180,18 +188,25 @@ std::vector<int64_t> TrainingData::input_dims() const {
 
 std::unique_ptr<BatchSource> TrainingData::batches(const Trainer& trainer, const DataArguments& a,
                                                    uint64_t seed) const {
-  LoaderOptions o = {.batch = a.batch, .shuffle = true, .seed = seed, .augmentation = augmentation,
-                     .normalization = normalization, .names = names_of(trainer),
-                     .workers = a.workers};
+  LoaderOptions o = {.batch = a.batch,
+                     .shuffle = true,
+                     .seed = seed,
+                     .augmentation = augmentation,
+                     .normalization = normalization,
+                     .names = names_of(trainer),
+                     .workers = kWorkers};
   return batches_of(checked(Loader::create(training, std::move(o)), "--data"), types_of(trainer));
 }
 
 std::unique_ptr<BatchSource> TrainingData::validation_batches(const Trainer& trainer,
                                                               const DataArguments& a) const {
   if (validation == nullptr) return nullptr;
-  LoaderOptions o = {.batch = a.batch, .augmentation = augmentation, .evaluation = true,
-                     .normalization = normalization, .names = names_of(trainer),
-                     .workers = a.workers};
+  LoaderOptions o = {.batch = a.batch,
+                     .augmentation = augmentation,
+                     .evaluation = true,
+                     .normalization = normalization,
+                     .names = names_of(trainer),
+                     .workers = kWorkers};
   return batches_of(checked(Loader::create(validation, std::move(o)), "--validation"),
                     types_of(trainer));
 }

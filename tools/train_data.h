@@ -18,9 +18,8 @@ namespace tintype::cli {
 struct DataArguments {
   std::vector<std::string> data, validation;
   double validation_split = 0;
-  std::string label = "-1", task = "auto", shape, resize, augment, normalize = "unit";
+  std::string table, resize, augment, normalize = "unit";
   int64_t batch = 32;
-  int workers = 1;
 
   void add_to(CLI::App& app);
 };

@@ -214,8 +214,8 @@ void RunFolder::save_results(Trainer& trainer, const TrainingData& data,
   if (!c.predicted.empty()) save_classification(*this, c, *data.validation);
 }
 
-std::string text_pictures(Trainer& trainer, const TrainingData& data, const DataArguments& arguments,
-                          int64_t count) {
+std::string text_pictures(Trainer& trainer, const TrainingData& data,
+                          const DataArguments& arguments, int64_t count) {
   if (data.validation == nullptr || !has_pictures(*data.validation)) return "";
   const Classified c = classify_validation(trainer, data, arguments, count);
   const auto shown = std::min<size_t>(static_cast<size_t>(count), c.predicted.size());
@@ -227,13 +227,14 @@ std::string text_pictures(Trainer& trainer, const TrainingData& data, const Data
         drawn(checked(tensor_picture(input_of(dataset, static_cast<int64_t>(i)))));
     const size_t width = std::max<size_t>(picture.empty() ? 0 : picture[0].size(), 16) + 2;
     lines.resize(std::max(lines.size(), picture.size()));
-    for (size_t l = 0; l < picture.size(); ++l) lines[l] += fmt::format("{:<{}}", picture[l], width);
+    for (size_t l = 0; l < picture.size(); ++l)
+      lines[l] += fmt::format("{:<{}}", picture[l], width);
     const bool right = c.predicted[i] == c.truth[i];
-    captions += fmt::format(
-        "{:<{}}",
-        class_name(dataset, c.predicted[i]) +
-            (right ? ", right" : ", wrong: is " + class_name(dataset, c.truth[i])),
-        width);
+    captions +=
+        fmt::format("{:<{}}",
+                    class_name(dataset, c.predicted[i]) +
+                        (right ? ", right" : ", wrong: is " + class_name(dataset, c.truth[i])),
+                    width);
   }
   std::string text;
   for (std::string& line : lines) text += line + "\n";

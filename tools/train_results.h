@@ -20,8 +20,9 @@ class RunFolder {
   bool has_run() const;
 
   /// After each epoch: everything that --resume needs, and the history so far.
-  void save_progress(const Trainer& trainer, const TrainingData& data, const DataArguments& arguments,
-                     uint64_t seed, const std::vector<HistoryRow>& history) const;
+  void save_progress(const Trainer& trainer, const TrainingData& data,
+                     const DataArguments& arguments, uint64_t seed,
+                     const std::vector<HistoryRow>& history) const;
   /// Restores what save_progress wrote. Fails when the data is not what it was.
   void restore(Trainer& trainer, const TrainingData& data, const DataArguments& arguments,
                uint64_t seed) const;

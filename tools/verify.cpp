@@ -36,7 +36,8 @@ std::string_view name_of(CaseOutcome o) {
 std::string case_name(const std::string& folder) {
   const size_t end = folder.find_last_not_of('/');
   const size_t slash = folder.find_last_of('/', end);
-  return folder.substr(slash == std::string::npos ? 0 : slash + 1, end - (slash == std::string::npos ? 0 : slash + 1) + 1);
+  return folder.substr(slash == std::string::npos ? 0 : slash + 1,
+                       end - (slash == std::string::npos ? 0 : slash + 1) + 1);
 }
 
 std::vector<CaseResult> verify_all(const VerifyArguments& a) {
@@ -51,9 +52,11 @@ std::vector<CaseResult> verify_all(const VerifyArguments& a) {
   std::vector<CaseResult> results(a.folders.size());
   std::atomic<size_t> next{0};
   auto work = [&] {
-    for (size_t i = next++; i < a.folders.size(); i = next++) results[i] = verify_case(a.folders[i], options);
+    for (size_t i = next++; i < a.folders.size(); i = next++)
+      results[i] = verify_case(a.folders[i], options);
   };
-  const auto jobs = a.jobs > 0 ? static_cast<unsigned>(a.jobs) : std::max(1u, std::thread::hardware_concurrency());
+  const auto jobs = a.jobs > 0 ? static_cast<unsigned>(a.jobs)
+                               : std::max(1u, std::thread::hardware_concurrency());
   std::vector<std::thread> threads;
   for (unsigned t = 1; t < jobs; ++t) threads.emplace_back(work);
   work();
@@ -64,7 +67,8 @@ std::vector<CaseResult> verify_all(const VerifyArguments& a) {
 void write_json(const std::string& path, const std::vector<CaseResult>& results) {
   nlohmann::json rows = nlohmann::json::array();
   for (const CaseResult& r : results)
-    rows.push_back({{"case", case_name(r.folder)}, {"outcome", name_of(r.outcome)}, {"message", r.message}});
+    rows.push_back(
+        {{"case", case_name(r.folder)}, {"outcome", name_of(r.outcome)}, {"message", r.message}});
   if (path == "-") {
     fmt::print("{}\n", rows.dump(1));
     return;
@@ -88,7 +92,8 @@ std::set<std::string> read_expectations(const std::string& path) {
 
 int verify(const VerifyArguments& a) {
   const std::vector<CaseResult> results = verify_all(a);
-  const std::set<std::string> expected = a.expectations.empty() ? std::set<std::string>{} : read_expectations(a.expectations);
+  const std::set<std::string> expected =
+      a.expectations.empty() ? std::set<std::string>{} : read_expectations(a.expectations);
   size_t passed = 0;
   size_t surprises = 0;
   for (const CaseResult& r : results) {
@@ -97,7 +102,9 @@ int verify(const VerifyArguments& a) {
     const bool listed = expected.count(case_name(r.folder)) != 0;
     if (!a.expectations.empty() && ok == listed) {
       ++surprises;
-      fmt::print("{}: {}\n", case_name(r.folder), ok ? "passes, but is listed as failing; take it off the list" : "fails unexpectedly: " + r.message);
+      fmt::print("{}: {}\n", case_name(r.folder),
+                 ok ? "passes, but is listed as failing; take it off the list"
+                    : "fails unexpectedly: " + r.message);
     } else if (!ok && (a.expectations.empty() || a.verbose)) {
       fmt::print("{}: {}: {}\n", case_name(r.folder), name_of(r.outcome), r.message);
     }
@@ -112,20 +119,28 @@ int verify(const VerifyArguments& a) {
 
 Runner add_verify(CLI::App& parent) {
   auto args = std::make_shared<VerifyArguments>();
-  CLI::App* app = parent.add_subcommand("verify", "compare results with recorded ones, as ONNX's test suite stores them");
-  app->add_option("folders", args->folders, "folders with model.onnx and test_data_set_*")->required();
-  app->add_option("--math", args->math, "default or strict")->check(CLI::IsMember({"default", "strict"}));
-  app->add_option("--rtol", args->rtol, "relative tolerance (default: the case's data.json, else 1e-3)");
-  app->add_option("--atol", args->atol, "absolute tolerance (default: the case's data.json, else 1e-7)");
-  app->add_option("--json", args->json, "write one row per case to a file, or - for standard output");
-  app->add_option("--expect-failures", args->expectations, "file of cases that fail today; a surprise either way is an error");
+  CLI::App* app = parent.add_subcommand(
+      "verify", "compare results with recorded ones, as ONNX's test suite stores them");
+  app->add_option("folders", args->folders, "folders with model.onnx and test_data_set_*")
+      ->required();
+  app->add_option("--math", args->math, "default or strict")
+      ->check(CLI::IsMember({"default", "strict"}));
+  app->add_option("--rtol", args->rtol,
+                  "relative tolerance (default: the case's data.json, else 1e-3)");
+  app->add_option("--atol", args->atol,
+                  "absolute tolerance (default: the case's data.json, else 1e-7)");
+  app->add_option("--json", args->json,
+                  "write one row per case to a file, or - for standard output");
+  app->add_option("--expect-failures", args->expectations,
+                  "file of cases that fail today; a surprise either way is an error");
   app->add_option("--jobs", args->jobs, "cases at once (default: one per processor)");
   app->add_option("--target", args->target, "instruction set (default: this computer)");
   app->add_option("--cache", args->cache, "folder of compiled kernels");
   app->add_flag("--no-cache", args->no_cache, "compile every kernel anew");
   app->add_flag("--reference", args->reference, "run the unfused, unscheduled program");
   app->add_flag("-v,--verbose", args->verbose, "print expected failures, too");
-  app->footer("Examples:\n  tintype verify suite/node/test_conv_*\n  tintype verify --rtol 1e-5 --json report.json suite/node/*");
+  app->footer(
+      "Examples:\n  tintype verify suite/node/test_conv_*\n  tintype verify --rtol 1e-5 --json report.json suite/node/*");
   return [args] { return verify(*args); };
 }
 

@@ -70,7 +70,8 @@ Expr float_remainder(const Expr& a, const Expr& b) {
 Expr modulo(const Node& n, Args a) {
   const bool c_style = n.attrs().integer("fmod") != 0;
   if (a[0].type().is_uint()) return a[0] % safe_divisor(a[1]);
-  const Expr r = is_real(a[0]) ? float_remainder(a[0], a[1]) : Halide::mod_round_to_zero(a[0], safe_divisor(a[1]));
+  const Expr r = is_real(a[0]) ? float_remainder(a[0], a[1])
+                               : Halide::mod_round_to_zero(a[0], safe_divisor(a[1]));
   if (c_style) return r;
   const Expr zero = zero_like(r);
   return Halide::select(r != zero && ((r < zero) != (a[1] < zero)), r + a[1], r);
@@ -93,7 +94,8 @@ Expr integer_power(const Expr& base, const Expr& exponent) {
 
 Expr power(const Node&, Args a) {
   if (!is_real(a[0]) && !is_real(a[1])) return integer_power(a[0], a[1]);
-  const Type wide = a[0].type().bits() == 64 || a[1].type().bits() == 64 ? Halide::Float(64) : Halide::Float(32);
+  const Type wide =
+      a[0].type().bits() == 64 || a[1].type().bits() == 64 ? Halide::Float(64) : Halide::Float(32);
   const Expr base = Halide::cast(wide, a[0]);
   const Expr exponent = Halide::cast(wide, a[1]);
   return Halide::cast(a[0].type(), math::power(base, exponent));
@@ -113,13 +115,15 @@ Expr minimum(const Node&, Args a) {
 /// The count as an unsigned number, at most the width: negative counts act like huge ones.
 Expr shift_count(const Expr& x, const Expr& count) {
   const Halide::Type u = Halide::UInt(x.type().bits());
-  return Halide::min(Halide::reinterpret(u, Halide::cast(x.type(), count)), Halide::Internal::make_const(u, x.type().bits()));
+  return Halide::min(Halide::reinterpret(u, Halide::cast(x.type(), count)),
+                     Halide::Internal::make_const(u, x.type().bits()));
 }
 
 Expr shift_left(const Node&, Args a) {
   const Expr count = shift_count(a[0], a[1]);
   const Expr bits = Halide::Internal::make_const(count.type(), a[0].type().bits());
-  return Halide::select(count >= bits, zero_like(a[0]), a[0] << Halide::min(count, bits - one_like(count)));
+  return Halide::select(count >= bits, zero_like(a[0]),
+                        a[0] << Halide::min(count, bits - one_like(count)));
 }
 
 /// Arithmetic for signed types: shifting everything out leaves the sign.
@@ -151,7 +155,7 @@ Expr convert(const Node& n, Args a) {
   const Type type = arithmetic_type(to);
   if (to == DType::boolean) return a[0] != zero_like(a[0]);
   Expr e = a[0];
-  if (to == DType::f16) e = Halide::cast(Halide::Float(16), e);    // rounds where ONNX rounds
+  if (to == DType::f16) e = Halide::cast(Halide::Float(16), e);  // rounds where ONNX rounds
   if (to == DType::bf16) e = Halide::cast(Halide::BFloat(16), e);
   return Halide::cast(type, e);
 }
@@ -187,7 +191,10 @@ const std::unordered_map<std::string_view, Definition>& table() {
       {"identity", [](const Node&, Args a) -> Expr { return a[0]; }},
       {"stop_gradient", [](const Node&, Args a) -> Expr { return a[0]; }},
       {"neg", [](const Node&, Args a) -> Expr { return -a[0]; }},
-      {"abs", [](const Node&, Args a) -> Expr { return a[0].type().is_uint() ? a[0] : Halide::cast(a[0].type(), Halide::abs(a[0])); }},
+      {"abs",
+       [](const Node&, Args a) -> Expr {
+         return a[0].type().is_uint() ? a[0] : Halide::cast(a[0].type(), Halide::abs(a[0]));
+       }},
       {"sign", sign},
       {"exp", [](const Node&, Args a) -> Expr { return Halide::exp(a[0]); }},
       {"log", [](const Node&, Args a) -> Expr { return Halide::log(a[0]); }},
@@ -228,14 +235,15 @@ bool has_pointwise_definition(std::string_view op_name) { return table().count(o
 
 Expr define_pointwise(const Node& node, const std::vector<Expr>& operands) {
   auto it = table().find(node.name());
-  TINTYPE_CHECK(it != table().end(), "op " + std::string(node.name()) + " has no pointwise definition");
+  TINTYPE_CHECK(it != table().end(),
+                "op " + std::string(node.name()) + " has no pointwise definition");
   return it->second(node, operands);
 }
 
 bool is_expensive(const Node& node) {
-  static constexpr std::string_view kCheap[] = {"add", "sub", "mul", "max", "min", "relu", "neg", "abs",
-                                                "select", "cast", "identity", "eq", "ne", "lt", "le",
-                                                "gt", "ge", "and", "or", "not"};
+  static constexpr std::string_view kCheap[] = {
+      "add",      "sub", "mul", "max", "min", "relu", "neg", "abs", "select", "cast",
+      "identity", "eq",  "ne",  "lt",  "le",  "gt",   "ge",  "and", "or",     "not"};
   for (std::string_view name : kCheap)
     if (node.is(name)) return false;
   return true;

@@ -57,13 +57,13 @@ Func input_transform(const Node& node, const std::vector<Var>& vars, const Reade
     row_values.push_back(combine(&h.bt[static_cast<size_t>(i * h.points)], h.points, [&](int k) {
       return read({n, ty * h.m + k, tx * w.m + column, c});
     }));
-  rows(c, column, row, tx, ty, n) = row_values.size() == 1 ? row_values[0] : Halide::mux(row, row_values);
+  rows(c, column, row, tx, ty, n) =
+      row_values.size() == 1 ? row_values[0] : Halide::mux(row, row_values);
   Func v("transformed");
   std::vector<Expr> values;
   for (int j = 0; j < w.points; ++j)
-    values.push_back(combine(&w.bt[static_cast<size_t>(j * w.points)], w.points, [&](int k) {
-      return rows(c, k, e / w.points, tx, ty, n);
-    }));
+    values.push_back(combine(&w.bt[static_cast<size_t>(j * w.points)], w.points,
+                             [&](int k) { return rows(c, k, e / w.points, tx, ty, n); }));
   v(c, tx, ty, n, e) = values.size() == 1 ? values[0] : Halide::mux(e % w.points, values);
   stages.push_back(rows);
   return v;
@@ -84,13 +84,13 @@ Func output_transform(const Node& node, const std::vector<Var>& vars, const Read
     row_values.push_back(combine(&h.at[static_cast<size_t>(i * h.points)], h.points, [&](int k) {
       return read({k * w.points + column, n, ty, tx, c});
     }));
-  rows(c, column, row, tx, ty, n) = row_values.size() == 1 ? row_values[0] : Halide::mux(row, row_values);
+  rows(c, column, row, tx, ty, n) =
+      row_values.size() == 1 ? row_values[0] : Halide::mux(row, row_values);
   Func tile("tile");
   std::vector<Expr> values;
   for (int j = 0; j < w.m; ++j)
-    values.push_back(combine(&w.at[static_cast<size_t>(j * w.points)], w.points, [&](int k) {
-      return rows(c, k, row, tx, ty, n);
-    }));
+    values.push_back(combine(&w.at[static_cast<size_t>(j * w.points)], w.points,
+                             [&](int k) { return rows(c, k, row, tx, ty, n); }));
   tile(c, column, row, tx, ty, n) = values.size() == 1 ? values[0] : Halide::mux(column, values);
   stages.push_back(rows);
   stages.push_back(tile);

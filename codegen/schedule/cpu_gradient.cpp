@@ -49,7 +49,7 @@ void schedule_weight_gradient(Composition& c, const KernelSpec& spec, const Mach
   Var block("block"), lane("lane"), tile("tile"), row("row");
   const bool masked = spec.tail == PanelTail::masked;
   const int panel = lanes * spec.vectors;
-  const TailStrategy tail = spec.tail == PanelTail::whole ? TailStrategy::RoundUp
+  const TailStrategy tail = spec.tail == PanelTail::whole     ? TailStrategy::RoundUp
                             : spec.tail == PanelTail::shifted ? TailStrategy::ShiftInwards
                                                               : TailStrategy::Predicate;
   if (spec.tail == PanelTail::whole) {

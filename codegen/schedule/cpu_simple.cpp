@@ -46,7 +46,8 @@ int vector_lanes(const KernelSpec& spec, const Machine& machine) {
 
 TailStrategy channel_tail(Composition& c, const KernelSpec& spec, int lanes) {
   if (spec.tail == PanelTail::shifted) return TailStrategy::ShiftInwards;
-  if (spec.tail == PanelTail::padded || spec.tail == PanelTail::masked) return TailStrategy::Predicate;
+  if (spec.tail == PanelTail::padded || spec.tail == PanelTail::masked)
+    return TailStrategy::Predicate;
   auto dim = c.outputs[0].output_buffer().dim(0);
   dim.set_extent((dim.extent() / lanes) * lanes);
   return TailStrategy::RoundUp;
@@ -84,7 +85,8 @@ void schedule_elementwise(Composition& c, const KernelSpec& spec, const Machine&
   const int lanes = vector_lanes(spec, machine);
   Func& out = c.outputs[0];
   if (c.vars.empty()) return;
-  constexpr int kVectorsPerTask = 512;  // 32 KiB of f32: large against a task's start, small against L1
+  constexpr int kVectorsPerTask =
+      512;  // 32 KiB of f32: large against a task's start, small against L1
   const Var& x = c.vars[0];
   Var block("block"), lane("lane");
   if (c.vars.size() == 1) {
@@ -95,9 +97,11 @@ void schedule_elementwise(Composition& c, const KernelSpec& spec, const Machine&
         .parallel(task);
     return;
   }
-  // Rows of unknown length: a task takes several of them, so that short rows do not cost a task each.
+  // Rows of unknown length: a task takes several of them, so that short rows do not cost a task
+  // each.
   Var row("row"), task("task");
-  if (!unit_dim(spec, 0)) out.split(x, block, lane, lanes, TailStrategy::GuardWithIf).vectorize(lane);
+  if (!unit_dim(spec, 0))
+    out.split(x, block, lane, lanes, TailStrategy::GuardWithIf).vectorize(lane);
   VarOrRVar fused = c.vars[1];
   for (size_t i = 2; i < c.vars.size(); ++i) {
     Var next("fused" + std::to_string(i));
@@ -138,7 +142,11 @@ void schedule_channel_sums(Composition& c, int lanes) {
     std::vector<VarOrRVar> order = {lane};
     for (const Halide::RVar& r : part.rvars()) order.emplace_back(r);
     order.insert(order.end(), {block, task});
-    part.update().split(channel, block, lane, lanes, TailStrategy::Predicate).reorder(order).vectorize(lane).parallel(task);
+    part.update()
+        .split(channel, block, lane, lanes, TailStrategy::Predicate)
+        .reorder(order)
+        .vectorize(lane)
+        .parallel(task);
   }
   for (Anchor& a : c.anchors) {
     a.func.compute_root().vectorize(a.vars[0], lanes, TailStrategy::Predicate);
@@ -156,7 +164,8 @@ void schedule_rows(Composition& c, const KernelSpec& spec, const Machine& machin
   const size_t rank = c.vars.size();
   std::vector<bool> reduced(rank, false);
   for (const Anchor& a : c.anchors)
-    for (int64_t axis : a.node->attrs().integers("axes")) reduced[rank - 1 - static_cast<size_t>(axis)] = true;
+    for (int64_t axis : a.node->attrs().integers("axes"))
+      reduced[rank - 1 - static_cast<size_t>(axis)] = true;
   const bool inner_reduced = reduced[0];
   std::vector<VarOrRVar> order, rows;
   Var block("block"), lane("lane");
@@ -192,8 +201,10 @@ void schedule_rows(Composition& c, const KernelSpec& spec, const Machine& machin
   }
   for (Anchor& a : c.anchors) {
     place(a.func);
-    const bool own_partial = std::any_of(a.node->attrs().integers("axes").begin(), a.node->attrs().integers("axes").end(),
-                                         [](int64_t) { return true; }) && inner_reduced;
+    const bool own_partial =
+        std::any_of(a.node->attrs().integers("axes").begin(),
+                    a.node->attrs().integers("axes").end(), [](int64_t) { return true; }) &&
+        inner_reduced;
     if (own_partial) {
       a.func.update().unroll(a.domain[0]);
     } else if (lane_loop) {

@@ -13,7 +13,8 @@ namespace tintype {
 
 struct ZooOptions {
   uint64_t seed = 1;
-  /// Extents of one example, such as {3, 32, 32}; empty: as published. Error when a layer does not fit.
+  /// Extents of one example, such as {3, 32, 32}; empty: as published. Error when a layer does not
+  /// fit.
   std::vector<int64_t> input = {};
   int64_t classes = 0;     ///< 0: as published (10 for LeNet-5, 1000 for the others)
   bool auxiliary = false;  ///< the training heads of GoogLeNet and Inception v3, as further outputs

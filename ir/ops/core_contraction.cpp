@@ -12,15 +12,16 @@ namespace {
 std::vector<int64_t> per_axis(InferContext& c, std::string_view name, size_t count) {
   auto list = c.attrs().integers(name, std::vector<int64_t>(count, 1));
   if (list.size() != count)
-    c.fail("attribute '" + std::string(name) + "' needs " + std::to_string(count) + " entries, has " +
-           std::to_string(list.size()));
+    c.fail("attribute '" + std::string(name) + "' needs " + std::to_string(count) +
+           " entries, has " + std::to_string(list.size()));
   for (int64_t v : list)
     if (v < 1) c.fail("attribute '" + std::string(name) + "' must be positive");
   return list;
 }
 
 /// (size - ((window - 1) * dilation + 1)) / stride + 1
-Dim window_count(InferContext& c, const Dim& size, int64_t window, int64_t stride, int64_t dilation) {
+Dim window_count(InferContext& c, const Dim& size, int64_t window, int64_t stride,
+                 int64_t dilation) {
   const Dim out = floor_div(size - Dim((window - 1) * dilation + 1), Dim(stride)) + Dim(1);
   if (out.is_static() && out.value() < 0)
     c.fail("window of " + std::to_string((window - 1) * dilation + 1) + " does not fit extent " +
@@ -34,9 +35,12 @@ void infer_conv(InferContext& c) {
   const int64_t block = c.attrs().integer("block");
   const auto window = c.attrs().integers("window");
   const size_t spatial = window.size();
-  if (x.shape.size() != spatial + 2) c.fail("expected N, " + std::to_string(spatial) + " spatial axes and C, got " + x.text());
-  if (w.shape.size() != spatial + 2 + (block > 0 ? 1 : 0)) c.fail("weights " + w.text() + " do not fit");
-  if (x.dtype != w.dtype) c.fail("input " + x.text() + " and weights " + w.text() + " differ in element type");
+  if (x.shape.size() != spatial + 2)
+    c.fail("expected N, " + std::to_string(spatial) + " spatial axes and C, got " + x.text());
+  if (w.shape.size() != spatial + 2 + (block > 0 ? 1 : 0))
+    c.fail("weights " + w.text() + " do not fit");
+  if (x.dtype != w.dtype)
+    c.fail("input " + x.text() + " and weights " + w.text() + " differ in element type");
   const auto strides = per_axis(c, "strides", spatial);
   const auto dilations = per_axis(c, "dilations", spatial);
   Shape shape = {x.shape[0]};
@@ -50,15 +54,17 @@ void infer_dot(InferContext& c) {
   const TensorType& a = c.type(0);
   const TensorType& b = c.type(1);
   const int64_t block = c.attrs().integer("block");
-  if (a.dtype != b.dtype) c.fail("operands " + a.text() + " and " + b.text() + " differ in element type");
-  if (a.rank() < 2 || b.rank() < 2) c.fail("operands need rank 2 at least, got " + a.text() + " and " + b.text());
+  if (a.dtype != b.dtype)
+    c.fail("operands " + a.text() + " and " + b.text() + " differ in element type");
+  if (a.rank() < 2 || b.rank() < 2)
+    c.fail("operands need rank 2 at least, got " + a.text() + " and " + b.text());
   const Dim k = a.shape.back();
   const Dim kb = b.shape[b.shape.size() - 2];
   c.unify(k, kb, "inner extents of " + a.text() + " and " + b.text());
   const size_t matrix = block > 0 ? 3 : 2;  // packed: [ceil(N / block), K, block]
-  Shape batch = broadcast_shapes(c.node.graph(), Shape(a.shape.begin(), a.shape.end() - 2),
-                                 Shape(b.shape.begin(), b.shape.end() - static_cast<std::ptrdiff_t>(matrix)),
-                                 c.node.where());
+  Shape batch = broadcast_shapes(
+      c.node.graph(), Shape(a.shape.begin(), a.shape.end() - 2),
+      Shape(b.shape.begin(), b.shape.end() - static_cast<std::ptrdiff_t>(matrix)), c.node.where());
   batch.push_back(a.shape[a.shape.size() - 2]);
   batch.push_back(block > 0 ? Dim(c.attrs().integer("columns")) : b.shape.back());
   c.results[0] = {a.dtype, std::move(batch)};
@@ -122,7 +128,8 @@ void infer_pack(InferContext& c) {
   const Dim block = c.attrs().integer("block");
   if (static_cast<int>(perm.size()) != x.rank()) c.fail("perm does not fit " + x.text());
   Shape shape = {ceil_div(x.shape[static_cast<size_t>(perm.back())], block)};
-  for (size_t i = 0; i + 1 < perm.size(); ++i) shape.push_back(x.shape[static_cast<size_t>(perm[i])]);
+  for (size_t i = 0; i + 1 < perm.size(); ++i)
+    shape.push_back(x.shape[static_cast<size_t>(perm[i])]);
   shape.push_back(block);
   c.results[0] = {x.dtype, std::move(shape)};
 }
@@ -153,7 +160,8 @@ void infer_winograd_input(InferContext& c) {
   const TensorType& x = c.type(0);
   const auto window = c.attrs().integers("window");
   const int64_t m = c.attrs().integer("m");
-  if (x.rank() != 4 || window.size() != 2) c.fail("expected N,H,W,C and a 2-D window, got " + x.text());
+  if (x.rank() != 4 || window.size() != 2)
+    c.fail("expected N,H,W,C and a 2-D window, got " + x.text());
   Shape shape = {Dim(winograd_points(m, window)), x.shape[0]};
   for (size_t i = 0; i < 2; ++i)
     shape.push_back(floor_div(x.shape[i + 1] - Dim(window[i] - 1), Dim(tile_extent(m, window[i]))));
@@ -170,62 +178,114 @@ void infer_winograd_output(InferContext& c) {
 }
 
 constexpr AttrDef kConv[] = {{"window", AttrKind::integers, true}, {"strides", AttrKind::integers},
-                             {"dilations", AttrKind::integers}, {"group", AttrKind::integer},
+                             {"dilations", AttrKind::integers},    {"group", AttrKind::integer},
                              {"filters", AttrKind::integer, true}, {"block", AttrKind::integer}};
 constexpr AttrDef kDot[] = {{"block", AttrKind::integer}, {"columns", AttrKind::integer}};
-constexpr AttrDef kWindowAttrs[] = {{"kind", AttrKind::string, true}, {"window", AttrKind::integers, true},
-                               {"strides", AttrKind::integers}, {"dilations", AttrKind::integers}};
+constexpr AttrDef kWindowAttrs[] = {{"kind", AttrKind::string, true},
+                                    {"window", AttrKind::integers, true},
+                                    {"strides", AttrKind::integers},
+                                    {"dilations", AttrKind::integers}};
 constexpr AttrDef kArgWindow[] = {{"window", AttrKind::integers, true},
-                                  {"strides", AttrKind::integers}, {"dilations", AttrKind::integers}};
-constexpr AttrDef kConvWeightGradient[] = {
-    {"window", AttrKind::integers, true}, {"strides", AttrKind::integers},
-    {"dilations", AttrKind::integers}, {"group", AttrKind::integer}};
-constexpr AttrDef kPack[] = {{"perm", AttrKind::integers, true}, {"block", AttrKind::integer, true}};
-constexpr AttrDef kWinogradWeight[] = {{"m", AttrKind::integer, true}, {"block", AttrKind::integer, true}};
-constexpr AttrDef kWinogradInput[] = {{"m", AttrKind::integer, true}, {"window", AttrKind::integers, true}};
-constexpr AttrDef kWinogradOutput[] = {{"m", AttrKind::integer, true}, {"window", AttrKind::integers, true},
+                                  {"strides", AttrKind::integers},
+                                  {"dilations", AttrKind::integers}};
+constexpr AttrDef kConvWeightGradient[] = {{"window", AttrKind::integers, true},
+                                           {"strides", AttrKind::integers},
+                                           {"dilations", AttrKind::integers},
+                                           {"group", AttrKind::integer}};
+constexpr AttrDef kPack[] = {{"perm", AttrKind::integers, true},
+                             {"block", AttrKind::integer, true}};
+constexpr AttrDef kWinogradWeight[] = {{"m", AttrKind::integer, true},
+                                       {"block", AttrKind::integer, true}};
+constexpr AttrDef kWinogradInput[] = {{"m", AttrKind::integer, true},
+                                      {"window", AttrKind::integers, true}};
+constexpr AttrDef kWinogradOutput[] = {{"m", AttrKind::integer, true},
+                                       {"window", AttrKind::integers, true},
                                        {"extents", AttrKind::dims, true}};
 
-constexpr std::string_view kAfterwards = "it belongs to an algorithm selected after differentiation";
+constexpr std::string_view kAfterwards =
+    "it belongs to an algorithm selected after differentiation";
 
 constexpr OpDef kOps[] = {
-    {.name = "conv", .min_operands = 2, .max_operands = 2, .attrs = kConv, .traits = kContraction,
+    {.name = "conv",
+     .min_operands = 2,
+     .max_operands = 2,
+     .attrs = kConv,
+     .traits = kContraction,
      .infer = infer_conv,
      .gradient = conv_gradient,
      .doc = "valid convolution of x[N,spatial...,C] with w[window...,C/group,filters], or packed "
             "w[ceil(filters/block),window...,C,block]"},
-    {.name = "dot", .min_operands = 2, .max_operands = 2, .attrs = kDot, .traits = kContraction,
+    {.name = "dot",
+     .min_operands = 2,
+     .max_operands = 2,
+     .attrs = kDot,
+     .traits = kContraction,
      .infer = infer_dot,
      .gradient = dot_gradient,
-     .doc = "matrix product of a[batch...,M,K] and b[batch...,K,N], or packed b[ceil(N/block),K,block]"},
-    {.name = "window_reduce", .min_operands = 1, .max_operands = 1, .attrs = kWindowAttrs, .traits = kWindow,
-     .infer = infer_window_reduce, .gradient = window_reduce_gradient,
+     .doc =
+         "matrix product of a[batch...,M,K] and b[batch...,K,N], or packed b[ceil(N/block),K,block]"},
+    {.name = "window_reduce",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kWindowAttrs,
+     .traits = kWindow,
+     .infer = infer_window_reduce,
+     .gradient = window_reduce_gradient,
      .doc = "max or sum over sliding windows of x[N,spatial...,C]"},
-    {.name = "window_argmax", .min_operands = 1, .max_operands = 1, .attrs = kArgWindow,
-     .traits = kHostOnly, .infer = infer_window_argmax,
+    {.name = "window_argmax",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kArgWindow,
+     .traits = kHostOnly,
+     .infer = infer_window_argmax,
      .not_differentiable = "its result is an index",
      .doc = "row-major spatial position of the first largest element of each window"},
-    {.name = "conv_weight_gradient", .min_operands = 2, .max_operands = 2,
-     .attrs = kConvWeightGradient, .traits = kKernel, .infer = infer_conv_weight_gradient,
+    {.name = "conv_weight_gradient",
+     .min_operands = 2,
+     .max_operands = 2,
+     .attrs = kConvWeightGradient,
+     .traits = kKernel,
+     .infer = infer_conv_weight_gradient,
      .gradient = conv_weight_gradient_gradient,
      .doc = "sum over N and positions o of x[N,o*stride+k*dilation,C] dy[N,o,F]: "
             "w[window...,C/group,F]"},
-    {.name = "window_max_gradient", .min_operands = 2, .max_operands = 2, .attrs = kArgWindow,
-     .traits = kKernel, .infer = infer_window_max_gradient,
+    {.name = "window_max_gradient",
+     .min_operands = 2,
+     .max_operands = 2,
+     .attrs = kArgWindow,
+     .traits = kKernel,
+     .infer = infer_window_max_gradient,
      .gradient = window_max_gradient_gradient,
      .doc = "x's shape; each window adds its dy to the place of its first largest element of x"},
-    {.name = "pack", .min_operands = 1, .max_operands = 1, .attrs = kPack, .traits = kPrepack | kHostOnly,
+    {.name = "pack",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kPack,
+     .traits = kPrepack | kHostOnly,
      .infer = infer_pack,
      .not_differentiable = kAfterwards,
      .doc = "transpose by perm, then panels of `block` of the last axis, zero filled, outermost"},
-    {.name = "winograd_weight", .min_operands = 1, .max_operands = 1, .attrs = kWinogradWeight,
-     .traits = kPrepack | kHostOnly, .infer = infer_winograd_weight, .not_differentiable = kAfterwards,
+    {.name = "winograd_weight",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kWinogradWeight,
+     .traits = kPrepack | kHostOnly,
+     .infer = infer_winograd_weight,
+     .not_differentiable = kAfterwards,
      .doc = "G w G^T in packed panels"},
-    {.name = "winograd_input", .min_operands = 1, .max_operands = 1, .attrs = kWinogradInput,
-     .infer = infer_winograd_input, .not_differentiable = kAfterwards,
+    {.name = "winograd_input",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kWinogradInput,
+     .infer = infer_winograd_input,
+     .not_differentiable = kAfterwards,
      .doc = "B^T d B of each input tile"},
-    {.name = "winograd_output", .min_operands = 1, .max_operands = 1, .attrs = kWinogradOutput,
-     .infer = infer_winograd_output, .not_differentiable = kAfterwards,
+    {.name = "winograd_output",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kWinogradOutput,
+     .infer = infer_winograd_output,
+     .not_differentiable = kAfterwards,
      .doc = "A^T m A of each output tile"},
 };
 

@@ -33,8 +33,7 @@ void infer_transpose(InferContext& c) {
 void infer_broadcast(InferContext& c) {
   const Shape target = c.attrs().dims("shape");
   const Shape shape = broadcast_shapes(c.node.graph(), c.type(0).shape, target, c.node.where());
-  if (shape != target)
-    c.fail("cannot broadcast " + c.type(0).text() + " to " + text_of(target));
+  if (shape != target) c.fail("cannot broadcast " + c.type(0).text() + " to " + text_of(target));
   c.results[0] = {c.type(0).dtype, target};
 }
 
@@ -84,7 +83,8 @@ void infer_dilate(InferContext& c) {
 
 void infer_concat(InferContext& c) {
   const TensorType& first = c.type(0);
-  const auto axis = static_cast<size_t>(normalize_axis(c.attrs().integer("axis"), first.rank(), c.node.where()));
+  const auto axis =
+      static_cast<size_t>(normalize_axis(c.attrs().integer("axis"), first.rank(), c.node.where()));
   Shape shape = first.shape;
   for (int i = 1; i < c.node.operand_count(); ++i) {
     const TensorType& t = c.type(i);
@@ -132,7 +132,8 @@ void infer_gather_nd(InferContext& c) {
   if (indices.rank() < 1 || !indices.shape.back().is_static())
     c.fail("the last extent of the indices must be static, got " + indices.text());
   const int64_t depth = indices.shape.back().value();
-  if (batch + depth > x.rank()) c.fail("indices " + indices.text() + " are too deep for " + x.text());
+  if (batch + depth > x.rank())
+    c.fail("indices " + indices.text() + " are too deep for " + x.text());
   Shape shape(indices.shape.begin(), indices.shape.end() - 1);
   shape.insert(shape.end(), x.shape.begin() + batch + depth, x.shape.end());
   c.results[0] = {x.dtype, std::move(shape)};
@@ -166,7 +167,8 @@ Content content_broadcast(const Node& n) {
   const auto& x = n.operand(0)->content();
   const Shape& shape = n.result()->shape();
   if (!x || shape.size() > 1) return std::nullopt;
-  if (shape.empty() || (shape[0].is_static() && shape[0].value() == static_cast<int64_t>(x->size())))
+  if (shape.empty() ||
+      (shape[0].is_static() && shape[0].value() == static_cast<int64_t>(x->size())))
     return x;
   if (x->size() != 1 || !shape[0].is_static() ||
       shape[0].value() > static_cast<int64_t>(kMaxContent))
@@ -212,7 +214,8 @@ Content content_gather(const Node& n) {
 
 Content content_iota(const Node& n) {
   const Shape shape = n.attrs().dims("shape");
-  if (shape.size() != 1 || !shape[0].is_static() || shape[0].value() > static_cast<int64_t>(kMaxContent))
+  if (shape.size() != 1 || !shape[0].is_static() ||
+      shape[0].value() > static_cast<int64_t>(kMaxContent))
     return std::nullopt;
   const DType t = n.attrs().get("dtype", DType::i64);
   if (t != DType::i64 && t != DType::i32) return std::nullopt;
@@ -226,8 +229,8 @@ void infer_scatter_add(InferContext& c) {
   const TensorType& updates = c.type(1);
   const Shape rows = c.attrs().dims("rows");
   if (indices.rank() != 1 || updates.rank() != 3 || rows.size() != 1)
-    c.fail("expected indices[n], updates[outer,n,inner] and one number of rows, got " + indices.text() +
-           " and " + updates.text());
+    c.fail("expected indices[n], updates[outer,n,inner] and one number of rows, got " +
+           indices.text() + " and " + updates.text());
   if (indices.dtype != DType::i64 && indices.dtype != DType::i32)
     c.fail("indices must be i32 or i64, got " + indices.text());
   c.unify(indices.shape[0], updates.shape[1], "number of indices");
@@ -236,14 +239,15 @@ void infer_scatter_add(InferContext& c) {
 
 constexpr AttrDef kShape[] = {{"shape", AttrKind::dims, true}};
 constexpr AttrDef kPerm[] = {{"perm", AttrKind::integers, true}};
-constexpr AttrDef kSlice[] = {{"starts", AttrKind::dims, true}, {"sizes", AttrKind::dims, true},
+constexpr AttrDef kSlice[] = {{"starts", AttrKind::dims, true},
+                              {"sizes", AttrKind::dims, true},
                               {"steps", AttrKind::integers, true}};
-constexpr AttrDef kPad[] = {{"before", AttrKind::dims, true}, {"after", AttrKind::dims, true},
-                            {"mode", AttrKind::string}};
+constexpr AttrDef kPad[] = {
+    {"before", AttrKind::dims, true}, {"after", AttrKind::dims, true}, {"mode", AttrKind::string}};
 constexpr AttrDef kFactors[] = {{"factors", AttrKind::integers, true}};
 constexpr AttrDef kAxis[] = {{"axis", AttrKind::integer, true}};
-constexpr AttrDef kIota[] = {{"shape", AttrKind::dims, true}, {"axis", AttrKind::integer},
-                             {"dtype", AttrKind::dtype}};
+constexpr AttrDef kIota[] = {
+    {"shape", AttrKind::dims, true}, {"axis", AttrKind::integer}, {"dtype", AttrKind::dtype}};
 constexpr AttrDef kRows[] = {{"rows", AttrKind::dims, true}};
 constexpr AttrDef kExtents[] = {{"extents", AttrKind::dims, true}};
 constexpr AttrDef kValue[] = {{"value", AttrKind::tensor, true}};
@@ -252,66 +256,147 @@ constexpr AttrDef kScatter[] = {{"axis", AttrKind::integer}, {"reduction", AttrK
 constexpr AttrDef kAxes[] = {{"axes", AttrKind::integers, true}};
 
 constexpr OpDef kOps[] = {
-    {.name = "constant", .min_operands = 0, .max_operands = 0, .attrs = kValue,
-     .infer = infer_constant, .content = content_constant, .gradient = zero_gradient,
+    {.name = "constant",
+     .min_operands = 0,
+     .max_operands = 0,
+     .attrs = kValue,
+     .infer = infer_constant,
+     .content = content_constant,
+     .gradient = zero_gradient,
      .doc = "an immutable tensor"},
-    {.name = "dims", .min_operands = 0, .max_operands = 0, .attrs = kExtents, .traits = kHostOnly,
-     .infer = infer_dims, .content = content_dims, .gradient = zero_gradient,
+    {.name = "dims",
+     .min_operands = 0,
+     .max_operands = 0,
+     .attrs = kExtents,
+     .traits = kHostOnly,
+     .infer = infer_dims,
+     .content = content_dims,
+     .gradient = zero_gradient,
      .doc = "extents as an i64 vector"},
-    {.name = "reshape", .min_operands = 1, .max_operands = 1, .attrs = kShape,
-     .traits = kView | kMovement, .infer = infer_reshape, .content = content_reshape,
+    {.name = "reshape",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kShape,
+     .traits = kView | kMovement,
+     .infer = infer_reshape,
+     .content = content_reshape,
      .gradient = reshape_gradient,
      .doc = "same elements in row-major order under another shape"},
-    {.name = "transpose", .min_operands = 1, .max_operands = 1, .attrs = kPerm,
-     .traits = kView | kMovement, .infer = infer_transpose,
+    {.name = "transpose",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kPerm,
+     .traits = kView | kMovement,
+     .infer = infer_transpose,
      .gradient = transpose_gradient,
      .doc = "result axis i is operand axis perm[i]"},
-    {.name = "broadcast", .min_operands = 1, .max_operands = 1, .attrs = kShape,
-     .traits = kView | kMovement, .infer = infer_broadcast, .content = content_broadcast,
+    {.name = "broadcast",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kShape,
+     .traits = kView | kMovement,
+     .infer = infer_broadcast,
+     .content = content_broadcast,
      .gradient = broadcast_gradient,
      .doc = "numpy broadcasting to a shape"},
-    {.name = "slice", .min_operands = 1, .max_operands = 1, .attrs = kSlice,
-     .traits = kView | kMovement, .infer = infer_slice, .content = content_slice,
+    {.name = "slice",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kSlice,
+     .traits = kView | kMovement,
+     .infer = infer_slice,
+     .content = content_slice,
      .gradient = slice_gradient,
      .doc = "elements starts + i * steps, sizes of them, on each axis"},
-    {.name = "reverse", .min_operands = 1, .max_operands = 1, .attrs = kAxes,
-     .traits = kMovement, .infer = infer_like_first, .gradient = reverse_gradient,
+    {.name = "reverse",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kAxes,
+     .traits = kMovement,
+     .infer = infer_like_first,
+     .gradient = reverse_gradient,
      .doc = "reversed order on the given axes"},
-    {.name = "pad", .min_operands = 1, .max_operands = 2, .attrs = kPad, .traits = kMovement,
+    {.name = "pad",
+     .min_operands = 1,
+     .max_operands = 2,
+     .attrs = kPad,
+     .traits = kMovement,
      .infer = infer_pad,
      .gradient = pad_gradient,
      .doc = "margins of a scalar (default 0), or mode reflect, edge, wrap; negative amounts crop"},
-    {.name = "dilate", .min_operands = 1, .max_operands = 1, .attrs = kFactors,
-     .traits = kMovement, .infer = infer_dilate,
+    {.name = "dilate",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kFactors,
+     .traits = kMovement,
+     .infer = infer_dilate,
      .gradient = dilate_gradient,
      .doc = "zeros between elements: element i goes to i * factor"},
-    {.name = "concat", .min_operands = 1, .max_operands = -1, .attrs = kAxis, .traits = kMovement,
-     .infer = infer_concat, .content = content_concat, .gradient = concat_gradient,
+    {.name = "concat",
+     .min_operands = 1,
+     .max_operands = -1,
+     .attrs = kAxis,
+     .traits = kMovement,
+     .infer = infer_concat,
+     .content = content_concat,
+     .gradient = concat_gradient,
      .doc = "operands one after another on an axis"},
-    {.name = "iota", .min_operands = 0, .max_operands = 0, .attrs = kIota, .infer = infer_iota,
-     .content = content_iota, .gradient = zero_gradient,
+    {.name = "iota",
+     .min_operands = 0,
+     .max_operands = 0,
+     .attrs = kIota,
+     .infer = infer_iota,
+     .content = content_iota,
+     .gradient = zero_gradient,
      .doc = "the index along an axis"},
-    {.name = "gather", .min_operands = 2, .max_operands = 2, .attrs = kAxis, .traits = kMovement,
-     .infer = infer_gather, .content = content_gather, .gradient = gather_gradient,
+    {.name = "gather",
+     .min_operands = 2,
+     .max_operands = 2,
+     .attrs = kAxis,
+     .traits = kMovement,
+     .infer = infer_gather,
+     .content = content_gather,
+     .gradient = gather_gradient,
      .doc = "slices of an axis picked by indices"},
-    {.name = "gather_elements", .min_operands = 2, .max_operands = 2, .attrs = kAxis,
-     .traits = kMovement | kHostOnly, .infer = infer_gather_elements,
+    {.name = "gather_elements",
+     .min_operands = 2,
+     .max_operands = 2,
+     .attrs = kAxis,
+     .traits = kMovement | kHostOnly,
+     .infer = infer_gather_elements,
      .gradient = gather_elements_gradient,
      .doc = "elements picked by an index per element"},
-    {.name = "gather_nd", .min_operands = 2, .max_operands = 2, .attrs = kBatchDims,
-     .traits = kMovement | kHostOnly, .infer = infer_gather_nd,
+    {.name = "gather_nd",
+     .min_operands = 2,
+     .max_operands = 2,
+     .attrs = kBatchDims,
+     .traits = kMovement | kHostOnly,
+     .infer = infer_gather_nd,
      .gradient = gather_nd_gradient,
      .doc = "slices picked by index tuples"},
-    {.name = "scatter_elements", .min_operands = 3, .max_operands = 3, .attrs = kScatter,
-     .traits = kHostOnly, .infer = infer_like_first,
+    {.name = "scatter_elements",
+     .min_operands = 3,
+     .max_operands = 3,
+     .attrs = kScatter,
+     .traits = kHostOnly,
+     .infer = infer_like_first,
      .gradient = scatter_elements_gradient,
      .doc = "copy of the first operand with elements replaced or combined at indices"},
-    {.name = "scatter_nd", .min_operands = 3, .max_operands = 3, .attrs = kScatter,
-     .traits = kHostOnly, .infer = infer_like_first,
+    {.name = "scatter_nd",
+     .min_operands = 3,
+     .max_operands = 3,
+     .attrs = kScatter,
+     .traits = kHostOnly,
+     .infer = infer_like_first,
      .gradient = scatter_nd_gradient,
      .doc = "copy of the first operand with slices replaced or combined at index tuples"},
-    {.name = "scatter_add", .min_operands = 2, .max_operands = 2, .attrs = kRows,
-     .traits = kKernel, .infer = infer_scatter_add, .gradient = scatter_add_gradient,
+    {.name = "scatter_add",
+     .min_operands = 2,
+     .max_operands = 2,
+     .attrs = kRows,
+     .traits = kKernel,
+     .infer = infer_scatter_add,
+     .gradient = scatter_add_gradient,
      .doc = "zeros[outer,rows,inner] with updates[outer,i,inner] added at row indices[i]"},
 };
 

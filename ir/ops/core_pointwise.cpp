@@ -154,7 +154,8 @@ std::optional<std::vector<Dim>> map_content(const Node& n, F f) {
   return out;
 }
 std::optional<std::vector<Dim>> content_not(const Node& n) {
-  return map_content(n, [](const Dim& d) { return d.is_static() ? MaybeDim(d.is(0) ? 1 : 0) : std::nullopt; });
+  return map_content(
+      n, [](const Dim& d) { return d.is_static() ? MaybeDim(d.is(0) ? 1 : 0) : std::nullopt; });
 }
 std::optional<std::vector<Dim>> content_neg(const Node& n) {
   return map_content(n, [](const Dim& d) { return MaybeDim(Dim(0) - d); });
@@ -180,7 +181,8 @@ std::optional<std::vector<Dim>> content_select(const Node& n) {
 std::optional<std::vector<Dim>> content_cast(const Node& n) {
   const DType to = n.attrs().get("to", DType::undefined);
   if (!is_int(to) && to != DType::boolean) return std::nullopt;
-  if (!is_int(n.operand(0)->dtype()) && n.operand(0)->dtype() != DType::boolean) return std::nullopt;
+  if (!is_int(n.operand(0)->dtype()) && n.operand(0)->dtype() != DType::boolean)
+    return std::nullopt;
   if (size_of(to) < 4 && to != DType::boolean) return std::nullopt;
   return n.operand(0)->content();
 }
@@ -196,22 +198,37 @@ constexpr std::string_view kIntegersOnly = "it is defined on integers alone";
 
 constexpr OpDef unary(std::string_view name, std::string_view doc, GradientFunction gradient,
                       InferFunction f = infer_unary) {
-  return {.name = name, .min_operands = 1, .max_operands = 1, .traits = kPointwise, .infer = f,
-          .gradient = gradient, .doc = doc};
+  return {.name = name,
+          .min_operands = 1,
+          .max_operands = 1,
+          .traits = kPointwise,
+          .infer = f,
+          .gradient = gradient,
+          .doc = doc};
 }
 
 constexpr OpDef binary(std::string_view name, uint32_t extra, std::string_view doc,
                        GradientFunction gradient, ContentFunction content = nullptr,
                        InferFunction f = infer_binary, std::span<const AttrDef> attrs = {}) {
-  return {.name = name, .min_operands = 2, .max_operands = 2, .attrs = attrs,
-          .traits = kPointwise | extra, .infer = f, .content = content, .gradient = gradient,
+  return {.name = name,
+          .min_operands = 2,
+          .max_operands = 2,
+          .attrs = attrs,
+          .traits = kPointwise | extra,
+          .infer = f,
+          .content = content,
+          .gradient = gradient,
           .doc = doc};
 }
 
 constexpr OpDef bitwise(std::string_view name, int operands, uint32_t extra, std::string_view doc) {
-  return {.name = name, .min_operands = operands, .max_operands = operands,
-          .traits = kPointwise | extra, .infer = operands == 1 ? infer_unary : infer_binary,
-          .not_differentiable = kIntegersOnly, .doc = doc};
+  return {.name = name,
+          .min_operands = operands,
+          .max_operands = operands,
+          .traits = kPointwise | extra,
+          .infer = operands == 1 ? infer_unary : infer_binary,
+          .not_differentiable = kIntegersOnly,
+          .doc = doc};
 }
 
 constexpr OpDef compare(std::string_view name, uint32_t extra, std::string_view doc,
@@ -224,10 +241,18 @@ constexpr OpDef kOps[] = {
     binary("sub", 0, "a - b", sub_gradient, content_sub),
     binary("mul", kCommutative, "a * b", mul_gradient, content_mul),
     binary("div", 0, "a / b; integers truncate", div_gradient, content_div),
-    binary("mod", 0, "remainder; sign of b, or of a with fmod=1", mod_gradient, content_mod, infer_binary, kModAttrs),
-    {.name = "pow", .min_operands = 2, .max_operands = 2, .traits = kPointwise,
-     .infer = [](InferContext& c) { c.results[0] = {c.type(0).dtype, broadcast_all(c, 0, 1)}; },
-     .gradient = pow_gradient, .doc = "a to the power b, in a's element type"},
+    binary("mod", 0, "remainder; sign of b, or of a with fmod=1", mod_gradient, content_mod,
+           infer_binary, kModAttrs),
+    {.name = "pow",
+     .min_operands = 2,
+     .max_operands = 2,
+     .traits = kPointwise,
+     .infer =
+         [](InferContext& c) {
+           c.results[0] = {c.type(0).dtype, broadcast_all(c, 0, 1)};
+         },
+     .gradient = pow_gradient,
+     .doc = "a to the power b, in a's element type"},
     binary("max", kCommutative, "larger of a and b", max_gradient, content_max),
     binary("min", kCommutative, "smaller of a and b", min_gradient, content_min),
     bitwise("bit_and", 2, kCommutative, "bitwise and"),
@@ -244,13 +269,28 @@ constexpr OpDef kOps[] = {
     compare("le", 0, "a <= b", content_order<not_positive>),
     compare("gt", 0, "a > b", content_order<positive>),
     compare("ge", 0, "a >= b", content_order<not_negative>),
-    {.name = "identity", .min_operands = 1, .max_operands = 1, .traits = kPointwise,
-     .infer = infer_unary, .content = content_same, .gradient = identity_gradient,
+    {.name = "identity",
+     .min_operands = 1,
+     .max_operands = 1,
+     .traits = kPointwise,
+     .infer = infer_unary,
+     .content = content_same,
+     .gradient = identity_gradient,
      .doc = "x"},
-    {.name = "stop_gradient", .min_operands = 1, .max_operands = 1, .traits = kPointwise,
-     .infer = infer_unary, .gradient = zero_gradient, .doc = "x, a constant to differentiation"},
-    {.name = "neg", .min_operands = 1, .max_operands = 1, .traits = kPointwise,
-     .infer = infer_unary, .content = content_neg, .gradient = neg_gradient,
+    {.name = "stop_gradient",
+     .min_operands = 1,
+     .max_operands = 1,
+     .traits = kPointwise,
+     .infer = infer_unary,
+     .gradient = zero_gradient,
+     .doc = "x, a constant to differentiation"},
+    {.name = "neg",
+     .min_operands = 1,
+     .max_operands = 1,
+     .traits = kPointwise,
+     .infer = infer_unary,
+     .content = content_neg,
+     .gradient = neg_gradient,
      .doc = "-x"},
     unary("abs", "magnitude", abs_gradient),
     unary("sign", "-1, 0 or 1", zero_gradient),
@@ -277,19 +317,39 @@ constexpr OpDef kOps[] = {
     unary("floor", "round towards minus infinity", zero_gradient),
     unary("ceil", "round towards plus infinity", zero_gradient),
     unary("round", "round to nearest, ties to even", zero_gradient),
-    {.name = "not", .min_operands = 1, .max_operands = 1, .traits = kPointwise,
-     .infer = infer_unary, .content = content_not, .gradient = zero_gradient,
+    {.name = "not",
+     .min_operands = 1,
+     .max_operands = 1,
+     .traits = kPointwise,
+     .infer = infer_unary,
+     .content = content_not,
+     .gradient = zero_gradient,
      .doc = "logical not"},
     bitwise("bit_not", 1, 0, "bitwise complement"),
     unary("is_nan", "x is not a number", zero_gradient, infer_unary_bool),
-    {.name = "is_inf", .min_operands = 1, .max_operands = 1, .attrs = kInfAttrs,
-     .traits = kPointwise, .infer = infer_unary_bool, .gradient = zero_gradient,
+    {.name = "is_inf",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kInfAttrs,
+     .traits = kPointwise,
+     .infer = infer_unary_bool,
+     .gradient = zero_gradient,
      .doc = "x is an infinity of a wanted sign"},
-    {.name = "select", .min_operands = 3, .max_operands = 3, .traits = kPointwise,
-     .infer = infer_select, .content = content_select, .gradient = select_gradient,
+    {.name = "select",
+     .min_operands = 3,
+     .max_operands = 3,
+     .traits = kPointwise,
+     .infer = infer_select,
+     .content = content_select,
+     .gradient = select_gradient,
      .doc = "condition ? a : b"},
-    {.name = "cast", .min_operands = 1, .max_operands = 1, .attrs = kCastAttrs,
-     .traits = kPointwise, .infer = infer_cast, .content = content_cast,
+    {.name = "cast",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kCastAttrs,
+     .traits = kPointwise,
+     .infer = infer_cast,
+     .content = content_cast,
      .gradient = cast_gradient,
      .doc = "conversion to element type `to`; float to integer truncates"},
 };

@@ -49,17 +49,27 @@ std::optional<std::vector<Dim>> content_reduce_prod(const Node& n) {
 constexpr AttrDef kAxes[] = {{"axes", AttrKind::integers, true}};
 constexpr AttrDef kArg[] = {{"axis", AttrKind::integer, true},
                             {"select_last_index", AttrKind::integer}};
-constexpr AttrDef kCumsum[] = {{"axis", AttrKind::integer, true}, {"exclusive", AttrKind::integer},
+constexpr AttrDef kCumsum[] = {{"axis", AttrKind::integer, true},
+                               {"exclusive", AttrKind::integer},
                                {"reverse", AttrKind::integer}};
-constexpr AttrDef kTopK[] = {{"axis", AttrKind::integer, true}, {"k", AttrKind::integer, true},
-                             {"largest", AttrKind::integer}, {"sorted", AttrKind::integer}};
+constexpr AttrDef kTopK[] = {{"axis", AttrKind::integer, true},
+                             {"k", AttrKind::integer, true},
+                             {"largest", AttrKind::integer},
+                             {"sorted", AttrKind::integer}};
 
 constexpr std::string_view kAnIndex = "its result is an index";
 
 constexpr OpDef reduce(std::string_view name, std::string_view doc, GradientFunction gradient,
                        ContentFunction content = nullptr) {
-  return {.name = name, .min_operands = 1, .max_operands = 1, .attrs = kAxes, .traits = kReduction,
-          .infer = infer_reduce, .content = content, .gradient = gradient, .doc = doc};
+  return {.name = name,
+          .min_operands = 1,
+          .max_operands = 1,
+          .attrs = kAxes,
+          .traits = kReduction,
+          .infer = infer_reduce,
+          .content = content,
+          .gradient = gradient,
+          .doc = doc};
 }
 
 constexpr OpDef kOps[] = {
@@ -67,16 +77,38 @@ constexpr OpDef kOps[] = {
     reduce("reduce_prod", "product over axes", reduce_prod_gradient, content_reduce_prod),
     reduce("reduce_max", "largest element over axes", reduce_extreme_gradient),
     reduce("reduce_min", "smallest element over axes", reduce_extreme_gradient),
-    {.name = "arg_max", .min_operands = 1, .max_operands = 1, .attrs = kArg, .traits = kHostOnly,
-     .infer = infer_arg, .not_differentiable = kAnIndex,
+    {.name = "arg_max",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kArg,
+     .traits = kHostOnly,
+     .infer = infer_arg,
+     .not_differentiable = kAnIndex,
      .doc = "index of the largest element on an axis"},
-    {.name = "arg_min", .min_operands = 1, .max_operands = 1, .attrs = kArg, .traits = kHostOnly,
-     .infer = infer_arg, .not_differentiable = kAnIndex,
+    {.name = "arg_min",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kArg,
+     .traits = kHostOnly,
+     .infer = infer_arg,
+     .not_differentiable = kAnIndex,
      .doc = "index of the smallest element on an axis"},
-    {.name = "cumsum", .min_operands = 1, .max_operands = 1, .attrs = kCumsum, .traits = kHostOnly,
-     .infer = infer_cumsum, .gradient = cumsum_gradient, .doc = "running sum along an axis"},
-    {.name = "top_k", .min_operands = 1, .max_operands = 1, .max_results = 2, .attrs = kTopK,
-     .traits = kHostOnly, .infer = infer_top_k, .gradient = top_k_gradient,
+    {.name = "cumsum",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kCumsum,
+     .traits = kHostOnly,
+     .infer = infer_cumsum,
+     .gradient = cumsum_gradient,
+     .doc = "running sum along an axis"},
+    {.name = "top_k",
+     .min_operands = 1,
+     .max_operands = 1,
+     .max_results = 2,
+     .attrs = kTopK,
+     .traits = kHostOnly,
+     .infer = infer_top_k,
+     .gradient = top_k_gradient,
      .doc = "k extreme elements of an axis and their indices"},
 };
 

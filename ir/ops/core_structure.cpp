@@ -14,9 +14,15 @@ void infer_region(InferContext& c) {
 constexpr AttrDef kRegion[] = {{"name", AttrKind::string, true}};
 
 constexpr OpDef kOps[] = {
-    {.name = "region", .min_operands = 0, .max_operands = -1, .min_results = 1, .max_results = -1,
-     .attrs = kRegion, .infer = infer_region,
-     .not_differentiable = "regions form after differentiation", .doc = "ops that run as one kernel"},
+    {.name = "region",
+     .min_operands = 0,
+     .max_operands = -1,
+     .min_results = 1,
+     .max_results = -1,
+     .attrs = kRegion,
+     .infer = infer_region,
+     .not_differentiable = "regions form after differentiation",
+     .doc = "ops that run as one kernel"},
 };
 
 }  // namespace

@@ -135,8 +135,8 @@ Window resolve_window(const Node& n, const Shape& input, std::vector<int64_t> ke
     if (ceil_mode) {
       // A window that would start beyond the input and its leading padding is dropped.
       const Dim free = in + before + after - reach;
-      const Dim out = min(ceil_div(free, stride) + Dim(1),
-                          floor_div(in + before - Dim(1), stride) + Dim(1));
+      const Dim out =
+          min(ceil_div(free, stride) + Dim(1), floor_div(in + before - Dim(1), stride) + Dim(1));
       extra = max((out - Dim(1)) * stride - free, Dim(0));
       after = after + extra;
     }

@@ -10,11 +10,13 @@ namespace {
 std::vector<int64_t> kernel_of(const Node& n, const Shape& weights) {
   std::vector<int64_t> kernel;
   for (size_t i = 2; i < weights.size(); ++i) {
-    if (!weights[i].is_static()) fail(n, "the window of the weights must be static, got " + text_of(weights));
+    if (!weights[i].is_static())
+      fail(n, "the window of the weights must be static, got " + text_of(weights));
     kernel.push_back(weights[i].value());
   }
   const auto stated = n.attrs().integers("kernel_shape", kernel);
-  if (stated != kernel) fail(n, "kernel_shape disagrees with weights " + n.operand(1)->type().text());
+  if (stated != kernel)
+    fail(n, "kernel_shape disagrees with weights " + n.operand(1)->type().text());
   return kernel;
 }
 
@@ -22,7 +24,8 @@ Value* add_bias(Builder& b, const Node& n, Value* y) {
   Value* bias = n.operand(2);
   if (bias == nullptr) return y;
   if (bias->rank() != 1 || !(bias->shape()[0] == y->shape().back()))
-    fail(n, "bias " + bias->type().text() + " does not fit " + y->shape().back().text() + " output channels");
+    fail(n, "bias " + bias->type().text() + " does not fit " + y->shape().back().text() +
+                " output channels");
   return b.add(y, bias);
 }
 
@@ -31,20 +34,23 @@ Values conv(Builder& b, const Node& n) {
   Value* x = n.operand(0);
   Value* w = n.operand(1);
   if (x->rank() < 3 || w->rank() != x->rank())
-    fail(n, "input " + x->type().text() + " and weights " + w->type().text() + " must have the same rank, 3 or more");
+    fail(n, "input " + x->type().text() + " and weights " + w->type().text() +
+                " must have the same rank, 3 or more");
   const int64_t group = n.attrs().integer("group", 1);
   if (group < 1) fail(n, "group must be positive, got " + std::to_string(group));
   const Dim channels = x->shape()[1];
   const Dim needed = w->shape()[1] * Dim(group);
   if (!(channels == needed) && (channels - needed).is_static())
     fail(n, "weight " + w->type().text() + " needs " + w->shape()[1].text() +
-                " input channels per group, input has " + channels.text() + " (group=" +
-                std::to_string(group) + ")");
+                " input channels per group, input has " + channels.text() +
+                " (group=" + std::to_string(group) + ")");
   b.graph().require_equal(channels, needed, n.where() + ": input channels must fit the weights");
   const Dim filters = w->shape()[0];
-  if (!filters.is_static()) fail(n, "the number of filters must be static, got " + w->type().text());
+  if (!filters.is_static())
+    fail(n, "the number of filters must be static, got " + w->type().text());
   if (filters.value() % group != 0)
-    fail(n, std::to_string(filters.value()) + " filters do not split into " + std::to_string(group) + " groups");
+    fail(n, std::to_string(filters.value()) + " filters do not split into " +
+                std::to_string(group) + " groups");
   const Window window = resolve_window(n, x->shape(), kernel_of(n, w->shape()));
   Value* nhwc = b.transpose(x, channels_last(x->rank()));
   Value* padded = pad_spatial(b, nhwc, window, nullptr);
@@ -63,17 +69,20 @@ Values conv(Builder& b, const Node& n) {
 }
 
 struct TransposedPads {
-  Shape before, after;  // of the output; may exceed the window, may be negative through output_padding
+  Shape before,
+      after;  // of the output; may exceed the window, may be negative through output_padding
 };
 
 TransposedPads transposed_pads(const Node& n, const Shape& in, const std::vector<int64_t>& kernel,
-                               const std::vector<int64_t>& strides, const std::vector<int64_t>& dilations,
+                               const std::vector<int64_t>& strides,
+                               const std::vector<int64_t>& dilations,
                                const std::vector<int64_t>& output_padding) {
   const size_t spatial = kernel.size();
   const auto pads = n.attrs().integers("pads", std::vector<int64_t>(2 * spatial, 0));
   const auto output_shape = n.attrs().integers("output_shape");
   const std::string auto_pad = n.attrs().string("auto_pad", "NOTSET");
-  if (pads.size() != 2 * spatial) fail(n, "pads must have " + std::to_string(2 * spatial) + " entries");
+  if (pads.size() != 2 * spatial)
+    fail(n, "pads must have " + std::to_string(2 * spatial) + " entries");
   TransposedPads p;
   for (size_t i = 0; i < spatial; ++i) {
     const Dim reach = (kernel[i] - 1) * dilations[i] + 1;
@@ -82,7 +91,8 @@ TransposedPads transposed_pads(const Node& n, const Shape& in, const std::vector
     if (!output_shape.empty() || same) {
       const size_t at = output_shape.size() == spatial ? i : i + 2;
       if (!output_shape.empty() && at >= output_shape.size()) fail(n, "output_shape is too short");
-      const Dim wanted = same && output_shape.empty() ? in[i + 2] * Dim(strides[i]) : Dim(output_shape[at]);
+      const Dim wanted =
+          same && output_shape.empty() ? in[i + 2] * Dim(strides[i]) : Dim(output_shape[at]);
       const Dim total = full - wanted;
       const Dim half = floor_div(total, Dim(2));
       p.before.push_back(auto_pad == "SAME_UPPER" ? half : total - half);
@@ -96,23 +106,31 @@ TransposedPads transposed_pads(const Node& n, const Shape& in, const std::vector
 }
 
 // A transposed convolution is a convolution of the input with zeros between its elements
-// (Dumoulin & Visin 2016, section 4), with the window reversed and input and output channels swapped.
+// (Dumoulin & Visin 2016, section 4), with the window reversed and input and output channels
+// swapped.
 Values conv_transpose(Builder& b, const Node& n) {
   Value* x = n.operand(0);
   Value* w = n.operand(1);  // C, M / group, window
   const size_t spatial = x->shape().size() - 2;
-  if (x->rank() < 3 || w->rank() != x->rank()) fail(n, "weights " + w->type().text() + " do not fit " + x->type().text());
+  if (x->rank() < 3 || w->rank() != x->rank())
+    fail(n, "weights " + w->type().text() + " do not fit " + x->type().text());
   const int64_t group = n.attrs().integer("group", 1);
   const auto kernel = kernel_of(n, w->shape());
   const auto strides = n.attrs().integers("strides", std::vector<int64_t>(spatial, 1));
   const auto dilations = n.attrs().integers("dilations", std::vector<int64_t>(spatial, 1));
-  const auto output_padding = n.attrs().integers("output_padding", std::vector<int64_t>(spatial, 0));
+  const auto output_padding =
+      n.attrs().integers("output_padding", std::vector<int64_t>(spatial, 0));
   if (strides.size() != spatial || dilations.size() != spatial || output_padding.size() != spatial)
-    fail(n, "strides, dilations and output_padding must fit " + std::to_string(spatial) + " spatial axes");
-  if (group < 1 || !w->shape()[0].is_static() || !w->shape()[1].is_static() || w->shape()[0].value() % group != 0)
-    fail(n, "weights " + w->type().text() + " do not split into " + std::to_string(group) + " groups");
-  b.graph().require_equal(x->shape()[1], w->shape()[0], n.where() + ": input channels must fit the weights");
-  const TransposedPads pads = transposed_pads(n, x->shape(), kernel, strides, dilations, output_padding);
+    fail(n, "strides, dilations and output_padding must fit " + std::to_string(spatial) +
+                " spatial axes");
+  if (group < 1 || !w->shape()[0].is_static() || !w->shape()[1].is_static() ||
+      w->shape()[0].value() % group != 0)
+    fail(n,
+         "weights " + w->type().text() + " do not split into " + std::to_string(group) + " groups");
+  b.graph().require_equal(x->shape()[1], w->shape()[0],
+                          n.where() + ": input channels must fit the weights");
+  const TransposedPads pads =
+      transposed_pads(n, x->shape(), kernel, strides, dilations, output_padding);
   const int64_t per_group = w->shape()[0].value() / group;
   const int64_t filters = w->shape()[1].value() * group;
 
@@ -148,26 +166,39 @@ Values conv_transpose(Builder& b, const Node& n) {
   std::iota(reversed.begin(), reversed.end(), int64_t{0});
   weights = b.make("reverse", {weights}, {{"axes", reversed}});
   y = b.make("conv", {y, weights},
-             {{"window", kernel}, {"strides", std::vector<int64_t>(spatial, 1)}, {"dilations", dilations},
-              {"group", group}, {"filters", filters}});
+             {{"window", kernel},
+              {"strides", std::vector<int64_t>(spatial, 1)},
+              {"dilations", dilations},
+              {"group", group},
+              {"filters", filters}});
   y = add_bias(b, n, y);
   return {b.transpose(y, channels_first(x->rank()))};
 }
 
 constexpr AttrDef kConv[] = {{"auto_pad", AttrKind::string}, {"dilations", AttrKind::integers},
-                             {"group", AttrKind::integer}, {"kernel_shape", AttrKind::integers},
-                             {"pads", AttrKind::integers}, {"strides", AttrKind::integers}};
-constexpr AttrDef kConvTranspose[] = {{"auto_pad", AttrKind::string}, {"dilations", AttrKind::integers},
-                                      {"group", AttrKind::integer}, {"kernel_shape", AttrKind::integers},
-                                      {"output_padding", AttrKind::integers},
-                                      {"output_shape", AttrKind::integers},
-                                      {"pads", AttrKind::integers}, {"strides", AttrKind::integers}};
+                             {"group", AttrKind::integer},   {"kernel_shape", AttrKind::integers},
+                             {"pads", AttrKind::integers},   {"strides", AttrKind::integers}};
+constexpr AttrDef kConvTranspose[] = {
+    {"auto_pad", AttrKind::string},         {"dilations", AttrKind::integers},
+    {"group", AttrKind::integer},           {"kernel_shape", AttrKind::integers},
+    {"output_padding", AttrKind::integers}, {"output_shape", AttrKind::integers},
+    {"pads", AttrKind::integers},           {"strides", AttrKind::integers}};
 
 constexpr OpDef kOps[] = {
-    {.name = "Conv", .min_operands = 2, .max_operands = 3, .attrs = kConv, .traits = kOnnx,
-     .decompose = conv, .doc = "convolution of N,C,spatial with weights M,C/group,window"},
-    {.name = "ConvTranspose", .min_operands = 2, .max_operands = 3, .attrs = kConvTranspose,
-     .traits = kOnnx, .decompose = conv_transpose, .doc = "transposed convolution"},
+    {.name = "Conv",
+     .min_operands = 2,
+     .max_operands = 3,
+     .attrs = kConv,
+     .traits = kOnnx,
+     .decompose = conv,
+     .doc = "convolution of N,C,spatial with weights M,C/group,window"},
+    {.name = "ConvTranspose",
+     .min_operands = 2,
+     .max_operands = 3,
+     .attrs = kConvTranspose,
+     .traits = kOnnx,
+     .decompose = conv_transpose,
+     .doc = "transposed convolution"},
 };
 
 }  // namespace

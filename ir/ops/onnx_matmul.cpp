@@ -17,7 +17,8 @@ Value* matrix_transpose(Builder& b, Value* x) {
 Values gemm(Builder& b, const Node& n) {
   Value* x = n.operand(0);
   Value* w = n.operand(1);
-  if (x->rank() != 2 || w->rank() != 2) fail(n, "expected matrices, got " + x->type().text() + " and " + w->type().text());
+  if (x->rank() != 2 || w->rank() != 2)
+    fail(n, "expected matrices, got " + x->type().text() + " and " + w->type().text());
   if (n.attrs().integer("transA") != 0) x = matrix_transpose(b, x);
   if (n.attrs().integer("transB") != 0) w = matrix_transpose(b, w);
   Value* y = b.make("dot", {x, w});
@@ -49,13 +50,24 @@ Values matmul(Builder& b, const Node& n) {
   return {z};
 }
 
-constexpr AttrDef kGemm[] = {{"alpha", AttrKind::number}, {"beta", AttrKind::number},
-                             {"transA", AttrKind::integer}, {"transB", AttrKind::integer}};
+constexpr AttrDef kGemm[] = {{"alpha", AttrKind::number},
+                             {"beta", AttrKind::number},
+                             {"transA", AttrKind::integer},
+                             {"transB", AttrKind::integer}};
 
 constexpr OpDef kOps[] = {
-    {.name = "Gemm", .min_operands = 2, .max_operands = 3, .attrs = kGemm, .traits = kOnnx,
-     .decompose = gemm, .doc = "alpha * A B + beta * C"},
-    {.name = "MatMul", .min_operands = 2, .max_operands = 2, .traits = kOnnx, .decompose = matmul,
+    {.name = "Gemm",
+     .min_operands = 2,
+     .max_operands = 3,
+     .attrs = kGemm,
+     .traits = kOnnx,
+     .decompose = gemm,
+     .doc = "alpha * A B + beta * C"},
+    {.name = "MatMul",
+     .min_operands = 2,
+     .max_operands = 2,
+     .traits = kOnnx,
+     .decompose = matmul,
      .doc = "numpy's matrix product"},
 };
 

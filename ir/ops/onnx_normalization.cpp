@@ -32,7 +32,8 @@ Values batch_norm(Builder& b, const Node& n) {
       return b.add(b.with_scalar("mul", old, momentum), b.with_scalar("mul", now, 1.0 - momentum));
     };
     if (results.size() > 1) results[1] = b.cast(running(mean, batch_mean), n.operand(3)->dtype());
-    if (results.size() > 2) results[2] = b.cast(running(variance, batch_variance), n.operand(4)->dtype());
+    if (results.size() > 2)
+      results[2] = b.cast(running(variance, batch_variance), n.operand(4)->dtype());
     mean = batch_mean;
     variance = batch_variance;
   }
@@ -53,8 +54,8 @@ Moments standardize(Builder& b, Value* x, const std::vector<int64_t>& axes, doub
   Value* mean = reduce_mean(b, x, axes);
   Value* centred = b.sub(x, mean);
   Value* variance = reduce_mean(b, b.mul(centred, centred), axes);
-  Value* inverse = b.div(b.scalar(1, x->dtype()),
-                         b.unary("sqrt", b.with_scalar("add", variance, epsilon)));
+  Value* inverse =
+      b.div(b.scalar(1, x->dtype()), b.unary("sqrt", b.with_scalar("add", variance, epsilon)));
   return {b.mul(centred, inverse), mean, inverse};
 }
 
@@ -67,15 +68,19 @@ std::vector<int64_t> axes_from(int first, int rank) {
 Values instance_norm(Builder& b, const Node& n) {
   Value* x = n.operand(0);
   if (x->rank() < 3) fail(n, "expected N,C,spatial, got " + x->type().text());
-  Value* y = standardize(b, x, axes_from(2, x->rank()), n.attrs().number("epsilon", 1e-5)).normalized;
-  return {b.add(b.mul(y, per_channel(b, n.operand(1), x->rank())), per_channel(b, n.operand(2), x->rank()))};
+  Value* y =
+      standardize(b, x, axes_from(2, x->rank()), n.attrs().number("epsilon", 1e-5)).normalized;
+  return {b.add(b.mul(y, per_channel(b, n.operand(1), x->rank())),
+                per_channel(b, n.operand(2), x->rank()))};
 }
 
 Values layer_norm(Builder& b, const Node& n) {
   Value* x = n.operand(0);
-  const DType stash = n.attrs().integer("stash_type", 1) == 1 && x->dtype() != DType::f64 ? DType::f32 : x->dtype();
+  const DType stash =
+      n.attrs().integer("stash_type", 1) == 1 && x->dtype() != DType::f64 ? DType::f32 : x->dtype();
   const int axis = normalize_axis(n.attrs().integer("axis", -1), x->rank(), n.where());
-  const Moments m = standardize(b, b.cast(x, stash), axes_from(axis, x->rank()), n.attrs().number("epsilon", 1e-5));
+  const Moments m = standardize(b, b.cast(x, stash), axes_from(axis, x->rank()),
+                                n.attrs().number("epsilon", 1e-5));
   Value* y = b.mul(b.cast(m.normalized, x->dtype()), n.operand(1));
   if (n.operand(2) != nullptr) y = b.add(y, n.operand(2));
   return {y, m.mean, m.inverse_deviation};
@@ -83,7 +88,8 @@ Values layer_norm(Builder& b, const Node& n) {
 
 Values rms_norm(Builder& b, const Node& n) {
   Value* x = n.operand(0);
-  const DType stash = n.attrs().integer("stash_type", 1) == 1 && x->dtype() != DType::f64 ? DType::f32 : x->dtype();
+  const DType stash =
+      n.attrs().integer("stash_type", 1) == 1 && x->dtype() != DType::f64 ? DType::f32 : x->dtype();
   const int axis = normalize_axis(n.attrs().integer("axis", -1), x->rank(), n.where());
   Value* wide = b.cast(x, stash);
   Value* mean = reduce_mean(b, b.mul(wide, wide), axes_from(axis, x->rank()));
@@ -95,14 +101,18 @@ Values rms_norm(Builder& b, const Node& n) {
 Values group_norm(Builder& b, const Node& n) {
   Value* x = n.operand(0);
   const int64_t groups = n.attrs().integer("num_groups", 1);
-  if (x->rank() < 2 || groups < 1) fail(n, "expected N,C,... and num_groups > 0, got " + x->type().text());
-  const DType stash = n.attrs().integer("stash_type", 1) == 1 && x->dtype() != DType::f64 ? DType::f32 : x->dtype();
+  if (x->rank() < 2 || groups < 1)
+    fail(n, "expected N,C,... and num_groups > 0, got " + x->type().text());
+  const DType stash =
+      n.attrs().integer("stash_type", 1) == 1 && x->dtype() != DType::f64 ? DType::f32 : x->dtype();
   Shape grouped = {x->shape()[0], Dim(groups), floor_div(x->shape()[1], Dim(groups))};
   grouped.insert(grouped.end(), x->shape().begin() + 2, x->shape().end());
   Value* wide = b.cast(b.reshape(x, grouped), stash);
-  Value* y = standardize(b, wide, axes_from(2, wide->rank()), n.attrs().number("epsilon", 1e-5)).normalized;
+  Value* y = standardize(b, wide, axes_from(2, wide->rank()), n.attrs().number("epsilon", 1e-5))
+                 .normalized;
   y = b.cast(b.reshape(y, x->shape()), x->dtype());
-  return {b.add(b.mul(y, per_channel(b, n.operand(1), x->rank())), per_channel(b, n.operand(2), x->rank()))};
+  return {b.add(b.mul(y, per_channel(b, n.operand(1), x->rank())),
+                per_channel(b, n.operand(2), x->rank()))};
 }
 
 // y = x / (bias + alpha / size * sum of squares over neighbouring channels)^beta
@@ -122,7 +132,8 @@ Values lrn(Builder& b, const Node& n) {
     sum = sum == nullptr ? part : b.add(sum, part);
   }
   const double alpha = n.attrs().number("alpha", 1e-4) / static_cast<double>(size);
-  Value* base = b.with_scalar("add", b.with_scalar("mul", sum, alpha), n.attrs().number("bias", 1.0));
+  Value* base =
+      b.with_scalar("add", b.with_scalar("mul", sum, alpha), n.attrs().number("bias", 1.0));
   return {b.div(x, power(b, base, n.attrs().number("beta", 0.75)))};
 }
 
@@ -136,12 +147,14 @@ Value* softmax_of(Builder& b, Value* x, int64_t axis, bool logarithm) {
 
 Values softmax(Builder& b, const Node& n) {
   Value* x = n.operand(0);
-  return {softmax_of(b, x, normalize_axis(n.attrs().integer("axis", -1), x->rank(), n.where()), false)};
+  return {
+      softmax_of(b, x, normalize_axis(n.attrs().integer("axis", -1), x->rank(), n.where()), false)};
 }
 
 Values log_softmax(Builder& b, const Node& n) {
   Value* x = n.operand(0);
-  return {softmax_of(b, x, normalize_axis(n.attrs().integer("axis", -1), x->rank(), n.where()), true)};
+  return {
+      softmax_of(b, x, normalize_axis(n.attrs().integer("axis", -1), x->rank(), n.where()), true)};
 }
 
 Values hardmax(Builder& b, const Node& n) {
@@ -172,28 +185,40 @@ Values mean_variance_normalization(Builder& b, const Node& n) {
   return {b.div(centred, b.with_scalar("add", b.unary("sqrt", variance), 1e-9))};
 }
 
-constexpr AttrDef kBatchNorm[] = {{"epsilon", AttrKind::number}, {"momentum", AttrKind::number},
+constexpr AttrDef kBatchNorm[] = {{"epsilon", AttrKind::number},
+                                  {"momentum", AttrKind::number},
                                   {"training_mode", AttrKind::integer}};
 constexpr AttrDef kEpsilon[] = {{"epsilon", AttrKind::number}};
-constexpr AttrDef kLayerNorm[] = {{"axis", AttrKind::integer}, {"epsilon", AttrKind::number},
+constexpr AttrDef kLayerNorm[] = {
+    {"axis", AttrKind::integer}, {"epsilon", AttrKind::number}, {"stash_type", AttrKind::integer}};
+constexpr AttrDef kGroupNorm[] = {{"epsilon", AttrKind::number},
+                                  {"num_groups", AttrKind::integer, true},
                                   {"stash_type", AttrKind::integer}};
-constexpr AttrDef kGroupNorm[] = {{"epsilon", AttrKind::number}, {"num_groups", AttrKind::integer, true},
-                                  {"stash_type", AttrKind::integer}};
-constexpr AttrDef kLrn[] = {{"alpha", AttrKind::number}, {"beta", AttrKind::number},
-                            {"bias", AttrKind::number}, {"size", AttrKind::integer, true}};
+constexpr AttrDef kLrn[] = {{"alpha", AttrKind::number},
+                            {"beta", AttrKind::number},
+                            {"bias", AttrKind::number},
+                            {"size", AttrKind::integer, true}};
 constexpr AttrDef kAxis[] = {{"axis", AttrKind::integer}};
 constexpr AttrDef kLpNorm[] = {{"axis", AttrKind::integer}, {"p", AttrKind::integer}};
 constexpr AttrDef kAxes[] = {{"axes", AttrKind::integers}};
 
-constexpr OpDef onnx(std::string_view name, int operands, int optional, std::span<const AttrDef> attrs,
-                     DecomposeFunction f, std::string_view doc, int results = 1) {
-  return {.name = name, .min_operands = operands, .max_operands = operands + optional,
-          .max_results = results, .attrs = attrs, .traits = kOnnx, .decompose = f, .doc = doc};
+constexpr OpDef onnx(std::string_view name, int operands, int optional,
+                     std::span<const AttrDef> attrs, DecomposeFunction f, std::string_view doc,
+                     int results = 1) {
+  return {.name = name,
+          .min_operands = operands,
+          .max_operands = operands + optional,
+          .max_results = results,
+          .attrs = attrs,
+          .traits = kOnnx,
+          .decompose = f,
+          .doc = doc};
 }
 
 constexpr OpDef kOps[] = {
     onnx("BatchNormalization", 5, 0, kBatchNorm, batch_norm, "normalisation per channel", 3),
-    onnx("InstanceNormalization", 3, 0, kEpsilon, instance_norm, "normalisation per sample and channel"),
+    onnx("InstanceNormalization", 3, 0, kEpsilon, instance_norm,
+         "normalisation per sample and channel"),
     onnx("LayerNormalization", 2, 1, kLayerNorm, layer_norm, "normalisation over trailing axes", 3),
     onnx("RMSNormalization", 2, 0, kLayerNorm, rms_norm, "division by the root mean square"),
     onnx("GroupNormalization", 3, 0, kGroupNorm, group_norm, "normalisation per group of channels"),
@@ -202,7 +227,8 @@ constexpr OpDef kOps[] = {
     onnx("LogSoftmax", 1, 0, kAxis, log_softmax, "logarithm of softmax"),
     onnx("Hardmax", 1, 0, kAxis, hardmax, "one at the first largest element, zero elsewhere"),
     onnx("LpNormalization", 1, 0, kLpNorm, lp_normalization, "division by the p-norm"),
-    onnx("MeanVarianceNormalization", 1, 0, kAxes, mean_variance_normalization, "zero mean, unit variance"),
+    onnx("MeanVarianceNormalization", 1, 0, kAxes, mean_variance_normalization,
+         "zero mean, unit variance"),
 };
 
 }  // namespace

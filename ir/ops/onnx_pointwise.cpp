@@ -87,7 +87,8 @@ Values mod_op(Builder& b, const Node& n) {
 
 Values bit_shift(Builder& b, const Node& n) {
   const std::string direction = n.attrs().string("direction");
-  if (direction != "LEFT" && direction != "RIGHT") fail(n, "direction must be LEFT or RIGHT, got '" + direction + "'");
+  if (direction != "LEFT" && direction != "RIGHT")
+    fail(n, "direction must be LEFT or RIGHT, got '" + direction + "'");
   return {b.make(direction == "LEFT" ? "shift_left" : "shift_right", {n.operand(0), n.operand(1)})};
 }
 
@@ -139,7 +140,8 @@ Values selu(Builder& b, const Node& n) {
   Value* x = n.operand(0);
   const double alpha = n.attrs().number("alpha", 1.67326319217681884765625);
   const double gamma = n.attrs().number("gamma", 1.05070102214813232421875);
-  return {b.with_scalar("mul", positive_or(b, x, expm1_scaled(b, not_positive(b, x), alpha)), gamma)};
+  return {
+      b.with_scalar("mul", positive_or(b, x, expm1_scaled(b, not_positive(b, x), alpha)), gamma)};
 }
 
 // max(0, x) + min(0, alpha * (exp(x / alpha) - 1))
@@ -169,7 +171,8 @@ Value* hard_sigmoid_of(Builder& b, Value* x, double alpha, double beta) {
 }
 
 Values hard_sigmoid(Builder& b, const Node& n) {
-  return {hard_sigmoid_of(b, n.operand(0), n.attrs().number("alpha", 0.2), n.attrs().number("beta", 0.5))};
+  return {hard_sigmoid_of(b, n.operand(0), n.attrs().number("alpha", 0.2),
+                          n.attrs().number("beta", 0.5))};
 }
 
 Values hard_swish(Builder& b, const Node& n) {
@@ -210,8 +213,10 @@ Values shrink(Builder& b, const Node& n) {
   const double lambda = n.attrs().number("lambd", 0.5);
   const double bias = n.attrs().number("bias", 0.0);
   Value* zero = b.scalar(0, x->dtype());
-  Value* low = b.select(b.compare("lt", x, b.scalar(-lambda, x->dtype())), b.with_scalar("add", x, bias), zero);
-  return {b.select(b.compare("gt", x, b.scalar(lambda, x->dtype())), b.with_scalar("sub", x, bias), low)};
+  Value* low = b.select(b.compare("lt", x, b.scalar(-lambda, x->dtype())),
+                        b.with_scalar("add", x, bias), zero);
+  return {b.select(b.compare("gt", x, b.scalar(lambda, x->dtype())), b.with_scalar("sub", x, bias),
+                   low)};
 }
 
 constexpr AttrDef kAlpha[] = {{"alpha", AttrKind::number}};
@@ -220,13 +225,20 @@ constexpr AttrDef kAlphaGamma[] = {{"alpha", AttrKind::number}, {"gamma", AttrKi
 constexpr AttrDef kApproximate[] = {{"approximate", AttrKind::string}};
 constexpr AttrDef kFmod[] = {{"fmod", AttrKind::integer}};
 constexpr AttrDef kDirection[] = {{"direction", AttrKind::string, true}};
-constexpr AttrDef kIsInf[] = {{"detect_negative", AttrKind::integer}, {"detect_positive", AttrKind::integer}};
+constexpr AttrDef kIsInf[] = {{"detect_negative", AttrKind::integer},
+                              {"detect_positive", AttrKind::integer}};
 constexpr AttrDef kShrink[] = {{"bias", AttrKind::number}, {"lambd", AttrKind::number}};
 
 constexpr OpDef onnx(std::string_view name, int min, int max, DecomposeFunction f,
                      std::span<const AttrDef> attrs = {}, int results = 1) {
-  return {.name = name, .min_operands = min, .max_operands = max, .max_results = results,
-          .attrs = attrs, .traits = kOnnx, .decompose = f, .doc = ""};
+  return {.name = name,
+          .min_operands = min,
+          .max_operands = max,
+          .max_results = results,
+          .attrs = attrs,
+          .traits = kOnnx,
+          .decompose = f,
+          .doc = ""};
 }
 
 constexpr OpDef kOps[] = {

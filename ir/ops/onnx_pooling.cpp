@@ -15,13 +15,15 @@ std::vector<int64_t> kernel_shape(const Node& n) {
 
 Value* window_reduce(Builder& b, Value* x, const Window& w, std::string kind) {
   return b.make("window_reduce", {x},
-                {{"kind", std::move(kind)}, {"window", w.kernel}, {"strides", w.strides},
+                {{"kind", std::move(kind)},
+                 {"window", w.kernel},
+                 {"strides", w.strides},
                  {"dilations", w.dilations}});
 }
 
 /// Turns positions inside the padded plane into ONNX's indices: flat over the unpadded N,C,spatial.
-Value* onnx_indices(Builder& b, Value* position, const Shape& input, const Shape& padded, const Window& w,
-                    bool column_major) {
+Value* onnx_indices(Builder& b, Value* position, const Shape& input, const Shape& padded,
+                    const Window& w, bool column_major) {
   const size_t spatial = w.kernel.size();
   auto scalar = [&b](const Dim& d) { return extent_scalar(b, d, DType::i64); };
   std::vector<Value*> coordinate(spatial);
@@ -34,14 +36,17 @@ Value* onnx_indices(Builder& b, Value* position, const Shape& input, const Shape
   Value* flat = nullptr;
   for (size_t k = 0; k < spatial; ++k) {
     const size_t i = column_major ? spatial - 1 - k : k;
-    flat = flat == nullptr ? coordinate[i] : b.add(b.mul(flat, scalar(input[i + 2])), coordinate[i]);
+    flat =
+        flat == nullptr ? coordinate[i] : b.add(b.mul(flat, scalar(input[i + 2])), coordinate[i]);
   }
   Shape n_shape(spatial + 2, Dim(1)), c_shape(spatial + 2, Dim(1));
   n_shape[0] = input[0];
   c_shape[spatial + 1] = input[1];
-  Value* batch = b.make("iota", {}, {{"shape", n_shape}, {"axis", int64_t{0}}, {"dtype", DType::i64}});
-  Value* channel = b.make("iota", {}, {{"shape", c_shape}, {"axis", static_cast<int64_t>(spatial + 1)},
-                                       {"dtype", DType::i64}});
+  Value* batch =
+      b.make("iota", {}, {{"shape", n_shape}, {"axis", int64_t{0}}, {"dtype", DType::i64}});
+  Value* channel = b.make(
+      "iota", {},
+      {{"shape", c_shape}, {"axis", static_cast<int64_t>(spatial + 1)}, {"dtype", DType::i64}});
   Dim plane = 1;
   for (size_t i = 0; i < spatial; ++i) plane = plane * input[i + 2];
   Value* base = b.mul(b.add(b.mul(batch, scalar(input[1])), channel), scalar(plane));
@@ -56,10 +61,12 @@ Values max_pool(Builder& b, const Node& n) {
   const auto back = channels_first(x->rank());
   Values results = {b.transpose(window_reduce(b, padded, w, "max"), back)};
   if (n.result_count() > 1) {
-    Value* position = b.make("window_argmax", {padded},
-                             {{"window", w.kernel}, {"strides", w.strides}, {"dilations", w.dilations}});
+    Value* position =
+        b.make("window_argmax", {padded},
+               {{"window", w.kernel}, {"strides", w.strides}, {"dilations", w.dilations}});
     results.push_back(b.transpose(onnx_indices(b, position, x->shape(), padded->shape(), w,
-                                               n.attrs().integer("storage_order") != 0), back));
+                                               n.attrs().integer("storage_order") != 0),
+                                  back));
   }
   return results;
 }
@@ -69,9 +76,11 @@ Value* window_counts(Builder& b, const Node& n, const Window& w, const Shape& in
   const bool include_pad = n.attrs().integer("count_include_pad") != 0;
   bool uniform = true;
   for (size_t i = 0; i < w.kernel.size(); ++i)
-    uniform = uniform && w.extra[i].is(0) && (include_pad || (w.before[i].is(0) && w.after[i].is(0)));
+    uniform =
+        uniform && w.extra[i].is(0) && (include_pad || (w.before[i].is(0) && w.after[i].is(0)));
   if (uniform) {
-    const int64_t area = std::accumulate(w.kernel.begin(), w.kernel.end(), int64_t{1}, std::multiplies<>());
+    const int64_t area =
+        std::accumulate(w.kernel.begin(), w.kernel.end(), int64_t{1}, std::multiplies<>());
     return b.scalar(static_cast<double>(area), dtype);
   }
   // Ones where elements count, zeros elsewhere, summed by the same windows.
@@ -130,27 +139,59 @@ Values global_lp_pool(Builder& b, const Node& n) {
   return {power(b, b.reduce("reduce_sum", powered, spatial_axes(n)), 1.0 / p)};
 }
 
-constexpr AttrDef kPool[] = {{"auto_pad", AttrKind::string}, {"ceil_mode", AttrKind::integer},
+constexpr AttrDef kPool[] = {{"auto_pad", AttrKind::string},
+                             {"ceil_mode", AttrKind::integer},
                              {"count_include_pad", AttrKind::integer},
                              {"dilations", AttrKind::integers},
-                             {"kernel_shape", AttrKind::integers, true}, {"p", AttrKind::integer},
-                             {"pads", AttrKind::integers}, {"storage_order", AttrKind::integer},
+                             {"kernel_shape", AttrKind::integers, true},
+                             {"p", AttrKind::integer},
+                             {"pads", AttrKind::integers},
+                             {"storage_order", AttrKind::integer},
                              {"strides", AttrKind::integers}};
 constexpr AttrDef kP[] = {{"p", AttrKind::integer}};
 
 constexpr OpDef kOps[] = {
-    {.name = "MaxPool", .min_operands = 1, .max_operands = 1, .max_results = 2, .attrs = kPool,
-     .traits = kOnnx, .decompose = max_pool, .doc = "largest element of each window"},
-    {.name = "AveragePool", .min_operands = 1, .max_operands = 1, .attrs = kPool, .traits = kOnnx,
-     .decompose = average_pool, .doc = "mean of each window"},
-    {.name = "LpPool", .min_operands = 1, .max_operands = 1, .attrs = kPool, .traits = kOnnx,
-     .decompose = lp_pool, .doc = "p-norm of each window"},
-    {.name = "GlobalAveragePool", .min_operands = 1, .max_operands = 1, .traits = kOnnx,
-     .decompose = global_average_pool, .doc = "mean over the spatial axes"},
-    {.name = "GlobalMaxPool", .min_operands = 1, .max_operands = 1, .traits = kOnnx,
-     .decompose = global_max_pool, .doc = "largest element over the spatial axes"},
-    {.name = "GlobalLpPool", .min_operands = 1, .max_operands = 1, .attrs = kP, .traits = kOnnx,
-     .decompose = global_lp_pool, .doc = "p-norm over the spatial axes"},
+    {.name = "MaxPool",
+     .min_operands = 1,
+     .max_operands = 1,
+     .max_results = 2,
+     .attrs = kPool,
+     .traits = kOnnx,
+     .decompose = max_pool,
+     .doc = "largest element of each window"},
+    {.name = "AveragePool",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kPool,
+     .traits = kOnnx,
+     .decompose = average_pool,
+     .doc = "mean of each window"},
+    {.name = "LpPool",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kPool,
+     .traits = kOnnx,
+     .decompose = lp_pool,
+     .doc = "p-norm of each window"},
+    {.name = "GlobalAveragePool",
+     .min_operands = 1,
+     .max_operands = 1,
+     .traits = kOnnx,
+     .decompose = global_average_pool,
+     .doc = "mean over the spatial axes"},
+    {.name = "GlobalMaxPool",
+     .min_operands = 1,
+     .max_operands = 1,
+     .traits = kOnnx,
+     .decompose = global_max_pool,
+     .doc = "largest element over the spatial axes"},
+    {.name = "GlobalLpPool",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kP,
+     .traits = kOnnx,
+     .decompose = global_lp_pool,
+     .doc = "p-norm over the spatial axes"},
 };
 
 }  // namespace

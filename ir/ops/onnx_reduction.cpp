@@ -86,9 +86,11 @@ Values reduce_log_sum_exp(Builder& b, const Node& n) {
 }
 
 Values arg_extreme(Builder& b, const Node& n, std::string_view core) {
-  const int64_t axis = normalize_axis(n.attrs().integer("axis", 0), n.operand(0)->rank(), n.where());
-  Value* y = b.make(core, {n.operand(0)},
-                    {{"axis", axis}, {"select_last_index", n.attrs().integer("select_last_index")}});
+  const int64_t axis =
+      normalize_axis(n.attrs().integer("axis", 0), n.operand(0)->rank(), n.where());
+  Value* y =
+      b.make(core, {n.operand(0)},
+             {{"axis", axis}, {"select_last_index", n.attrs().integer("select_last_index")}});
   return {finish(b, n, y, {axis})};
 }
 
@@ -96,33 +98,47 @@ Values arg_max(Builder& b, const Node& n) { return arg_extreme(b, n, "arg_max");
 Values arg_min(Builder& b, const Node& n) { return arg_extreme(b, n, "arg_min"); }
 
 Values cumsum(Builder& b, const Node& n) {
-  const int64_t axis = normalize_axis(static_integers(n, 1, "axis")[0], n.operand(0)->rank(), n.where());
+  const int64_t axis =
+      normalize_axis(static_integers(n, 1, "axis")[0], n.operand(0)->rank(), n.where());
   return {b.make("cumsum", {n.operand(0)},
-                 {{"axis", axis}, {"exclusive", n.attrs().integer("exclusive")},
+                 {{"axis", axis},
+                  {"exclusive", n.attrs().integer("exclusive")},
                   {"reverse", n.attrs().integer("reverse")}})};
 }
 
 Values top_k(Builder& b, const Node& n) {
-  const int64_t axis = normalize_axis(n.attrs().integer("axis", -1), n.operand(0)->rank(), n.where());
+  const int64_t axis =
+      normalize_axis(n.attrs().integer("axis", -1), n.operand(0)->rank(), n.where());
   const int64_t k = static_integers(n, 1, "k")[0];
   if (k < 0) fail(n, "k is negative");
   Node* top = b.create("top_k", {n.operand(0)},
-                       {{"axis", axis}, {"k", k}, {"largest", n.attrs().integer("largest", 1)},
-                        {"sorted", n.attrs().integer("sorted", 1)}}, 2);
+                       {{"axis", axis},
+                        {"k", k},
+                        {"largest", n.attrs().integer("largest", 1)},
+                        {"sorted", n.attrs().integer("sorted", 1)}},
+                       2);
   return {top->result(0), top->result(1)};
 }
 
-constexpr AttrDef kReduce[] = {{"keepdims", AttrKind::integer}, {"noop_with_empty_axes", AttrKind::integer}};
-constexpr AttrDef kArg[] = {{"axis", AttrKind::integer}, {"keepdims", AttrKind::integer},
+constexpr AttrDef kReduce[] = {{"keepdims", AttrKind::integer},
+                               {"noop_with_empty_axes", AttrKind::integer}};
+constexpr AttrDef kArg[] = {{"axis", AttrKind::integer},
+                            {"keepdims", AttrKind::integer},
                             {"select_last_index", AttrKind::integer}};
 constexpr AttrDef kCumsum[] = {{"exclusive", AttrKind::integer}, {"reverse", AttrKind::integer}};
-constexpr AttrDef kTopK[] = {{"axis", AttrKind::integer}, {"largest", AttrKind::integer},
-                             {"sorted", AttrKind::integer}};
+constexpr AttrDef kTopK[] = {
+    {"axis", AttrKind::integer}, {"largest", AttrKind::integer}, {"sorted", AttrKind::integer}};
 
 constexpr OpDef onnx(std::string_view name, int min, int max, DecomposeFunction f,
                      std::span<const AttrDef> attrs, int results = 1) {
-  return {.name = name, .min_operands = min, .max_operands = max, .max_results = results,
-          .attrs = attrs, .traits = kOnnx, .decompose = f, .doc = ""};
+  return {.name = name,
+          .min_operands = min,
+          .max_operands = max,
+          .max_results = results,
+          .attrs = attrs,
+          .traits = kOnnx,
+          .decompose = f,
+          .doc = ""};
 }
 
 constexpr OpDef kOps[] = {

@@ -30,12 +30,14 @@ namespace {
 
 Values cast(Builder& b, const Node& n) {
   const DType to = dtype_of_onnx(n, n.attrs().integer("to"));
-  return {to == n.operand(0)->dtype() ? b.unary("identity", n.operand(0)) : b.cast(n.operand(0), to)};
+  return {to == n.operand(0)->dtype() ? b.unary("identity", n.operand(0))
+                                      : b.cast(n.operand(0), to)};
 }
 
 Values cast_like(Builder& b, const Node& n) {
   const DType to = n.operand(1)->dtype();
-  return {to == n.operand(0)->dtype() ? b.unary("identity", n.operand(0)) : b.cast(n.operand(0), to)};
+  return {to == n.operand(0)->dtype() ? b.unary("identity", n.operand(0))
+                                      : b.cast(n.operand(0), to)};
 }
 
 Values reshape(Builder& b, const Node& n) {
@@ -46,7 +48,9 @@ Values reshape(Builder& b, const Node& n) {
   Dim known = 1;
   for (size_t i = 0; i < shape.size(); ++i) {
     if (shape[i].is(0) && !allow_zero) {
-      if (i >= x->shape().size()) fail(n, "entry " + std::to_string(i) + " of the shape copies an axis that " + x->type().text() + " has not");
+      if (i >= x->shape().size())
+        fail(n, "entry " + std::to_string(i) + " of the shape copies an axis that " +
+                    x->type().text() + " has not");
       shape[i] = x->shape()[i];
     }
     if (shape[i].is(-1)) {
@@ -58,7 +62,8 @@ Values reshape(Builder& b, const Node& n) {
   }
   const Dim total = product(x->shape());
   if (wild >= 0) {
-    if (known.is(0)) fail(n, "entry -1 of the target shape " + text_of(shape) + " is not determined");
+    if (known.is(0))
+      fail(n, "entry -1 of the target shape " + text_of(shape) + " is not determined");
     shape[static_cast<size_t>(wild)] = floor_div(total, known);
   }
   return {b.make("reshape", {x}, {{"shape", shape}})};
@@ -67,7 +72,8 @@ Values reshape(Builder& b, const Node& n) {
 Values flatten(Builder& b, const Node& n) {
   Value* x = n.operand(0);
   int64_t axis = n.attrs().integer("axis", 1);
-  if (axis < -x->rank() || axis > x->rank()) fail(n, "axis " + std::to_string(axis) + " is outside " + x->type().text());
+  if (axis < -x->rank() || axis > x->rank())
+    fail(n, "axis " + std::to_string(axis) + " is outside " + x->type().text());
   if (axis < 0) axis += x->rank();
   const Shape outer(x->shape().begin(), x->shape().begin() + axis);
   const Shape inner(x->shape().begin() + axis, x->shape().end());
@@ -91,7 +97,8 @@ Values squeeze(Builder& b, const Node& n) {
   }
   for (int64_t a : axes) {
     const Dim& d = x->shape()[static_cast<size_t>(a)];
-    if (d.is_static() && !d.is(1)) fail(n, "axis " + std::to_string(a) + " of " + x->type().text() + " is not 1");
+    if (d.is_static() && !d.is(1))
+      fail(n, "axis " + std::to_string(a) + " of " + x->type().text() + " is not 1");
   }
   return {b.make("reshape", {x}, {{"shape", without_axes(x->shape(), axes)}})};
 }
@@ -145,7 +152,8 @@ SliceRange slice_range(const Node& n, const Dim& extent, Dim start, Dim end, int
   const bool end_open = end.is_static() && (end.value() >= kFar || end.value() <= -kFar);
   if (step > 0) {
     start = min(from_end(start, "start"), extent);
-    end = end_open && end.value() > 0 ? extent : min(end_open ? Dim(0) : from_end(end, "end"), extent);
+    end = end_open && end.value() > 0 ? extent
+                                      : min(end_open ? Dim(0) : from_end(end, "end"), extent);
     return {start, max(ceil_div(end - start, Dim(step)), Dim(0))};
   }
   if (start.is_static() && start.value() >= kFar) start = extent - Dim(1);
@@ -194,7 +202,9 @@ Values split(Builder& b, const Node& n) {
   std::vector<Dim> sizes;
   if (n.operand(1) != nullptr) {
     sizes = symbolic_integers(n, 1, "split");
-    if (sizes.size() != static_cast<size_t>(parts)) fail(n, "split has " + std::to_string(sizes.size()) + " entries for " + std::to_string(parts) + " outputs");
+    if (sizes.size() != static_cast<size_t>(parts))
+      fail(n, "split has " + std::to_string(sizes.size()) + " entries for " +
+                  std::to_string(parts) + " outputs");
   } else {
     const Dim chunk = ceil_div(extent, Dim(parts));
     for (int64_t i = 0; i + 1 < parts; ++i) sizes.push_back(chunk);
@@ -216,7 +226,9 @@ Values pad(Builder& b, const Node& n) {
   std::vector<int64_t> axes(x->shape().size());
   std::iota(axes.begin(), axes.end(), int64_t{0});
   if (n.operand(3) != nullptr) axes = static_integers(n, 3, "axes");
-  if (pads.size() != 2 * axes.size()) fail(n, "pads has " + std::to_string(pads.size()) + " entries for " + std::to_string(axes.size()) + " axes");
+  if (pads.size() != 2 * axes.size())
+    fail(n, "pads has " + std::to_string(pads.size()) + " entries for " +
+                std::to_string(axes.size()) + " axes");
   Shape before(x->shape().size(), Dim(0));
   Shape after = before;
   for (size_t i = 0; i < axes.size(); ++i) {
@@ -241,7 +253,8 @@ Values expand(Builder& b, const Node& n) {
 Values tile(Builder& b, const Node& n) {
   Value* x = n.operand(0);
   const auto repeats = symbolic_integers(n, 1, "repeats");
-  if (repeats.size() != x->shape().size()) fail(n, "repeats needs one entry per axis of " + x->type().text());
+  if (repeats.size() != x->shape().size())
+    fail(n, "repeats needs one entry per axis of " + x->type().text());
   Shape apart, spread, joined;
   for (size_t i = 0; i < repeats.size(); ++i) {
     apart.insert(apart.end(), {Dim(1), x->shape()[i]});
@@ -253,25 +266,32 @@ Values tile(Builder& b, const Node& n) {
 }
 
 Values gather(Builder& b, const Node& n) {
-  return {b.make("gather", {n.operand(0), n.operand(1)}, {{"axis", static_cast<int64_t>(normalize_axis(n.attrs().integer("axis", 0), n.operand(0)->rank(), n.where()))}})};
+  return {b.make("gather", {n.operand(0), n.operand(1)},
+                 {{"axis", static_cast<int64_t>(normalize_axis(
+                               n.attrs().integer("axis", 0), n.operand(0)->rank(), n.where()))}})};
 }
 
 Values gather_elements(Builder& b, const Node& n) {
-  return {b.make("gather_elements", {n.operand(0), n.operand(1)}, {{"axis", static_cast<int64_t>(normalize_axis(n.attrs().integer("axis", 0), n.operand(0)->rank(), n.where()))}})};
+  return {b.make("gather_elements", {n.operand(0), n.operand(1)},
+                 {{"axis", static_cast<int64_t>(normalize_axis(
+                               n.attrs().integer("axis", 0), n.operand(0)->rank(), n.where()))}})};
 }
 
 Values gather_nd(Builder& b, const Node& n) {
-  return {b.make("gather_nd", {n.operand(0), n.operand(1)}, {{"batch_dims", n.attrs().integer("batch_dims", 0)}})};
+  return {b.make("gather_nd", {n.operand(0), n.operand(1)},
+                 {{"batch_dims", n.attrs().integer("batch_dims", 0)}})};
 }
 
 Values scatter_elements(Builder& b, const Node& n) {
   return {b.make("scatter_elements", n.operands(),
-                 {{"axis", static_cast<int64_t>(normalize_axis(n.attrs().integer("axis", 0), n.operand(0)->rank(), n.where()))},
+                 {{"axis", static_cast<int64_t>(normalize_axis(n.attrs().integer("axis", 0),
+                                                               n.operand(0)->rank(), n.where()))},
                   {"reduction", n.attrs().string("reduction", "none")}})};
 }
 
 Values scatter_nd(Builder& b, const Node& n) {
-  return {b.make("scatter_nd", n.operands(), {{"reduction", n.attrs().string("reduction", "none")}})};
+  return {
+      b.make("scatter_nd", n.operands(), {{"reduction", n.attrs().string("reduction", "none")}})};
 }
 
 Values constant_of_shape(Builder& b, const Node& n) {
@@ -298,7 +318,8 @@ Values range(Builder& b, const Node& n) {
     if (delta == 0) fail(n, "delta is 0");
     const double steps = std::max(0.0, (limit - start) / delta);
     if (!(steps < 1e12)) fail(n, "the range has too many elements");
-    count = static_cast<int64_t>(steps) + (steps > static_cast<double>(static_cast<int64_t>(steps)) ? 1 : 0);
+    count = static_cast<int64_t>(steps) +
+            (steps > static_cast<double>(static_cast<int64_t>(steps)) ? 1 : 0);
   }
   Value* index = b.make("iota", {}, {{"shape", Shape{count}}, {"axis", int64_t{0}}, {"dtype", t}});
   return {b.add(b.mul(index, n.operand(2)), n.operand(0))};
@@ -308,7 +329,8 @@ Values range(Builder& b, const Node& n) {
 Values depth_to_space(Builder& b, const Node& n) {
   Value* x = n.operand(0);
   const int64_t r = n.attrs().integer("blocksize");
-  if (x->rank() != 4 || r < 1) fail(n, "expected N,C,H,W and blocksize > 0, got " + x->type().text());
+  if (x->rank() != 4 || r < 1)
+    fail(n, "expected N,C,H,W and blocksize > 0, got " + x->type().text());
   const Shape& s = x->shape();
   const Dim c = floor_div(s[1], Dim(r * r));
   const bool dcr = n.attrs().string("mode", "DCR") == "DCR";
@@ -321,22 +343,29 @@ Values depth_to_space(Builder& b, const Node& n) {
 Values space_to_depth(Builder& b, const Node& n) {
   Value* x = n.operand(0);
   const int64_t r = n.attrs().integer("blocksize");
-  if (x->rank() != 4 || r < 1) fail(n, "expected N,C,H,W and blocksize > 0, got " + x->type().text());
+  if (x->rank() != 4 || r < 1)
+    fail(n, "expected N,C,H,W and blocksize > 0, got " + x->type().text());
   const Shape& s = x->shape();
   const Dim h = floor_div(s[2], Dim(r));
   const Dim w = floor_div(s[3], Dim(r));
   Value* y = b.reshape(x, {s[0], s[1], h, Dim(r), w, Dim(r)});
   const bool dcr = n.attrs().string("mode", "DCR") == "DCR";
-  y = b.transpose(y, dcr ? std::vector<int64_t>{0, 3, 5, 1, 2, 4} : std::vector<int64_t>{0, 1, 3, 5, 2, 4});
+  y = b.transpose(y, dcr ? std::vector<int64_t>{0, 3, 5, 1, 2, 4}
+                         : std::vector<int64_t>{0, 1, 3, 5, 2, 4});
   return {b.make("reshape", {y}, {{"shape", Shape{s[0], s[1] * Dim(r * r), h, w}}})};
 }
 
 Values eye_like(Builder& b, const Node& n) {
   Value* x = n.operand(0);
   if (x->rank() != 2) fail(n, "expected a matrix, got " + x->type().text());
-  const DType t = n.attrs().has("dtype") ? dtype_of_onnx(n, n.attrs().integer("dtype")) : x->dtype();
-  Value* row = b.make("iota", {}, {{"shape", Shape{x->shape()[0], Dim(1)}}, {"axis", int64_t{0}}, {"dtype", DType::i64}});
-  Value* column = b.make("iota", {}, {{"shape", Shape{Dim(1), x->shape()[1]}}, {"axis", int64_t{1}}, {"dtype", DType::i64}});
+  const DType t =
+      n.attrs().has("dtype") ? dtype_of_onnx(n, n.attrs().integer("dtype")) : x->dtype();
+  Value* row = b.make(
+      "iota", {},
+      {{"shape", Shape{x->shape()[0], Dim(1)}}, {"axis", int64_t{0}}, {"dtype", DType::i64}});
+  Value* column = b.make(
+      "iota", {},
+      {{"shape", Shape{Dim(1), x->shape()[1]}}, {"axis", int64_t{1}}, {"dtype", DType::i64}});
   Value* diagonal = b.with_scalar("add", row, static_cast<double>(n.attrs().integer("k")));
   return {b.cast(b.compare("eq", diagonal, column), t)};
 }
@@ -348,14 +377,17 @@ Values trilu(Builder& b, const Node& n) {
   const bool upper = n.attrs().integer("upper", 1) != 0;
   const Dim rows = x->shape()[x->shape().size() - 2];
   const Dim columns = x->shape().back();
-  Value* row = b.make("iota", {}, {{"shape", Shape{rows, Dim(1)}}, {"axis", int64_t{0}}, {"dtype", DType::i64}});
-  Value* column = b.make("iota", {}, {{"shape", Shape{Dim(1), columns}}, {"axis", int64_t{1}}, {"dtype", DType::i64}});
+  Value* row = b.make(
+      "iota", {}, {{"shape", Shape{rows, Dim(1)}}, {"axis", int64_t{0}}, {"dtype", DType::i64}});
+  Value* column = b.make(
+      "iota", {}, {{"shape", Shape{Dim(1), columns}}, {"axis", int64_t{1}}, {"dtype", DType::i64}});
   Value* k = n.operand(1) != nullptr ? b.reshape(n.operand(1), {}) : b.scalar(0, DType::i64);
   Value* keep = b.compare(upper ? "ge" : "le", b.sub(column, row), k);
   return {b.select(keep, x, b.scalar(0, x->dtype()))};
 }
 
-constexpr AttrDef kTo[] = {{"to", AttrKind::integer, true}, {"saturate", AttrKind::integer},
+constexpr AttrDef kTo[] = {{"to", AttrKind::integer, true},
+                           {"saturate", AttrKind::integer},
                            {"round_mode", AttrKind::string}};
 constexpr AttrDef kSaturate[] = {{"saturate", AttrKind::integer}, {"round_mode", AttrKind::string}};
 constexpr AttrDef kAllowZero[] = {{"allowzero", AttrKind::integer}};
@@ -375,8 +407,14 @@ constexpr AttrDef kStash[] = {{"stash_type", AttrKind::integer}};
 
 constexpr OpDef onnx(std::string_view name, int min, int max, DecomposeFunction f,
                      std::span<const AttrDef> attrs = {}, int results = 1) {
-  return {.name = name, .min_operands = min, .max_operands = max, .max_results = results,
-          .attrs = attrs, .traits = kOnnx, .decompose = f, .doc = ""};
+  return {.name = name,
+          .min_operands = min,
+          .max_operands = max,
+          .max_results = results,
+          .attrs = attrs,
+          .traits = kOnnx,
+          .decompose = f,
+          .doc = ""};
 }
 
 constexpr OpDef kOps[] = {

@@ -11,8 +11,7 @@ namespace {
 
 DatasetPtr images(DType dtype, std::vector<int64_t> dims, uint8_t largest) {
   Tensor values = Tensor::zeros(dtype, std::move(dims));
-  if (dtype == DType::u8)
-    std::ranges::fill(values.mutable_values<uint8_t>(), largest);
+  if (dtype == DType::u8) std::ranges::fill(values.mutable_values<uint8_t>(), largest);
   Tensor labels = Tensor::zeros(DType::i64, {values.dims()[0]});
   return tensor_dataset({{"input", values, false}, {"target", labels, true}}, {"only"}).value();
 }
@@ -46,7 +45,8 @@ TEST(ResizedImages, KeepLabelsNamesAndConstantColours) {
 
 TEST(ResizedImages, SmallRangesAreStretched) {
   const auto largest = [](uint8_t of) {
-    const auto pixels = first_of(*resized_images(images(DType::u8, {1, 1, 2, 1}, of), 8, 1).value());
+    const auto pixels =
+        first_of(*resized_images(images(DType::u8, {1, 1, 2, 1}, of), 8, 1).value());
     return *std::max_element(pixels.begin(), pixels.end());
   };
   EXPECT_EQ(largest(16), 255);

@@ -38,8 +38,9 @@ std::vector<Tensor> inputs_of(const CompiledModel& m, const std::map<std::string
     std::vector<int64_t> extents;
     for (ExprId id : port.dims) {
       const ExtentExpr& e = p.expressions[static_cast<size_t>(id)];
-      extents.push_back(e.kind == ExtentExpr::Kind::constant ? e.value
-                                                             : dims.at(p.symbols[static_cast<size_t>(e.value)].name));
+      extents.push_back(e.kind == ExtentExpr::Kind::constant
+                            ? e.value
+                            : dims.at(p.symbols[static_cast<size_t>(e.value)].name));
     }
     Tensor t = random_tensor(port.dtype, extents, 7 + inputs.size());
     if (port.dtype == DType::f32)
@@ -70,7 +71,8 @@ void expect_same(const Make& make, const std::map<std::string, int64_t>& dims = 
       ASSERT_EQ(g.dims(), want.value()[i].dims());
       const double limit = math == MathMode::strict ? 1e-5 : 1e-4;
       EXPECT_LE(c.max_error, limit * std::max(c.scale, 1e-3)) << c.message;
-      EXPECT_EQ(std::memcmp(g.data(), alone.value()[i].data(), g.bytes()), 0) << "1 thread differs from many";
+      EXPECT_EQ(std::memcmp(g.data(), alone.value()[i].data(), g.bytes()), 0)
+          << "1 thread differs from many";
     }
   }
 }
@@ -80,8 +82,9 @@ struct ConvCase {
 };
 
 void PrintTo(const ConvCase& c, std::ostream* out) {
-  *out << c.n << "x" << c.ci << "x" << c.h << "x" << c.w << " to " << c.co << ", window " << c.kh << "x" << c.kw << "/"
-       << c.stride << ", pad " << c.pad << ", dilation " << c.dilation << ", group " << c.group;
+  *out << c.n << "x" << c.ci << "x" << c.h << "x" << c.w << " to " << c.co << ", window " << c.kh
+       << "x" << c.kw << "/" << c.stride << ", pad " << c.pad << ", dilation " << c.dilation
+       << ", group " << c.group;
 }
 
 class Conv : public testing::TestWithParam<ConvCase> {};
@@ -90,7 +93,8 @@ TEST_P(Conv, MatchesTheReferenceWithItsEpilogue) {
   const ConvCase p = GetParam();
   expect_same([p](Graph& g, Builder& b) {
     Value* x = g.add_input("x", {DType::f32, {p.n, p.ci, p.h, p.w}});
-    Value* y = b.make("Conv", {x, weights(b, {p.co, p.ci / p.group, p.kh, p.kw}, 1), weights(b, {p.co}, 2)},
+    Value* y = b.make("Conv",
+                      {x, weights(b, {p.co, p.ci / p.group, p.kh, p.kw}, 1), weights(b, {p.co}, 2)},
                       {{"strides", std::vector<int64_t>{p.stride, p.stride}},
                        {"pads", std::vector<int64_t>{p.pad, p.pad, p.pad, p.pad}},
                        {"dilations", std::vector<int64_t>{p.dilation, p.dilation}},
@@ -105,60 +109,78 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(ConvCase{1, 3, 9, 9, 8, 3, 3, 1, 1, 1, 1},      // fewer channels than lanes
                     ConvCase{1, 3, 23, 23, 64, 7, 7, 2, 3, 1, 1},   // first layer
                     ConvCase{2, 16, 12, 12, 16, 3, 3, 1, 1, 1, 1},  // Winograd, whole tiles
-                    ConvCase{1, 32, 13, 11, 40, 3, 3, 1, 1, 1, 1},  // Winograd, partial tiles and panels
+                    ConvCase{1, 32, 13, 11, 40, 3, 3, 1, 1, 1,
+                             1},  // Winograd, partial tiles and panels
                     ConvCase{1, 16, 7, 7, 32, 3, 3, 1, 0, 1, 1},
                     ConvCase{1, 16, 14, 14, 96, 5, 5, 1, 2, 1, 1},
-                    ConvCase{1, 64, 7, 7, 80, 1, 1, 1, 0, 1, 1},    // merged positions
-                    ConvCase{3, 24, 5, 5, 1, 1, 1, 1, 0, 1, 1},     // one filter
+                    ConvCase{1, 64, 7, 7, 80, 1, 1, 1, 0, 1, 1},  // merged positions
+                    ConvCase{3, 24, 5, 5, 1, 1, 1, 1, 0, 1, 1},   // one filter
                     ConvCase{1, 17, 8, 8, 33, 1, 1, 2, 0, 1, 1},
-                    ConvCase{1, 16, 15, 15, 16, 3, 3, 1, 2, 2, 1},  // dilated
-                    ConvCase{1, 64, 9, 9, 64, 3, 3, 1, 1, 1, 2},    // panels within groups
-                    ConvCase{1, 12, 9, 9, 12, 3, 3, 1, 1, 1, 4},    // groups below a vector
-                    ConvCase{1, 24, 10, 10, 24, 3, 3, 1, 1, 1, 24}, // depthwise, partial vector
+                    ConvCase{1, 16, 15, 15, 16, 3, 3, 1, 2, 2, 1},   // dilated
+                    ConvCase{1, 64, 9, 9, 64, 3, 3, 1, 1, 1, 2},     // panels within groups
+                    ConvCase{1, 12, 9, 9, 12, 3, 3, 1, 1, 1, 4},     // groups below a vector
+                    ConvCase{1, 24, 10, 10, 24, 3, 3, 1, 1, 1, 24},  // depthwise, partial vector
                     ConvCase{1, 32, 11, 11, 32, 5, 5, 2, 2, 1, 32},
-                    ConvCase{1, 8, 1, 1, 8, 1, 1, 1, 0, 1, 1},      // a single position
+                    ConvCase{1, 8, 1, 1, 8, 1, 1, 1, 0, 1, 1},  // a single position
                     ConvCase{1, 8, 3, 3, 8, 3, 3, 1, 0, 1, 1}));
 
 TEST(Conv1d, FactorisedWindowsMatch) {
   for (const bool row : {true, false})
     expect_same([row](Graph& g, Builder& b) {
       Value* x = g.add_input("x", {DType::f32, {1, 16, 12, 10}});
-      Value* w = weights(b, row ? std::vector<int64_t>{32, 16, 1, 3} : std::vector<int64_t>{32, 16, 3, 1}, 1);
-      Value* y = b.make("Conv", {x, w}, {{"pads", row ? std::vector<int64_t>{0, 1, 0, 1} : std::vector<int64_t>{1, 0, 1, 0}}});
+      Value* w = weights(
+          b, row ? std::vector<int64_t>{32, 16, 1, 3} : std::vector<int64_t>{32, 16, 3, 1}, 1);
+      Value* y = b.make(
+          "Conv", {x, w},
+          {{"pads", row ? std::vector<int64_t>{0, 1, 0, 1} : std::vector<int64_t>{1, 0, 1, 0}}});
       g.add_output("y", y);
     });
 }
 
 TEST(SymbolicExtents, OneModelServesEveryBatchAndImageSize) {
   const Make make = [](Graph& g, Builder& b) {
-    Value* x = g.add_input("x", {DType::f32, {Dim::symbol("N"), 3, Dim::symbol("H"), Dim::symbol("W")}});
-    Value* y = b.make("Conv", {x, weights(b, {32, 3, 3, 3}, 1)}, {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
-    y = b.make("MaxPool", {b.make("Relu", {y})}, {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"strides", std::vector<int64_t>{2, 2}}});
-    y = b.make("Conv", {y, weights(b, {16, 32, 3, 3}, 2)}, {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
+    Value* x =
+        g.add_input("x", {DType::f32, {Dim::symbol("N"), 3, Dim::symbol("H"), Dim::symbol("W")}});
+    Value* y = b.make("Conv", {x, weights(b, {32, 3, 3, 3}, 1)},
+                      {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
+    y = b.make(
+        "MaxPool", {b.make("Relu", {y})},
+        {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"strides", std::vector<int64_t>{2, 2}}});
+    y = b.make("Conv", {y, weights(b, {16, 32, 3, 3}, 2)},
+               {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
     g.add_output("y", b.make("GlobalAveragePool", {y}));
   };
   const CompiledModel fast = compiled(make, false, MathMode::standard);
   const CompiledModel reference = compiled(make, true, MathMode::standard);
-  for (const auto& dims : std::vector<std::map<std::string, int64_t>>{
-           {{"N", 1}, {"H", 8}, {"W", 8}}, {{"N", 3}, {"H", 9}, {"W", 14}}, {{"N", 2}, {"H", 2}, {"W", 2}}, {{"N", 1}, {"H", 33}, {"W", 5}}}) {
+  for (const auto& dims :
+       std::vector<std::map<std::string, int64_t>>{{{"N", 1}, {"H", 8}, {"W", 8}},
+                                                   {{"N", 3}, {"H", 9}, {"W", 14}},
+                                                   {{"N", 2}, {"H", 2}, {"W", 2}},
+                                                   {{"N", 1}, {"H", 33}, {"W", 5}}}) {
     const std::vector<Tensor> inputs = inputs_of(fast, dims);
     const auto got = fast.model.run(std::span<const Tensor>(inputs));
     const auto want = reference.model.run(std::span<const Tensor>(inputs));
     ASSERT_TRUE(got.ok()) << got.status().message();
     ASSERT_TRUE(want.ok()) << want.status().message();
     const Comparison c = compare_tensors(got.value()[0], want.value()[0], 0, 0);
-    EXPECT_LE(c.max_error, 1e-4 * c.scale) << dims.at("N") << " " << dims.at("H") << " " << dims.at("W");
+    EXPECT_LE(c.max_error, 1e-4 * c.scale)
+        << dims.at("N") << " " << dims.at("H") << " " << dims.at("W");
   }
 }
 
 TEST(Memory, ConcatAndPaddingAreProducedInPlace) {
-  const CompiledModel m = compiled([](Graph& g, Builder& b) {
-    Value* x = g.add_input("x", {DType::f32, {1, 16, 8, 8}});
-    std::vector<Value*> parts;
-    for (uint64_t i = 0; i < 3; ++i) parts.push_back(b.make("Relu", {b.make("Conv", {x, weights(b, {16, 16, 1, 1}, i)})}));
-    Value* joined = b.make("Concat", parts, {{"axis", int64_t{1}}});
-    g.add_output("y", b.make("Conv", {joined, weights(b, {16, 48, 3, 3}, 9)}, {{"pads", std::vector<int64_t>{1, 1, 1, 1}}, {"strides", std::vector<int64_t>{2, 2}}}));
-  }, false, MathMode::standard);
+  const CompiledModel m = compiled(
+      [](Graph& g, Builder& b) {
+        Value* x = g.add_input("x", {DType::f32, {1, 16, 8, 8}});
+        std::vector<Value*> parts;
+        for (uint64_t i = 0; i < 3; ++i)
+          parts.push_back(b.make("Relu", {b.make("Conv", {x, weights(b, {16, 16, 1, 1}, i)})}));
+        Value* joined = b.make("Concat", parts, {{"axis", int64_t{1}}});
+        g.add_output("y", b.make("Conv", {joined, weights(b, {16, 48, 3, 3}, 9)},
+                                 {{"pads", std::vector<int64_t>{1, 1, 1, 1}},
+                                  {"strides", std::vector<int64_t>{2, 2}}}));
+      },
+      false, MathMode::standard);
   int copies = 0;
   for (const Step& s : m.model.program().steps)
     if (s.kind == Step::Kind::copy && s.name.find("concat") != std::string::npos) ++copies;
@@ -171,7 +193,10 @@ TEST(Pooling, MatchesOverWindowsThatOverlapAndPad) {
       expect_same([op, channels](Graph& g, Builder& b) {
         Value* x = g.add_input("x", {DType::f32, {2, channels, 11, 9}});
         Value* y = b.make("Relu", {x});
-        g.add_output("y", b.make(op, {y}, {{"kernel_shape", std::vector<int64_t>{3, 3}}, {"strides", std::vector<int64_t>{2, 2}}, {"pads", std::vector<int64_t>{1, 1, 1, 1}}}));
+        g.add_output("y", b.make(op, {y},
+                                 {{"kernel_shape", std::vector<int64_t>{3, 3}},
+                                  {"strides", std::vector<int64_t>{2, 2}},
+                                  {"pads", std::vector<int64_t>{1, 1, 1, 1}}}));
       });
 }
 
@@ -184,7 +209,8 @@ TEST(Normalisation, SoftmaxAndLayerNormMatchForAnyRowLength) {
     expect_same([length](Graph& g, Builder& b) {
       Value* x = g.add_input("x", {DType::f32, {2, 5, length}});
       Value* s = weights(b, {length}, 3);
-      g.add_output("y", b.make("LayerNormalization", {x, s, weights(b, {length}, 4)}, {{"axis", int64_t{-1}}}));
+      g.add_output("y", b.make("LayerNormalization", {x, s, weights(b, {length}, 4)},
+                               {{"axis", int64_t{-1}}}));
     });
   }
 }
@@ -204,7 +230,9 @@ TEST(Lrn, MatchesAcrossChannels) {
   expect_same([](Graph& g, Builder& b) {
     Value* x = g.add_input("x", {DType::f32, {1, 20, 5, 5}});
     Value* y = b.make("Conv", {x, weights(b, {24, 20, 1, 1}, 1)});
-    g.add_output("y", b.make("LRN", {y}, {{"size", int64_t{5}}, {"alpha", 1e-4}, {"beta", 0.75}, {"bias", 2.0}}));
+    g.add_output(
+        "y",
+        b.make("LRN", {y}, {{"size", int64_t{5}}, {"alpha", 1e-4}, {"beta", 0.75}, {"bias", 2.0}}));
   });
 }
 

@@ -42,7 +42,9 @@ std::vector<Tensor> run(Session& s, const std::map<std::string, Tensor>& inputs)
   return r.ok() ? r.value() : std::vector<Tensor>();
 }
 
-Floats state(const Session& s, const std::string& name) { return floats(s.states()->get(name).value()); }
+Floats state(const Session& s, const std::string& name) {
+  return floats(s.states()->get(name).value());
+}
 
 int copies(const CompiledModel& m) {
   int count = 0;
@@ -132,9 +134,11 @@ TEST(State, Mistakes) {
   const CompiledModel m = compiled(accumulate);
   const auto direct = m.model.run({{"x", vector({1, 1, 1})}});
   ASSERT_FALSE(direct.ok());
-  EXPECT_NE(direct.status().message().find("Session"), std::string::npos) << direct.status().message();
+  EXPECT_NE(direct.status().message().find("Session"), std::string::npos)
+      << direct.status().message();
   Session s = session(m);
-  EXPECT_NE(s.states()->get("summ").status().message().find("did you mean 'sum'"), std::string::npos);
+  EXPECT_NE(s.states()->get("summ").status().message().find("did you mean 'sum'"),
+            std::string::npos);
   EXPECT_FALSE(s.states()->set("sum", vector({1})).ok());
   const CompiledModel other = compiled([](Graph& g, Builder&) { g.add_state("sum", vector({1})); });
   EXPECT_FALSE(Session::create(other.model, s.states()).ok());

@@ -22,15 +22,20 @@ Outcome tintype(const std::string& arguments) {
   Outcome o;
   FILE* pipe = popen((std::string(TINTYPE_PROGRAM) + " " + arguments + " 2>&1").c_str(), "r");
   std::array<char, 4096> buffer{};
-  while (const size_t n = fread(buffer.data(), 1, buffer.size(), pipe)) o.text.append(buffer.data(), n);
+  while (const size_t n = fread(buffer.data(), 1, buffer.size(), pipe))
+    o.text.append(buffer.data(), n);
   const int status = pclose(pipe);
   o.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   return o;
 }
 
-std::string suite(const std::string& name) { return std::string(TINTYPE_ONNX_SUITE) + "/node/" + name; }
+std::string suite(const std::string& name) {
+  return std::string(TINTYPE_ONNX_SUITE) + "/node/" + name;
+}
 
-size_t lines(const std::string& text) { return static_cast<size_t>(std::count(text.begin(), text.end(), '\n')); }
+size_t lines(const std::string& text) {
+  return static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
+}
 
 class Folder {
  public:
@@ -56,8 +61,8 @@ void expect_error(const Outcome& o, const std::string& part) {
 }
 
 TEST(Cli, HelpFitsAScreenAndEndsWithExamples) {
-  for (const char* command : {"", "check", "compile", "run", "verify", "bench", "profile", "show", "opt", "zoo", "compare", "train",
-                              "gradcheck"}) {
+  for (const char* command : {"", "check", "compile", "run", "verify", "bench", "profile", "show",
+                              "opt", "zoo", "compare", "train", "gradcheck"}) {
     const Outcome o = tintype(std::string(command) + " --help");
     EXPECT_EQ(o.code, 0) << command;
     EXPECT_LE(lines(o.text), 45u) << command;
@@ -84,19 +89,23 @@ TEST(Cli, WrongInputsNameWhatWasExpected) {
   const std::string model = suite("test_add") + "/model.onnx";
   const std::string input = suite("test_add") + "/test_data_set_0/input_0.pb";
   expect_error(tintype("run " + model + " --input z=" + input), "no input 'z'");
-  expect_error(tintype("run " + model + " --input x=" + suite("test_conv_with_strides_padding") + "/test_data_set_0/input_0.pb"), "expected");
+  expect_error(tintype("run " + model + " --input x=" + suite("test_conv_with_strides_padding") +
+                       "/test_data_set_0/input_0.pb"),
+               "expected");
   expect_error(tintype("run " + model + " --input x=" + folder.file("bad.npy", "junk")), "bad.npy");
   EXPECT_EQ(tintype("run " + model + " --input x=" + input).code, 0);
 }
 
 TEST(Cli, GradcheckComparesEveryInputAndParameter) {
-  const Outcome good = tintype("gradcheck " + suite("test_conv_with_strides_padding") + "/model.onnx --json -");
+  const Outcome good =
+      tintype("gradcheck " + suite("test_conv_with_strides_padding") + "/model.onnx --json -");
   ASSERT_EQ(good.code, 0) << good.text;
   const auto report = nlohmann::json::parse(good.text);
   ASSERT_EQ(report["parameters"].size(), 2u);
   EXPECT_EQ(report["parameters"][0]["checked"], 8);
   EXPECT_EQ(report["parameters"][1]["failed"], 0);
-  const Outcome impossible = tintype("gradcheck --eps 0.1 --rtol 0 --atol 0 " + suite("test_exp") + "/model.onnx");
+  const Outcome impossible =
+      tintype("gradcheck --eps 0.1 --rtol 0 --atol 0 " + suite("test_exp") + "/model.onnx");
   EXPECT_EQ(impossible.code, 1);
   EXPECT_NE(impossible.text.find("0 of 1 agree"), std::string::npos) << impossible.text;
 }
@@ -105,18 +114,24 @@ TEST(Cli, GradcheckComparesEveryInputAndParameter) {
 std::string field(int number, const std::string& bytes) {
   return std::string{static_cast<char>(number << 3 | 2), static_cast<char>(bytes.size())} + bytes;
 }
-std::string field(int number, int value) { return {static_cast<char>(number << 3), static_cast<char>(value)}; }
+std::string field(int number, int value) {
+  return {static_cast<char>(number << 3), static_cast<char>(value)};
+}
 
 /// x: f32[4] -> ArgMax -> Cast to f32 -> y, as a ModelProto.
 std::string model_of_an_index() {
   const auto port = [](const std::string& name, int extent) {
     return field(1, name) + field(2, field(1, field(1, 1) + field(2, field(1, field(1, extent)))));
   };
-  const std::string to = field(1, "to") + field(3, 1) + std::string("\xa0\x01\x02");  // type (20): INT
-  const std::string graph = field(1, field(1, "x") + field(2, "i") + field(3, "predict") + field(4, "ArgMax")) +
-                            field(1, field(1, "i") + field(2, "y") + field(3, "back") + field(4, "Cast") + field(5, to)) +
-                            field(2, "g") + field(11, port("x", 4)) + field(12, port("y", 1));
-  return field(1, 8) + std::string{0x3a, static_cast<char>(0x80 | (graph.size() & 0x7f)), static_cast<char>(graph.size() >> 7)} +
+  const std::string to =
+      field(1, "to") + field(3, 1) + std::string("\xa0\x01\x02");  // type (20): INT
+  const std::string graph =
+      field(1, field(1, "x") + field(2, "i") + field(3, "predict") + field(4, "ArgMax")) +
+      field(1, field(1, "i") + field(2, "y") + field(3, "back") + field(4, "Cast") + field(5, to)) +
+      field(2, "g") + field(11, port("x", 4)) + field(12, port("y", 1));
+  return field(1, 8) +
+         std::string{0x3a, static_cast<char>(0x80 | (graph.size() & 0x7f)),
+                     static_cast<char>(graph.size() >> 7)} +
          graph + field(8, field(2, 13));
 }
 
@@ -128,16 +143,19 @@ TEST(Cli, WhatCannotBeTrainedIsListed) {
   EXPECT_NE(o.text.find("predict (arg_max): its result is an index"), std::string::npos) << o.text;
   const Outcome check = tintype("check " + model);
   EXPECT_EQ(check.code, 0);
-  EXPECT_NE(check.text.find("not trainable through\n  predict (arg_max)"), std::string::npos) << check.text;
+  EXPECT_NE(check.text.find("not trainable through\n  predict (arg_max)"), std::string::npos)
+      << check.text;
   const Outcome fine = tintype("check " + suite("test_relu") + "/model.onnx");
   EXPECT_NE(fine.text.find("; trainable\n"), std::string::npos) << fine.text;
 }
 
 TEST(Cli, VerifyCountsAndItsExitCodeTells) {
-  const Outcome good = tintype("verify " + suite("test_relu") + " " + suite("test_conv_with_strides_padding"));
+  const Outcome good =
+      tintype("verify " + suite("test_relu") + " " + suite("test_conv_with_strides_padding"));
   EXPECT_EQ(good.code, 0) << good.text;
   EXPECT_NE(good.text.find("2 passed, 0 failed"), std::string::npos) << good.text;
-  const Outcome impossible = tintype("verify --rtol 0 --atol 0 " + suite("test_softmax_large_number") + " " + suite("test_exp"));
+  const Outcome impossible = tintype("verify --rtol 0 --atol 0 " +
+                                     suite("test_softmax_large_number") + " " + suite("test_exp"));
   const Folder folder;
   const Outcome none = tintype("verify " + folder.path("nothing"));
   EXPECT_EQ(none.code, 1);
@@ -155,22 +173,27 @@ TEST(Cli, ASurpriseAgainstTheListFails) {
 }
 
 TEST(Cli, BenchReportsEveryFigureAsJson) {
-  const Outcome o = tintype("bench " + suite("test_conv_with_strides_padding") + "/model.onnx --seconds 0.05 --json -");
+  const Outcome o = tintype("bench " + suite("test_conv_with_strides_padding") +
+                            "/model.onnx --seconds 0.05 --json -");
   ASSERT_EQ(o.code, 0) << o.text;
   const auto j = nlohmann::json::parse(o.text, nullptr, false);
-  for (const char* key : {"median_ms", "p90_ms", "p99_ms", "min_ms", "compile_ms", "load_ms", "first_run_ms", "peak_rss_mb", "kernels"})
+  for (const char* key : {"median_ms", "p90_ms", "p99_ms", "min_ms", "compile_ms", "load_ms",
+                          "first_run_ms", "peak_rss_mb", "kernels"})
     EXPECT_TRUE(j.contains(key)) << key;
 }
 
 TEST(Cli, ACompiledFileGivesTheSameResults) {
   const Folder folder;
   const std::string base = suite("test_conv_with_strides_padding");
-  const std::string input = base + "/test_data_set_0/input_0.pb", w = base + "/test_data_set_0/input_1.pb";
+  const std::string input = base + "/test_data_set_0/input_0.pb",
+                    w = base + "/test_data_set_0/input_1.pb";
   const std::string tt = folder.path("model.tt");
   const Outcome c = tintype("compile " + base + "/model.onnx -o " + tt);
   ASSERT_EQ(c.code, 0) << c.text;
-  const Outcome a = tintype("run " + base + "/model.onnx --input " + input + " --input " + w + " --output " + folder.path("a"));
-  const Outcome b = tintype("run " + tt + " --input " + input + " --input " + w + " --output " + folder.path("b"));
+  const Outcome a = tintype("run " + base + "/model.onnx --input " + input + " --input " + w +
+                            " --output " + folder.path("a"));
+  const Outcome b = tintype("run " + tt + " --input " + input + " --input " + w + " --output " +
+                            folder.path("b"));
   ASSERT_EQ(a.code, 0) << a.text;
   ASSERT_EQ(b.code, 0) << b.text;
   auto read = [](const std::string& path) {
@@ -179,7 +202,8 @@ TEST(Cli, ACompiledFileGivesTheSameResults) {
   };
   EXPECT_EQ(read(folder.path("a.npy")), read(folder.path("b.npy")));
   EXPECT_FALSE(read(folder.path("a.npy")).empty());
-  expect_error(tintype("compile " + base + "/model.onnx -o " + folder.path("model.so")), "ending in .tt");
+  expect_error(tintype("compile " + base + "/model.onnx -o " + folder.path("model.so")),
+               "ending in .tt");
 }
 
 TEST(Cli, AFullOrForbiddenCacheFolderIsSurvived) {
@@ -200,12 +224,22 @@ TEST(Opt, PrintsWhatThePassesLeave) {
   const std::string graph = folder.file("small.ir", kSmallGraph);
   const Outcome o = tintype("opt " + graph + " --passes decompose,dead-code");
   EXPECT_EQ(o.code, 0);
-  EXPECT_EQ(o.text, "graph \"small\"(%x: f32[2,3]) {\n  %0 = relu(%x) : f32[2,3]  // act\n  return %0 as \"y\"\n}\n");
-  EXPECT_EQ(tintype("opt " + graph + " --passes decompose,dead-code --stop-after 0").text, kSmallGraph);
-  EXPECT_EQ(tintype("opt " + graph + " --passes decompose,dead-code --disable-pass decompose,dead-code").code, 1);
-  EXPECT_NE(tintype("opt " + graph + " --print-after dead-code -o /dev/null").text.find("// after dead-code"), std::string::npos);
-  EXPECT_NE(tintype("opt " + graph + " --time-passes -o /dev/null").text.find("decompose "), std::string::npos);
-  EXPECT_NE(tintype("opt " + graph + " --verify-passes -o /dev/null").text.find("values unchanged"), std::string::npos);
+  EXPECT_EQ(
+      o.text,
+      "graph \"small\"(%x: f32[2,3]) {\n  %0 = relu(%x) : f32[2,3]  // act\n  return %0 as \"y\"\n}\n");
+  EXPECT_EQ(tintype("opt " + graph + " --passes decompose,dead-code --stop-after 0").text,
+            kSmallGraph);
+  EXPECT_EQ(
+      tintype("opt " + graph + " --passes decompose,dead-code --disable-pass decompose,dead-code")
+          .code,
+      1);
+  EXPECT_NE(tintype("opt " + graph + " --print-after dead-code -o /dev/null")
+                .text.find("// after dead-code"),
+            std::string::npos);
+  EXPECT_NE(tintype("opt " + graph + " --time-passes -o /dev/null").text.find("decompose "),
+            std::string::npos);
+  EXPECT_NE(tintype("opt " + graph + " --verify-passes -o /dev/null").text.find("values unchanged"),
+            std::string::npos);
 }
 
 TEST(Opt, ReadsAndWritesTextAndOnnxInPipes) {
@@ -216,7 +250,10 @@ TEST(Opt, ReadsAndWritesTextAndOnnxInPipes) {
   EXPECT_EQ(tintype("opt " + graph + " --passes dead-code -o " + onnx).code, 0);
   EXPECT_EQ(tintype("run " + onnx).code, 0);
   EXPECT_EQ(tintype("run " + graph).code, 0);
-  expect_error(tintype("opt - < " + folder.file("broken.ir", "graph \"g\"(%x: f32[1]) { %0 = Rely(%x) return %0 as \"y\" }")), "did you mean 'Relu'?");
+  expect_error(tintype("opt - < " +
+                       folder.file("broken.ir",
+                                   "graph \"g\"(%x: f32[1]) { %0 = Rely(%x) return %0 as \"y\" }")),
+               "did you mean 'Relu'?");
 }
 
 TEST(Opt, MistakesAreOneLine) {
@@ -224,7 +261,8 @@ TEST(Opt, MistakesAreOneLine) {
   const std::string graph = folder.file("small.ir", kSmallGraph);
   expect_error(tintype("opt"), "needs a model");
   expect_error(tintype("opt " + graph + " --passes decompos"), "did you mean 'decompose'?");
-  expect_error(tintype("opt " + graph + " --passes 'fold-constants{max-byte=1}'"), "did you mean 'max-bytes'?");
+  expect_error(tintype("opt " + graph + " --passes 'fold-constants{max-byte=1}'"),
+               "did you mean 'max-bytes'?");
   expect_error(tintype("opt " + graph + " --passes 'select-algorithms{extents=N}'"), "NAME:VALUE");
   expect_error(tintype("opt " + graph + " --print-before simplfy"), "did you mean 'simplify'?");
 }

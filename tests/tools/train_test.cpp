@@ -130,8 +130,8 @@ const std::string kDigits = std::string(TINTYPE_SOURCE_DIR) + "/examples/data/di
 
 // The figures of the documentation, on real images and one seed.
 TEST_F(TrainCommand, LearnsHandwrittenDigits) {
-  const Outcome mlp = train("mlp --data " + kDigits + " --validation-split 0.2 --epochs 20 --json -o " +
-                            path("mlp"));
+  const Outcome mlp = train("mlp --data " + kDigits +
+                            " --validation-split 0.2 --epochs 20 --json -o " + path("mlp"));
   ASSERT_EQ(mlp.code, 0) << mlp.text;
   EXPECT_GE(report_in(mlp)["history"][19]["validation"]["accuracy"].get<double>(), 0.96);
   const Outcome lenet = train("lenet5 --data " + kDigits +
@@ -157,9 +157,10 @@ TEST_F(TrainCommand, AResumedRunEqualsOneThatNeverStopped) {
   ASSERT_EQ(train(run + "--epochs 5 -o " + path("whole")).code, 0);
   const Outcome first = train(run + "--epochs 2 --threads 1 -o " + path("parts"));
   ASSERT_EQ(first.code, 0) << first.text;
-  const Outcome rest = train("--epochs 5 --workers 0 --resume " + path("parts"));
+  const Outcome rest = train("--epochs 5 --resume " + path("parts"));
   ASSERT_EQ(rest.code, 0) << rest.text;
-  EXPECT_EQ(bytes_of(path("whole/weights.safetensors")), bytes_of(path("parts/weights.safetensors")));
+  EXPECT_EQ(bytes_of(path("whole/weights.safetensors")),
+            bytes_of(path("parts/weights.safetensors")));
   EXPECT_EQ(bytes_of(path("whole/model.onnx")), bytes_of(path("parts/model.onnx")));
 }
 
@@ -185,8 +186,8 @@ void kill_when_written(const std::vector<std::string>& arguments, const std::str
 }
 
 TEST_F(TrainCommand, RunsThatAreKilledGoOnWithTheSameBits) {
-  const std::vector<std::string> run = {"tintype", "train", "mlp", "--data", kDigits, "--augment",
-                                        "shift=1", "--batch", "50"};
+  const std::vector<std::string> run = {"tintype",   "train",   "mlp",     "--data", kDigits,
+                                        "--augment", "shift=1", "--batch", "50"};
   std::string line;
   for (size_t i = 2; i < run.size(); ++i) line += run[i] + " ";
   ASSERT_EQ(train(line + "--epochs 30 -o " + path("whole")).code, 0);
@@ -234,7 +235,8 @@ TEST_F(TrainCommand, StartsFromWeightsInSafetensors) {
   const Outcome o = train("mlp" + data() + "--epochs 1 --seed 9 --optimizer sgd,lr=0 --weights " +
                           path("first/weights.safetensors") + " -o " + path("second"));
   ASSERT_EQ(o.code, 0) << o.text;
-  EXPECT_EQ(bytes_of(path("first/weights.safetensors")), bytes_of(path("second/weights.safetensors")));
+  EXPECT_EQ(bytes_of(path("first/weights.safetensors")),
+            bytes_of(path("second/weights.safetensors")));
   const Outcome wrong = train("lenet5" + data() + "--resize 28 --epochs 1 --weights " +
                               path("first/weights.safetensors") + " -o " + path("third"));
   EXPECT_EQ(wrong.code, 1);
@@ -246,18 +248,20 @@ TEST_F(TrainCommand, ReadsTablesWithClassesAndWithValues) {
   classes << "width,height,kind\n";
   values << "a,b,sum\n";
   for (int i = 0; i < 40; ++i) {
-    classes << i % 2 * 3 + 0.01 * i << "," << i % 7 << "," << (i % 2 == 0 ? "small" : "large") << "\n";
+    classes << i % 2 * 3 + 0.01 * i << "," << i % 7 << "," << (i % 2 == 0 ? "small" : "large")
+            << "\n";
     values << i % 5 << "," << i % 3 << "," << i % 5 + 0.5 * (i % 3) << "\n";
   }
   classes.close();
   values.close();
-  const Outcome c = train("mlp --data " + path("c.csv") +
-                          " --normalize standard --validation-split 0.25 --epochs 30 --json -o " +
-                          path("c"));
+  const Outcome c =
+      train("mlp --data " + path("c.csv") +
+            " --normalize standard --validation-split 0.25 --epochs 30 --json -o " + path("c"));
   ASSERT_EQ(c.code, 0) << c.text;
   EXPECT_GE(report_in(c)["history"][29]["validation"]["accuracy"].get<double>(), 0.9);
   EXPECT_THAT(bytes_of(path("c/confusion.svg")), HasSubstr("large"));
-  const Outcome wrong = train("mlp --data " + path("v.csv") + " --label total -o " + path("v"));
+  const Outcome wrong =
+      train("mlp --data " + path("v.csv") + " --table label=total -o " + path("v"));
   EXPECT_EQ(wrong.code, 1);
   EXPECT_THAT(wrong.text, HasSubstr("total"));
 }
@@ -277,7 +281,8 @@ TEST_F(TrainCommand, MistakesAreOneLine) {
   expect("mlp" + data() + "--augment turn=3", "there is no 'turn'");
   expect("mlp" + data() + "--augment crop=20", "--augment");
   expect("mlp" + data() + "--resize 0", "--resize expects extents");
-  expect("mlp" + data() + "--validation-split 0.2 --validation " + path("x.npy"), "exclude each other");
+  expect("mlp" + data() + "--validation-split 0.2 --validation " + path("x.npy"),
+         "exclude each other");
   expect("mlp --data x=" + path("x.npy"), "there is no input 'x'");
   expect("mlp --data image=" + path("x.npy"), "no file for 'target'");
   expect("mlp" + data() + "--optimizer adma", "did you mean 'adam'?");

@@ -32,7 +32,9 @@ Comparison compare_tensors(const Tensor& got, const Tensor& want, double rtol, d
     const double error = std::abs(g - w);
     if (!(error <= c.max_error)) c.max_error = error;
     if (error <= atol + rtol * std::abs(w) && std::isfinite(w)) continue;
-    if (c.ok) c.message = "element " + std::to_string(i) + " of " + want.type_string() + " is " + std::to_string(g) + ", expected " + std::to_string(w);
+    if (c.ok)
+      c.message = "element " + std::to_string(i) + " of " + want.type_string() + " is " +
+                  std::to_string(g) + ", expected " + std::to_string(w);
     c.ok = false;
   }
   return c;
@@ -68,33 +70,38 @@ std::vector<Tensor> load_all(const fs::path& set, const std::string& stem) {
 }
 
 /// Compiles, supplying the values of inputs that decide shapes.
-CompiledModel compile_for(const std::string& path, CompileOptions options, const std::vector<std::string>& names,
+CompiledModel compile_for(const std::string& path, CompileOptions options,
+                          const std::vector<std::string>& names,
                           const std::vector<Tensor>& inputs) {
   for (size_t attempt = 0;; ++attempt) {
     try {
       return compile_model(path, options);
     } catch (const NeedsInputValue& e) {
-      const auto at = static_cast<size_t>(std::find(names.begin(), names.end(), e.input()) - names.begin());
+      const auto at =
+          static_cast<size_t>(std::find(names.begin(), names.end(), e.input()) - names.begin());
       if (at >= names.size() || at >= inputs.size() || attempt > names.size()) throw;
       options.import.known_inputs[e.input()] = inputs[at];
     }
   }
 }
 
-std::string run_set(const fs::path& model, const fs::path& set, const std::vector<std::string>& names,
-                    const VerifyOptions& options, const Tolerance& t) {
+std::string run_set(const fs::path& model, const fs::path& set,
+                    const std::vector<std::string>& names, const VerifyOptions& options,
+                    const Tolerance& t) {
   const std::vector<Tensor> inputs = load_all(set, "input");
   const std::vector<Tensor> expected = load_all(set, "output");
   const CompiledModel compiled = compile_for(model.string(), options.compile, names, inputs);
   std::map<std::string, Tensor> by_name;
   for (const Port& p : compiled.model.program().inputs) {
-    const auto at = static_cast<size_t>(std::find(names.begin(), names.end(), p.name) - names.begin());
+    const auto at =
+        static_cast<size_t>(std::find(names.begin(), names.end(), p.name) - names.begin());
     if (at < inputs.size()) by_name[p.name] = inputs[at];
   }
   const auto results = compiled.model.run(by_name, options.run);
   if (!results.ok()) throw Error(results.status().message());
   if (results.value().size() < expected.size())
-    return "got " + std::to_string(results.value().size()) + " outputs, expected " + std::to_string(expected.size());
+    return "got " + std::to_string(results.value().size()) + " outputs, expected " +
+           std::to_string(expected.size());
   for (size_t i = 0; i < expected.size(); ++i) {
     const Comparison c = compare_tensors(results.value()[i], expected[i], t.rtol, t.atol);
     if (!c.ok) return "output " + compiled.model.program().outputs[i].name + ": " + c.message;
@@ -114,7 +121,8 @@ CaseResult verify_case(const std::string& folder, const VerifyOptions& options) 
     const Tolerance t = tolerance_of(folder, options);
     std::vector<fs::path> sets;
     for (const auto& entry : fs::directory_iterator(folder))
-      if (entry.is_directory() && entry.path().filename().string().starts_with("test_data_set_")) sets.push_back(entry.path());
+      if (entry.is_directory() && entry.path().filename().string().starts_with("test_data_set_"))
+        sets.push_back(entry.path());
     std::sort(sets.begin(), sets.end());
     if (sets.empty()) throw Error(folder + ": has no test_data_set_* folder");
     for (const fs::path& set : sets) {

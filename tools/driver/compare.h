@@ -11,9 +11,9 @@ namespace tintype {
 
 struct Comparison {
   bool ok = true;
-  double max_error = 0;     ///< largest |got - want|
-  double scale = 0;         ///< largest |want|
-  std::string message;      ///< first difference: index, got, want
+  double max_error = 0;  ///< largest |got - want|
+  double scale = 0;      ///< largest |want|
+  std::string message;   ///< first difference: index, got, want
 };
 
 /// |got - want| <= atol + rtol * |want| for every element; NaN equals NaN, shapes and dtypes must

@@ -22,8 +22,8 @@ struct Preprocess {
   static Preprocess imagenet(int crop = 224);
 };
 
-/// Reads .npy, .pb (a TensorProto), or an image (.png, .jpg, .jpeg, .bmp, .ppm). Throws Error naming
-/// the file and what is wrong with it.
+/// Reads .npy, .pb (a TensorProto), or an image (.png, .jpg, .jpeg, .bmp, .ppm). Throws Error
+/// naming the file and what is wrong with it.
 Tensor load_tensor(const std::string& path, const Preprocess& preprocess = {});
 Tensor load_image(const std::string& path, const Preprocess& preprocess);
 

@@ -26,18 +26,21 @@ Machine machine_of(const CompileOptions& options) {
 void detach_small_constants(Graph& graph) {
   constexpr size_t kSmall = size_t{64} << 10;
   for (const auto& n : graph.nodes())
-    if (const Tensor* t = n->is("constant") ? n->result()->constant() : nullptr; t != nullptr && t->bytes() <= kSmall)
+    if (const Tensor* t = n->is("constant") ? n->result()->constant() : nullptr;
+        t != nullptr && t->bytes() <= kSmall)
       n->attrs().set("value", t->clone());
 }
 
 CompileOptions with_batch_hint(const Graph& graph, CompileOptions options) {
   for (const auto& v : graph.inputs())
     if (!v->shape().empty())
-      if (const auto name = v->shape()[0].symbol_name()) options.hints.emplace(*name, options.batch);
+      if (const auto name = v->shape()[0].symbol_name())
+        options.hints.emplace(*name, options.batch);
   return options;
 }
 
-CompiledModel finish(std::unique_ptr<Graph> graph, const CompileOptions& requested, double import_ms) {
+CompiledModel finish(std::unique_ptr<Graph> graph, const CompileOptions& requested,
+                     double import_ms) {
   const CompileOptions options = with_batch_hint(*graph, requested);
   CompiledModel result;
   result.report.import_ms = import_ms;
@@ -48,8 +51,8 @@ CompiledModel finish(std::unique_ptr<Graph> graph, const CompileOptions& request
   start = Clock::now();
   CodegenOptions codegen;
   codegen.machine = machine_of(options);
-  codegen.cache_directory =
-      options.cache_directory == "default" ? KernelCache::default_directory() : options.cache_directory;
+  codegen.cache_directory = options.cache_directory == "default" ? KernelCache::default_directory()
+                                                                 : options.cache_directory;
   codegen.reference = options.reference;
   codegen.hints = options.hints;
   codegen.compile_threads = options.compile_threads;
@@ -61,7 +64,8 @@ CompiledModel finish(std::unique_ptr<Graph> graph, const CompileOptions& request
   if (!model.ok()) throw InternalError(model.status().message());
   result.model = std::move(model).value();
   result.graph = std::move(graph);
-  result.report.load_ms = import_ms + result.report.passes_ms + milliseconds_since(start) - compiled.report.compile_ms;
+  result.report.load_ms =
+      import_ms + result.report.passes_ms + milliseconds_since(start) - compiled.report.compile_ms;
   return result;
 }
 

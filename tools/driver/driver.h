@@ -22,8 +22,8 @@ enum class MathMode : uint8_t {
 struct CompileOptions {
   ImportOptions import;
   MathMode math = MathMode::standard;
-  bool reference = false;  ///< unfused, unscheduled: the oracle
-  std::string target;      ///< Halide target string; empty is this computer
+  bool reference = false;                   ///< unfused, unscheduled: the oracle
+  std::string target;                       ///< Halide target string; empty is this computer
   std::string cache_directory = "default";  ///< "" turns the kernel cache off
   std::map<std::string, int64_t> hints;     ///< likely values of symbols, for choosing tiles
   int64_t batch = 1;  ///< the same for symbols that are the first axis of an input

@@ -17,13 +17,16 @@ namespace {
 std::string escaped(const std::string& s) {
   std::string out;
   for (const char c : s) {
-    if (c == '"' || c == '\\' || c == '<' || c == '>' || c == '{' || c == '}' || c == '|') out += '\\';
+    if (c == '"' || c == '\\' || c == '<' || c == '>' || c == '{' || c == '}' || c == '|')
+      out += '\\';
     out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
   }
   return out;
 }
 
-std::string shortened(const std::string& s, size_t most) { return s.size() <= most ? s : s.substr(0, most - 1) + "…"; }
+std::string shortened(const std::string& s, size_t most) {
+  return s.size() <= most ? s : s.substr(0, most - 1) + "…";
+}
 
 /// Fill by what dominates the cost of a region.
 const char* colour_of(const Node& n) {
@@ -46,7 +49,8 @@ std::string title_of(const Node& n) {
     if (!title.empty()) title += " + ";
     title += m->name();
     const auto window = m->attrs().integers("window");
-    for (size_t i = 0; i < window.size(); ++i) title += (i == 0 ? " " : "x") + std::to_string(window[i]);
+    for (size_t i = 0; i < window.size(); ++i)
+      title += (i == 0 ? " " : "x") + std::to_string(window[i]);
     const auto strides = m->attrs().integers("strides");
     if (!strides.empty() && strides[0] > 1) title += "/" + std::to_string(strides[0]);
   }
@@ -56,13 +60,15 @@ std::string title_of(const Node& n) {
 }  // namespace
 
 std::string to_dot(const Graph& graph) {
-  std::string s = "digraph g {\n  rankdir=TB; bgcolor=\"white\"; nodesep=0.35; ranksep=0.35;\n"
-                  "  node [shape=box, style=\"rounded,filled\", fontname=\"Helvetica\", fontsize=11, color=\"#555555\", margin=\"0.12,0.06\"];\n"
-                  "  edge [fontname=\"Helvetica\", fontsize=9, color=\"#777777\", fontcolor=\"#555555\", arrowsize=0.6];\n";
+  std::string s =
+      "digraph g {\n  rankdir=TB; bgcolor=\"white\"; nodesep=0.35; ranksep=0.35;\n"
+      "  node [shape=box, style=\"rounded,filled\", fontname=\"Helvetica\", fontsize=11, color=\"#555555\", margin=\"0.12,0.06\"];\n"
+      "  edge [fontname=\"Helvetica\", fontsize=9, color=\"#777777\", fontcolor=\"#555555\", arrowsize=0.6];\n";
   std::unordered_map<const Value*, std::string> source;
   for (const auto& v : graph.inputs()) {
     const std::string id = "in" + std::to_string(v->index());
-    s += "  " + id + " [shape=ellipse, fillcolor=\"#ffffff\", label=\"" + escaped(v->name()) + "\\n" + escaped(v->type().text()) + "\"];\n";
+    s += "  " + id + " [shape=ellipse, fillcolor=\"#ffffff\", label=\"" + escaped(v->name()) +
+         "\\n" + escaped(v->type().text()) + "\"];\n";
     source[v.get()] = id;
   }
   int next = 0;
@@ -70,17 +76,22 @@ std::string to_dot(const Graph& graph) {
     if (n->is("constant")) continue;
     const std::string id = "n" + std::to_string(next++);
     s += "  " + id + " [fillcolor=\"" + colour_of(*n) + "\", label=\"" + escaped(title_of(*n));
-    if (!n->origins().empty()) s += "\\n" + escaped(shortened(n->origins().front(), 48)) + (n->origins().size() > 1 ? " …" : "");
+    if (!n->origins().empty())
+      s += "\\n" + escaped(shortened(n->origins().front(), 48)) +
+           (n->origins().size() > 1 ? " …" : "");
     s += "\", tooltip=\"" + escaped(n->where()) + "\"];\n";
     for (Value* v : n->operands())
       if (auto it = source.find(v); v != nullptr && it != source.end())
-        s += "  " + it->second + " -> " + id + " [label=\"" + escaped(text_of(v->shape())) + "\"];\n";
+        s += "  " + it->second + " -> " + id + " [label=\"" + escaped(text_of(v->shape())) +
+             "\"];\n";
     for (int i = 0; i < n->result_count(); ++i) source[n->result(i)] = id;
   }
   for (size_t i = 0; i < graph.output_count(); ++i) {
     const std::string id = "out" + std::to_string(i);
-    s += "  " + id + " [shape=ellipse, fillcolor=\"#ffffff\", label=\"" + escaped(graph.output_name(i)) + "\\n" + escaped(graph.output(i)->type().text()) + "\"];\n";
-    if (auto it = source.find(graph.output(i)); it != source.end()) s += "  " + it->second + " -> " + id + ";\n";
+    s += "  " + id + " [shape=ellipse, fillcolor=\"#ffffff\", label=\"" +
+         escaped(graph.output_name(i)) + "\\n" + escaped(graph.output(i)->type().text()) + "\"];\n";
+    if (auto it = source.find(graph.output(i)); it != source.end())
+      s += "  " + it->second + " -> " + id + ";\n";
   }
   return s + "}\n";
 }
@@ -94,7 +105,8 @@ void render_svg(const std::string& dot, const std::string& path) {
   out.close();
   const pid_t child = fork();
   if (child == 0) {
-    execlp("dot", "dot", "-Tsvg", "-o", picture.c_str(), source.c_str(), static_cast<char*>(nullptr));
+    execlp("dot", "dot", "-Tsvg", "-o", picture.c_str(), source.c_str(),
+           static_cast<char*>(nullptr));
     _exit(127);
   }
   int status = -1;
@@ -103,7 +115,8 @@ void render_svg(const std::string& dot, const std::string& path) {
   std::filesystem::remove(source, ignored);
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
     std::filesystem::remove(picture, ignored);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 127) throw Error("drawing needs Graphviz; install the package graphviz, or use --dot");
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+      throw Error("drawing needs Graphviz; install the package graphviz, or use --dot");
     throw Error(path + ": Graphviz failed to draw the graph");
   }
   std::filesystem::rename(picture, path);

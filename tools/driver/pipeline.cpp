@@ -140,9 +140,8 @@ PassPipeline pipeline_for(const CompileOptions& options, const std::string& text
 }
 
 std::optional<PassFault> verify_passes(Graph& graph, const PassPipeline& pipeline,
-                                       const CompileOptions& options,
-                                       const PipelineOptions& passes, double tolerance,
-                                       uint64_t seed) {
+                                       const CompileOptions& options, const PipelineOptions& passes,
+                                       double tolerance, uint64_t seed) {
   ReferenceRun run(options, seed);
   std::vector<Tensor> before = run(graph);
   const size_t count = passes.stop_after < 0
@@ -155,7 +154,8 @@ std::optional<PassFault> verify_passes(Graph& graph, const PassPipeline& pipelin
     if (timings.empty() || !timings[0].changed) continue;
     const std::vector<Tensor> after = run(graph);
     const std::string what = difference(before, after, graph, tolerance);
-    if (!what.empty()) return PassFault{std::string(pipeline[i].pass->name), static_cast<int>(i), what};
+    if (!what.empty())
+      return PassFault{std::string(pipeline[i].pass->name), static_cast<int>(i), what};
   }
   return std::nullopt;
 }

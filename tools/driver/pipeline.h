@@ -26,9 +26,8 @@ struct PassFault {
 /// options.hints, else 1. Stops behind the first pass after which an element differs by more than
 /// `tolerance` of its output's largest element; the graph is then as that pass left it.
 std::optional<PassFault> verify_passes(Graph& graph, const PassPipeline& pipeline,
-                                       const CompileOptions& options,
-                                       const PipelineOptions& passes, double tolerance = 1e-4,
-                                       uint64_t seed = 1);
+                                       const CompileOptions& options, const PipelineOptions& passes,
+                                       double tolerance = 1e-4, uint64_t seed = 1);
 
 /// A graph from a file: an ONNX model, or the text of a graph (ir/parse.h), told apart by content.
 std::unique_ptr<Graph> load_graph(const std::string& path, const ImportOptions& options = {});

@@ -343,7 +343,7 @@ void Trainer::State::check_metric(const FitOptions& fit) const {
 }
 
 const std::vector<HistoryRow>& Trainer::fit(BatchSource& training, BatchSource* validation,
-                                             const FitOptions& fit) {
+                                            const FitOptions& fit) {
   State& s = *state_;
   TrainingProgress& p = s.progress;
   s.check_metric(fit);

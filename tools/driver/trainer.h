@@ -92,7 +92,7 @@ class Trainer {
   /// names the step and the first node whose result is not finite, and the weights are those before
   /// it.
   const std::vector<HistoryRow>& fit(BatchSource& training, BatchSource* validation,
-                                      const FitOptions& options);
+                                     const FitOptions& options);
   /// Mean loss and metrics in inference mode.
   Scores evaluate(BatchSource& data);
   /// The model's outputs by name, in inference mode, for its inputs.
