@@ -87,6 +87,11 @@ class Composer {
     if (n->is("transpose"))
       return extent(n->operand(0), static_cast<size_t>(n->attrs().integers("perm")[dim]));
     if (n->op().has(kReduction)) return extent(n->operand(0), dim);
+    if (n->is("dilate")) {
+      const Expr inner = extent(n->operand(0), dim);
+      const auto factor = static_cast<int32_t>(n->attrs().integers("factors")[dim]);
+      return Halide::max((inner - 1) * factor + 1, 0);
+    }
     if (n->is("pad")) {
       return extent(n->operand(0), dim) + amount_of(n->attrs().dims("before")[dim]) +
              amount_of(n->attrs().dims("after")[dim]);
@@ -240,6 +245,7 @@ class Composer {
     }
     if (n.is("pad")) return padded(n, index);
     if (n.is("gather")) return gathered(n, index);
+    if (n.is("pack")) return packed(n, index);
     throw InternalError("op " + std::string(n.name()) + " has no definition in codegen");
   }
 
@@ -274,6 +280,31 @@ class Composer {
     if (n.operand(1) != nullptr)
       fill = value(n.operand(1), Index(n.operand(1)->shape().size(), Expr(0)));
     return Halide::select(inside, e, fill);
+  }
+
+  /// Extent of the axis that a prepacking op cuts into panels, undefined where they are whole.
+  Expr packed_columns(const Node& n) {
+    if (!n.op().has(kPrepack) || spec_.tail == PanelTail::whole) return Expr();
+    return extent(n.operand(0), static_cast<size_t>(n.attrs().integers("perm").back()));
+  }
+
+  /// index: panel, axes but the last, column within the panel.
+  Expr packed(const Node& n, const Index& index) {
+    Value* x = n.operand(0);
+    const auto perm = n.attrs().integers("perm");
+    const auto last = static_cast<size_t>(perm.back());
+    const auto block = static_cast<int32_t>(n.attrs().integer("block"));
+    Index at(perm.size());
+    for (size_t i = 0; i + 1 < perm.size(); ++i) at[static_cast<size_t>(perm[i])] = index[i + 1];
+    const Expr column = index.front() * block + index.back();
+    const Expr size = packed_columns(n);
+    if (!size.defined()) {
+      at[last] = column;
+      return value(x, at);
+    }
+    at[last] = Halide::min(column, size - 1);
+    const Expr e = value(x, at);
+    return Halide::select(column < size, e, Halide::Internal::make_zero(e.type()));
   }
 
   Expr gathered(const Node& n, const Index& index) {
@@ -315,7 +346,7 @@ class Composer {
     if (n.is("conv")) define_conv(n);
     else if (n.is("dot")) define_dot(n);
     else if (n.is("window_reduce")) define_window(n);
-    else if (n.is("winograd_input") || n.is("winograd_output")) define_winograd(n);
+    else if (n.op().has(kTileTransform)) define_winograd(n);
     else if (n.op().has(kKernel)) define_gradient(n);
     else if (n.op().has(kReduction)) c_.channel_sums ? define_channel_sum(n) : define_reduce(n);
     else if (spec_.schedule == ScheduleKind::rows) maybe_store(n);
@@ -604,8 +635,10 @@ class Composer {
     winograd::Reader read = [this, &n](const std::vector<Expr>& index) {
       return value(n.operand(0), index);
     };
-    Func f = n.is("winograd_input") ? winograd::input_transform(n, vars, read, c_.stages)
-                                    : winograd::output_transform(n, vars, read, c_.stages);
+    Func f = n.is("winograd_output") ? winograd::output_transform(n, vars, read, c_.stages)
+             : n.is("winograd_weight_adjoint")
+                 ? winograd::weight_adjoint(n, vars, read, c_.stages)
+                 : winograd::to_points(n, vars, read, packed_columns(n), c_.stages);
     add_anchor(n, f, vars, RDom());
   }
 

@@ -28,10 +28,13 @@ std::string_view name_of(ScheduleKind kind) {
     case ScheduleKind::depthwise: return "depthwise";
     case ScheduleKind::window: return "window";
     case ScheduleKind::rows: return "rows";
+    case ScheduleKind::window_max_gradient: return "window_max_gradient";
     case ScheduleKind::scatter: return "scatter";
     case ScheduleKind::weight_gradient: return "weight_gradient";
-    case ScheduleKind::winograd_input: return "winograd_input";
+    case ScheduleKind::pack: return "pack";
+    case ScheduleKind::winograd_points: return "winograd_points";
     case ScheduleKind::winograd_output: return "winograd_output";
+    case ScheduleKind::winograd_weight_adjoint: return "winograd_weight_adjoint";
   }
   return "?";
 }

@@ -28,16 +28,19 @@ SignedAmount signed_amount(const Dim& d);
 
 /// Loop structures; each has one function in codegen/schedule/.
 enum class ScheduleKind : uint8_t {
-  reference,        ///< loops as written, no fusion of loops, no vectors: the oracle
-  elementwise,      ///< every result element on its own
-  contraction,      ///< dot and conv with a register tile of rows x vectors
-  depthwise,        ///< conv with one input channel per filter
-  window,           ///< sliding-window reduction
-  rows,             ///< reductions over axes, and what follows them, per remaining index
-  scatter,          ///< sums at computed places
-  weight_gradient,  ///< weight gradient of conv with a register tile of rows x vectors
-  winograd_input,
-  winograd_output,
+  reference,                ///< loops as written, no fusion of loops, no vectors: the oracle
+  elementwise,              ///< every result element on its own
+  contraction,              ///< dot and conv with a register tile of rows x vectors
+  depthwise,                ///< conv with one input channel per filter
+  window,                   ///< sliding-window reduction
+  pack,                     ///< panels of weights, a vector across each
+  rows,                     ///< reductions over axes, and what follows them, per remaining index
+  scatter,                  ///< sums at computed places
+  window_max_gradient,      ///< sums over the windows that chose a place
+  weight_gradient,          ///< weight gradient of conv with a register tile of rows x vectors
+  winograd_points,          ///< tiles of images or weights to points
+  winograd_output,          ///< points to tiles of an image
+  winograd_weight_adjoint,  ///< points to weights
 };
 std::string_view name_of(ScheduleKind kind);
 

@@ -19,6 +19,9 @@ namespace {
 
 bool is_view(const Node& n) { return n.op().has(kView) || n.is("reverse"); }
 
+/// Columns of a product from which copying its transposed left side costs less than it saves.
+constexpr int64_t kColumnsWorthACopy = 64;
+
 class Lowering {
  public:
   Lowering(const Graph& graph, const LowerOptions& options)
@@ -262,7 +265,9 @@ class Lowering {
     // Element types and string lists are already visible in the views.
   }
 
-  /// The right side of an unpacked dot is read along its columns: they must be adjacent.
+  /// The right side of an unpacked dot is read along its columns: they must be adjacent. Its left
+  /// side is read along its rows, for every panel of columns; in a transposed matrix they are
+  /// strided, and where the stride is a power of two, lie in few sets of the caches.
   Placement region_input(const Node& region, int i) {
     const Value* v = region.operand(i);
     const Placement at = places_.of(v);
@@ -270,9 +275,14 @@ class Lowering {
       return at;
     const Value* inner = region.body()->inputs()[static_cast<size_t>(i)].get();
     for (const Use& u : inner->uses()) {
-      if (!u.node->op().has(kContraction) || u.operand != 1) continue;
+      if (!u.node->op().has(kContraction)) continue;
+      const Dim& columns = u.node->result()->shape().back();
+      const bool left = u.operand == 0 && u.node->is("dot") && columns.is_static() &&
+                        columns.value() >= kColumnsWorthACopy;
+      if (u.operand != 1 && !left) continue;
       const Placement copy = fresh(v);
-      add_copy(v->dtype(), v->shape(), at, copy, "to dense columns", region.where());
+      add_copy(v->dtype(), v->shape(), at, copy, left ? "to dense rows" : "to dense columns",
+               region.where());
       return copy;
     }
     return at;

@@ -13,9 +13,7 @@ namespace {
 
 const Node* find_anchor(const Graph& body) {
   for (const auto& n : body.nodes())
-    if (n->op().has(kContraction | kWindow | kReduction | kKernel) || n->is("winograd_input") ||
-        n->is("winograd_output"))
-      return n.get();
+    if (n->op().has(kContraction | kWindow | kReduction | kKernel | kTileTransform)) return n.get();
   return nullptr;
 }
 
@@ -414,6 +412,20 @@ bool is_depthwise(const Node& conv) {
          filters.is(conv.attrs().integer("group", 1)) && conv.result()->rank() >= 3;
 }
 
+/// Whether the panels of a prepacking op end with the columns of its operand.
+PanelTail panel_tail(const Node& prepack) {
+  const auto axis = static_cast<size_t>(prepack.attrs().integers("perm").back());
+  const Dim& columns = prepack.operand(0)->shape()[axis];
+  const bool whole = columns.is_static() && columns.value() % prepack.attrs().integer("block") == 0;
+  return whole ? PanelTail::whole : PanelTail::padded;
+}
+
+ScheduleKind transform_schedule(const Node& transform) {
+  if (transform.is("winograd_output")) return ScheduleKind::winograd_output;
+  if (transform.is("winograd_weight_adjoint")) return ScheduleKind::winograd_weight_adjoint;
+  return ScheduleKind::winograd_points;
+}
+
 }  // namespace
 
 std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<Placement>& inputs,
@@ -428,8 +440,12 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
   } else if (anchor == nullptr && is_pointwise_only(*region.body())) {
     choices = {elementwise_choice(region, buffers)};
   } else if (anchor == nullptr) {
-    choices = {plain_choice(region, buffers, ScheduleKind::elementwise)};
-    choices[0].algorithm = "movement";
+    const bool pack =
+        region.body()->nodes().size() == 1 && region.body()->nodes().front()->op().has(kPrepack);
+    choices = {
+        plain_choice(region, buffers, pack ? ScheduleKind::pack : ScheduleKind::elementwise)};
+    choices[0].algorithm = pack ? "pack" : "movement";
+    if (pack) choices[0].spec.tail = panel_tail(*region.body()->nodes().front());
   } else if (anchor->is("conv") && is_depthwise(*anchor)) {
     choices = depthwise_choices(region, buffers, options);
     for (KernelChoice& c : choices) c.spec.tail = vector_tail(c, *options.machine);
@@ -444,21 +460,29 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
                               ? PanelTail::masked
                               : few_channels(region, anchor->operand(0), buffers, options);
     choices[0].spec.tail = vector_tail(choices[0], *options.machine, few);
+  } else if (anchor->op().has(kTileTransform)) {
+    choices = {plain_choice(region, buffers, transform_schedule(*anchor))};
+    choices[0].spec.tail = anchor->op().has(kPrepack) ? panel_tail(*anchor)
+                                                      : vector_tail(choices[0], *options.machine);
+    // Points lie far apart, often in the same set of the first-level cache: a whole line of each is
+    // written at once, before it is evicted.
+    constexpr int64_t kLine = 16;
+    const Dim& channels = choices[0].arguments.back().extents.back();
+    if (transform_schedule(*anchor) == ScheduleKind::winograd_points && channels.is_static() &&
+        channels.value() % kLine == 0)
+      choices[0].spec.vectors = std::max(1, static_cast<int>(kLine) / options.machine->lanes);
+    choices[0].algorithm = "winograd f" + std::to_string(anchor->attrs().integer("m"));
   } else if (anchor->is("conv_weight_gradient")) {
     choices = {weight_gradient_choice(region, *anchor, buffers, options)};
   } else if (anchor->op().has(kKernel)) {
-    choices = {plain_choice(region, buffers, ScheduleKind::scatter)};
-    choices[0].algorithm = "scatter";
+    const bool window = anchor->is("window_max_gradient");
+    choices = {plain_choice(region, buffers,
+                            window ? ScheduleKind::window_max_gradient : ScheduleKind::scatter)};
+    choices[0].algorithm = window ? "window gradient" : "scatter";
     choices[0].spec.tail = vector_tail(choices[0], *options.machine);
-  } else if (anchor->op().has(kReduction)) {
+  } else {
     choices = {plain_choice(region, buffers, ScheduleKind::rows)};
     choices[0].algorithm = "rows";
-  } else {
-    const bool input = anchor->is("winograd_input");
-    choices = {plain_choice(region, buffers,
-                            input ? ScheduleKind::winograd_input : ScheduleKind::winograd_output)};
-    choices[0].spec.tail = vector_tail(choices[0], *options.machine);
-    choices[0].algorithm = "winograd f" + std::to_string(anchor->attrs().integer("m"));
   }
   for (KernelChoice& c : choices) {
     c.spec.name = region.attrs().string("name", "kernel");

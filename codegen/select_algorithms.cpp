@@ -17,6 +17,12 @@ namespace {
 
 constexpr double kCores = 2.0;  // proportion between arithmetic and shared memory bandwidth
 
+std::vector<int64_t> identity(int rank) {
+  std::vector<int64_t> perm(static_cast<size_t>(rank));
+  std::iota(perm.begin(), perm.end(), int64_t{0});
+  return perm;
+}
+
 bool all_ones(const std::vector<int64_t>& list) {
   return std::all_of(list.begin(), list.end(), [](int64_t v) { return v == 1; });
 }
@@ -40,6 +46,8 @@ class Selector {
     for (Node* n : graph_.node_list()) {
       if (n->is("conv")) select_conv(n);
       else if (n->is("dot")) select_dot(n);
+      else if (n->is("conv_weight_gradient")) select_weight_gradient(n);
+      else if (n->is("reduce_sum")) select_channel_sum(n);
     }
     return changed_;
   }
@@ -77,6 +85,19 @@ class Selector {
     return best;
   }
 
+  /// Packing what changes from run to run reads and writes it once; 128 positions take ten times as
+  /// long as that. It pays where panels are used for many tiles, where a panel's rows lie on more
+  /// pages than the processor has translations for, and where the columns would have to be brought
+  /// together anyway.
+  bool worth_packing(const Value* w, int64_t columns, int64_t positions) const {
+    const Node* n = w->def();
+    const bool apart =
+        n != nullptr && n->is("transpose") && n->attrs().integers("perm").back() + 1 != w->rank();
+    constexpr int64_t kReachOfTranslations = 1024 * 4096;
+    const bool far = 4 * hint(product(w->shape())) > kReachOfTranslations;
+    return columns >= 2 * o_.machine.lanes && positions >= (apart || far ? 16 : 256);
+  }
+
   void replace(Node* n, Value* v) {
     changed_ = true;
     v->set_name(n->result()->name());
@@ -92,28 +113,32 @@ class Selector {
 
   void select_dot(Node* n) {
     Value* w = n->operand(1);
-    if (n->attrs().integer("block") > 0 || w->rank() != 2 || !is_constant_tree(w) ||
-        w->dtype() != DType::f32 || !w->shape()[1].is_static())
+    if (n->attrs().integer("block") > 0 || w->rank() != 2 || w->dtype() != DType::f32 ||
+        !w->shape()[1].is_static())
       return;
     const int64_t columns = w->shape()[1].value();
     const Shape& out = n->result()->shape();
     const int64_t positions = hint(product(Shape(out.begin(), out.end() - 1)));
+    if (!is_constant_tree(w) && !worth_packing(w, columns, positions)) return;
     const int64_t block =
         panel_vectors(columns, positions, hint(w->shape()[0]), kMatrixSpare) * o_.machine.lanes;
     Builder b = builder_before(n);
-    Value* packed = b.make("pack", {w}, {{"perm", std::vector<int64_t>{0, 1}}, {"block", block}});
+    Value* packed = b.make("pack", {w}, {{"perm", identity(2)}, {"block", block}});
     replace(n, b.make("dot", {n->operand(0), packed}, {{"block", block}, {"columns", columns}}));
   }
 
   void select_conv(Node* n) {
     Value* w = n->operand(1);
-    if (n->attrs().integer("block") > 0 || !is_constant_tree(w) || w->dtype() != DType::f32) return;
+    if (n->attrs().integer("block") > 0 || w->dtype() != DType::f32) return;
     const int64_t group = n->attrs().integer("group", 1);
     const int64_t filters = n->attrs().integer("filters");
-    if (group == 1 && !o_.strict) {
-      const int64_t m = winograd_tile(*n);
-      if (m > 0) return rewrite_winograd(n, m);
-    }
+    const bool constant = is_constant_tree(w);
+    if (const int64_t m = winograd_tile(*n, n->result()->shape(), constant ? 0 : 1); m > 0)
+      return rewrite_winograd(n, m);
+    if (patches_pay(*n, n->result()->shape())) return rewrite_as_dot(n);
+    const Shape& all = n->result()->shape();
+    if (!constant && !worth_packing(w, filters, hint(product(Shape(all.begin(), all.end() - 1)))))
+      return;
     const Shape& out = n->result()->shape();
     const auto window = n->attrs().integers("window");
     // A 1x1 window may treat all positions as one row; others tile along the last spatial axis.
@@ -132,12 +157,35 @@ class Selector {
       if (block == 0) return;
     }
     Builder b = builder_before(n);
-    std::vector<int64_t> perm(w->shape().size());
-    std::iota(perm.begin(), perm.end(), int64_t{0});
-    Value* packed = b.make("pack", {w}, {{"perm", perm}, {"block", block}});
+    Value* packed = b.make("pack", {w}, {{"perm", identity(w->rank())}, {"block", block}});
     AttrMap attrs = n->attrs();
     attrs.set("block", block);
     replace(n, b.make("conv", {n->operand(0), packed}, attrs));
+  }
+
+  // reduce_sum(x[..., W, C]) over all axes but C = reduce_sum(reduce_sum(x[..., W * C]))
+  //
+  // Few channels leave lanes of a vector empty; a line of an image fills them.
+  void select_channel_sum(Node* n) {
+    Value* x = n->operand(0);
+    const Shape& s = x->shape();
+    const size_t rank = s.size();
+    const bool fused = x->has_one_use() && x->def() != nullptr && x->def()->op().has(kPointwise);
+    if (o_.strict || fused || rank < 3 || n->attrs().integers("axes").size() + 1 != rank ||
+        !n->result()->shape().back().is(s.back().is_static() ? s.back().value() : -1) ||
+        !s[rank - 2].is_static() || s.back().value() >= 2 * o_.machine.lanes ||
+        s.back().value() % o_.machine.lanes == 0)
+      return;
+    Builder b = builder_before(n);
+    const auto last = static_cast<int64_t>(rank) - 1;
+    std::vector<int64_t> outer(rank - 2);
+    std::iota(outer.begin(), outer.end(), int64_t{0});
+    Shape lines(s.begin(), s.end() - 2);
+    lines.push_back(s[rank - 2] * s.back());
+    Value* sums = b.reduce("reduce_sum", b.reshape(x, lines), outer);
+    Shape line(rank - 2, Dim(1));
+    line.insert(line.end(), {s[rank - 2], s.back()});
+    replace(n, b.reduce("reduce_sum", b.reshape(sums, line), {last - 1}));
   }
 
   // ---- Winograd -----------------------------------------------------------------------------
@@ -156,8 +204,9 @@ class Selector {
                     bytes / (o_.machine.dram_gbs * kCores * 1e6));
   }
 
-  /// The same for tiles of m: transforms, products, reading the larger weights.
-  double winograd_cost(const Problem& p, int64_t m) const {
+  /// The same for tiles of m: transforms, products, reading the larger weights. Weights that are
+  /// not constant are transformed in the same run, which writes them and leaves none in the caches.
+  double winograd_cost(const Problem& p, int64_t m, int weight_transforms) const {
     double points = 1, tiles = p.n;
     const double extents[2] = {p.h, p.w};
     for (size_t i = 0; i < 2; ++i) {
@@ -170,25 +219,30 @@ class Selector {
     // Both transformed tensors are written once and read once, mostly through the last-level cache.
     const double traffic = 2 * 4 * points * tiles * (p.ci + p.co);
     const double cache_gbs = 2.5 * o_.machine.dram_gbs;
-    return std::max(flops / (o_.machine.gflops * kCores * 1e6),
-                    weights / (o_.machine.dram_gbs * kCores * 1e6)) +
-           traffic / (cache_gbs * kCores * 1e6);
+    const double arithmetic_ms = flops / (o_.machine.gflops * kCores * 1e6);
+    const double weights_ms = weights / (o_.machine.dram_gbs * kCores * 1e6);
+    const double products_ms = weight_transforms == 0
+                                   ? std::max(arithmetic_ms, weights_ms)
+                                   : arithmetic_ms + (1 + 2 * weight_transforms) * weights_ms;
+    return products_ms + traffic / (cache_gbs * kCores * 1e6);
   }
 
-  /// Tile size that beats direct convolution, or 0.
-  int64_t winograd_tile(const Node& n) const {
+  /// Tile size that beats the direct algorithm of a convolution with results `out` or of its weight
+  /// gradient, or 0.
+  int64_t winograd_tile(const Node& n, const Shape& out, int weight_transforms) const {
     const auto window = n.attrs().integers("window");
-    if (window.size() != 2 || !all_ones(n.attrs().integers("strides", {1, 1})) ||
-        !all_ones(n.attrs().integers("dilations", {1, 1})))
+    if (o_.strict || n.attrs().integer("group", 1) != 1 || window.size() != 2 ||
+        !all_ones(n.attrs().integers("strides", {1, 1})) ||
+        !all_ones(n.attrs().integers("dilations", {1, 1})) || !out.back().is_static() ||
+        !n.operand(0)->shape()[3].is_static())
       return 0;
     const bool square = window[0] == window[1];
     const bool line = (window[0] == 1) != (window[1] == 1);
     if ((!square && !line) || std::max(window[0], window[1]) < 3 ||
         std::max(window[0], window[1]) > 7)
       return 0;
-    const Shape& out = n.result()->shape();
-    const int64_t ci = hint(n.operand(0)->shape()[3]);
-    const int64_t co = n.attrs().integer("filters");
+    const int64_t ci = n.operand(0)->shape()[3].value();
+    const int64_t co = out.back().value();
     if (ci < o_.machine.lanes || co < o_.machine.lanes) return 0;
     const Problem p{static_cast<double>(hint(out[0])), static_cast<double>(hint(out[1])),
                     static_cast<double>(hint(out[2])), static_cast<double>(ci),
@@ -198,13 +252,39 @@ class Selector {
     const int64_t r = std::max(window[0], window[1]);
     for (int64_t m : {int64_t{2}, int64_t{4}}) {
       if (find_winograd(m, r).points == 0) continue;
-      const double cost = winograd_cost(p, m);
+      const double cost = winograd_cost(p, m, weight_transforms);
       if (cost < best) {
         best = cost;
         tile = m;
       }
     }
     return tile;
+  }
+
+  /// The input at the points of all tiles, for results of extents `out` by a window over x. Where x
+  /// is a pad by zeros, one larger pad takes its place.
+  static Value* input_points(Builder& b, Value* x, const Shape& out, int64_t m,
+                             const std::vector<int64_t>& window) {
+    // The tiles may reach past the padded input; what they read there does not reach the result.
+    Shape before(4, Dim(0)), after(4, Dim(0));
+    for (size_t i = 0; i < 2; ++i) {
+      if (window[i] == 1) continue;
+      after[i + 1] = round_up(out[i + 1], Dim(m)) + Dim(window[i] - 1) - x->shape()[i + 1];
+    }
+    if (Node* pad = x->def(); pad != nullptr && pad->is("pad") && pad->operand(1) == nullptr &&
+                              pad->attrs().string("mode", "constant") == "constant") {
+      before = pad->attrs().dims("before");
+      const Shape more = pad->attrs().dims("after");
+      for (size_t i = 0; i < 4; ++i) after[i] = after[i] + more[i];
+      x = pad->operand(0);
+    }
+    return b.make("winograd_input", {b.pad(x, before, after)}, {{"m", m}, {"window", window}});
+  }
+
+  /// [points, N, TH, TW, C] as [points, tiles, C].
+  static Value* flat_tiles(Builder& b, Value* v) {
+    const Shape s = v->shape();
+    return b.reshape(v, {s[0], s[1] * s[2] * s[3], s[4]});
   }
 
   // conv(x, w) = winograd_output(dot(winograd_input(pad(x)), winograd_weight(w)))
@@ -222,30 +302,128 @@ class Selector {
     const int64_t block = panel_vectors(filters, hint(tiles_hint), hint(n->operand(1)->shape()[2]),
                                         kMatrixSpare, narrowest) *
                           o_.machine.lanes;
-    // The tiles may reach past the padded input; what they read there does not reach the result.
-    Value* x = n->operand(0);
-    Shape before(4, Dim(0)), after(4, Dim(0));
-    for (size_t i = 0; i < 2; ++i) {
-      if (window[i] == 1) continue;
-      after[i + 1] = round_up(out[i + 1], Dim(m)) + Dim(window[i] - 1) - x->shape()[i + 1];
-    }
-    if (Node* pad = x->def(); pad != nullptr && pad->is("pad") && pad->operand(1) == nullptr &&
-                              pad->attrs().string("mode", "constant") == "constant") {
-      before = pad->attrs().dims("before");
-      const Shape more = pad->attrs().dims("after");
-      for (size_t i = 0; i < 4; ++i) after[i] = after[i] + more[i];
-      x = pad->operand(0);
-    }
-    x = b.pad(x, before, after);
-    Value* oihw = b.transpose(n->operand(1), {3, 2, 0, 1});
-    Value* u = b.make("winograd_weight", {oihw}, {{"m", m}, {"block", block}});
-    Value* v = b.make("winograd_input", {x}, {{"m", m}, {"window", window}});
+    Value* u = b.make("winograd_weight", {n->operand(1)},
+                      {{"m", m}, {"window", window}, {"perm", identity(4)}, {"block", block}});
+    Value* v = input_points(b, n->operand(0), out, m, window);
     const Shape tiles = v->shape();  // points, N, TH, TW, C
-    Value* flat = b.reshape(v, {tiles[0], tiles[1] * tiles[2] * tiles[3], tiles[4]});
+    Value* flat = flat_tiles(b, v);
     Value* product = b.make("dot", {flat, u}, {{"block", block}, {"columns", filters}});
     product = b.reshape(product, {tiles[0], tiles[1], tiles[2], tiles[3], Dim(filters)});
     replace(n, b.make("winograd_output", {product},
                       {{"m", m}, {"window", window}, {"extents", Shape{out[1], out[2]}}}));
+  }
+
+  // ---- Patches ------------------------------------------------------------------------------
+
+  /// True where a direct convolution, whose tiles lie along the last axis of an image, wastes more
+  /// on narrow images than writing every window out costs.
+  bool patches_pay(const Node& n, const Shape& out) const {
+    const auto window = n.attrs().integers("window");
+    const Dim& channels = n.operand(0)->shape().back();
+    if (n.attrs().integer("group", 1) != 1 || window.size() < 2 || all_ones(window) ||
+        !channels.is_static() || !out.back().is_static() || channels.value() < o_.machine.lanes ||
+        out.back().value() < 2 * o_.machine.lanes)
+      return false;
+    const int64_t positions = hint(product(Shape(out.begin(), out.end() - 1)));
+    int64_t depth = channels.value();
+    for (int64_t k : window) depth *= k;
+    const int widest = o_.machine.registers == 32 ? 4 : 2;
+    const double direct =
+        pick_tile(hint(out[out.size() - 2]), widest, depth, kImageSpare, o_.machine).cost;
+    const double merged = pick_tile(positions, widest, depth, kMatrixSpare, o_.machine).cost;
+    // An element is copied once and takes part in a multiply-add per filter.
+    const double copies =
+        8 * o_.machine.gflops / (2 * o_.machine.dram_gbs * static_cast<double>(out.back().value()));
+    return merged * (1 + copies) < 0.9 * direct;
+  }
+
+  /// Every window of x written out: [N, positions..., window... * C].
+  Value* patches(Builder& b, const Node& n, const Shape& out) const {
+    Value* x = n.operand(0);
+    const auto window = n.attrs().integers("window");
+    const size_t spatial = window.size();
+    const auto strides = n.attrs().integers("strides", std::vector<int64_t>(spatial, 1));
+    const auto dilations = n.attrs().integers("dilations", std::vector<int64_t>(spatial, 1));
+    Shape sizes(out.begin(), out.end() - 1);
+    sizes.push_back(x->shape().back());
+    std::vector<int64_t> steps = {1};
+    steps.insert(steps.end(), strides.begin(), strides.end());
+    steps.push_back(1);
+    std::vector<Value*> taps;
+    std::vector<int64_t> tap(spatial, 0);
+    for (bool more = true; more;) {
+      Shape starts(spatial + 2, Dim(0));
+      for (size_t i = 0; i < spatial; ++i) starts[i + 1] = tap[i] * dilations[i];
+      taps.push_back(b.slice(x, starts, sizes, steps));
+      more = false;
+      for (size_t i = spatial; i-- > 0 && !more;) {
+        more = ++tap[i] < window[i];
+        if (!more) tap[i] = 0;
+      }
+    }
+    return b.concat(std::move(taps), static_cast<int>(spatial) + 1);
+  }
+
+  static Shape as_matrix(const Shape& s) {
+    return {product(Shape(s.begin(), s.end() - 1)), s.back()};
+  }
+
+  // conv(x, w) = dot(patches(x), w), all positions one row
+  void rewrite_as_dot(Node* n) {
+    Builder b = builder_before(n);
+    const Shape out = n->result()->shape();
+    Value* x = patches(b, *n, out);
+    Value* w = n->operand(1);
+    const Dim depth = product(Shape(w->shape().begin(), w->shape().end() - 1));
+    const int64_t positions = hint(product(Shape(out.begin(), out.end() - 1)));
+    const int64_t columns = out.back().value();
+    if (!is_constant_tree(w) && !worth_packing(w, columns, positions)) {
+      Value* y =
+          b.make("dot", {b.reshape(x, as_matrix(x->shape())), b.reshape(w, {depth, columns})});
+      return replace(n, b.reshape(y, out));
+    }
+    const int64_t block =
+        panel_vectors(columns, positions, hint(depth), kMatrixSpare) * o_.machine.lanes;
+    // Packed from its own shape: reversed or transposed weights are no matrix without a copy.
+    Value* packed = b.make("pack", {w}, {{"perm", identity(w->rank())}, {"block", block}});
+    packed = b.reshape(packed, {packed->shape()[0], depth, Dim(block)});
+    Value* y = b.make("dot", {b.reshape(x, as_matrix(x->shape())), packed},
+                      {{"block", block}, {"columns", columns}});
+    replace(n, b.reshape(y, out));
+  }
+
+  // conv_weight_gradient(x, dy) = dot(transpose(patches(x)), dy)
+  void rewrite_gradient_as_dot(Node* n) {
+    Builder b = builder_before(n);
+    Value* dy = n->operand(1);
+    Value* x = patches(b, *n, dy->shape());
+    Value* left = b.transpose(b.reshape(x, as_matrix(x->shape())), {1, 0});
+    Value* dw = b.make("dot", {left, b.reshape(dy, as_matrix(dy->shape()))});
+    replace(n, b.reshape(dw, n->result()->shape()));
+  }
+
+  // conv_weight_gradient(x, dy) =
+  //   winograd_weight_adjoint(transpose(winograd_input(pad(x))) winograd_output_adjoint(dy))
+  void select_weight_gradient(Node* n) {
+    Value* dy = n->operand(1);
+    const Shape out = dy->shape();
+    if (dy->dtype() != DType::f32) return;
+    const int64_t m = winograd_tile(*n, out, 2);
+    if (m == 0) {
+      if (patches_pay(*n, out)) rewrite_gradient_as_dot(n);
+      return;
+    }
+    Builder b = builder_before(n);
+    const auto window = n->attrs().integers("window");
+    const AttrMap tiles = {{"m", m}, {"window", window}};
+    Value* v = flat_tiles(b, input_points(b, n->operand(0), out, m, window));
+    Shape after(4, Dim(0));
+    for (size_t i = 0; i < 2; ++i)
+      if (window[i] > 1) after[i + 1] = round_up(out[i + 1], Dim(m)) - out[i + 1];
+    dy = b.pad(dy, Shape(4, Dim(0)), after);
+    Value* g = flat_tiles(b, b.make("winograd_output_adjoint", {dy}, tiles));
+    Value* du = b.make("dot", {b.transpose(v, {0, 2, 1}), g});
+    replace(n, b.make("winograd_weight_adjoint", {du}, tiles));
   }
 
   Graph& graph_;

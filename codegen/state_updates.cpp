@@ -9,14 +9,25 @@ namespace {
 
 bool is_view(const Node& n) { return n.op().has(kView) || n.is("reverse"); }
 
-/// Only pointwise ops, and operand i has the shape of the result: element k of the result depends
-/// on no other element of it.
+/// The kernels of these compute every element once: their vectors end where channels do. (A tile
+/// that reaches back at the end of a row would read what it has written.)
+bool writes_once(const Node& n) {
+  const Dim& channels = n.result()->shape().back();
+  return n.is("winograd_weight_adjoint") && channels.is_static() && channels.value() % 16 == 0;
+}
+
+/// Operand i has the shape of the result and only pointwise ops read it: element k of the result
+/// depends on no other element of it.
 bool elementwise_in(const Node& region, int operand) {
   if (!region.is("region")) return false;
   const Graph& body = *region.body();
-  return body.inputs()[static_cast<size_t>(operand)]->shape() == body.output(0)->shape() &&
-         std::all_of(body.nodes().begin(), body.nodes().end(),
-                     [](const auto& n) { return n->op().has(kPointwise) || n->is("constant"); });
+  const Value* input = body.inputs()[static_cast<size_t>(operand)].get();
+  return input->shape() == body.output(0)->shape() &&
+         std::all_of(input->uses().begin(), input->uses().end(),
+                     [](const Use& u) { return u.node->op().has(kPointwise); }) &&
+         std::all_of(body.nodes().begin(), body.nodes().end(), [](const auto& n) {
+           return n->op().has(kPointwise) || n->is("constant") || writes_once(*n);
+         });
 }
 
 }  // namespace

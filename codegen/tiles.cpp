@@ -17,8 +17,10 @@ TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare,
   TileChoice best{1, 1e30};
   for (int rows = 1; rows <= most && rows <= std::max<int64_t>(extent, 1); ++rows) {
     const double chains = static_cast<double>(rows) * vectors;
-    // Too few independent accumulators leave the pipeline, four cycles long, idle.
-    const double arithmetic = std::max(chains / machine.multiply_adds, 4.0);
+    // Too few independent accumulators leave the pipeline, four cycles long, idle; two operands are
+    // loaded per cycle, a broadcast per row and a vector of weights per vector.
+    const double arithmetic =
+        std::max({chains / machine.multiply_adds, (rows + vectors) / 2.0, 4.0});
     // A vector from the second-level cache takes two cycles, a third of which is not hidden.
     const double cycles = arithmetic + (far ? 0.7 : 0.1) * vectors + 0.5;
     const double cost = std::ceil(positions / rows) * cycles / (positions * vectors);

@@ -56,8 +56,7 @@ class Fuser {
   using Allowed = std::function<bool(const Node&)>;
 
   static bool is_anchor(const Node& n) {
-    return n.op().has(kContraction | kWindow | kReduction | kKernel) || n.is("winograd_input") ||
-           n.is("winograd_output");
+    return n.op().has(kContraction | kWindow | kReduction | kKernel | kTileTransform);
   }
 
   bool taken(const Node* n) const { return taken_.count(n) != 0; }
@@ -71,7 +70,7 @@ class Fuser {
 
   /// Movement that is neither a view nor a margin of its producer's buffer.
   static bool needs_kernel(const Node& n) {
-    if (n.is("gather") || n.is("dilate") || n.is("random_bits")) return true;
+    if (n.is("gather") || n.is("dilate") || n.is("random_bits") || n.is("pack")) return true;
     if (n.is("iota"))
       return std::any_of(n.result()->uses().begin(), n.result()->uses().end(),
                          [](const Use& u) { return !u.node->op().has(kPointwise); }) ||
@@ -86,12 +85,15 @@ class Fuser {
   // ---- growing ------------------------------------------------------------------------------
 
   Group grow_from_anchor(Node* anchor) {
-    if (single_ops_ || anchor->op().has(kKernel) || anchor->is("winograd_input")) return {anchor};
+    if (single_ops_ || anchor->op().has(kKernel)) return {anchor};
     if (anchor->op().has(kReduction)) return grow_rows(anchor);
     const Shape shape = anchor->result()->shape();
-    return grow(anchor, [shape](const Node& n) {
+    Group g = grow(anchor, [shape](const Node& n) {
       return n.op().has(kPointwise) && n.result()->shape() == shape;
     });
+    // What the anchor reads is read once per tap: computing it there would repeat it.
+    absorb_producers(g, shape, anchor);
+    return g;
   }
 
   Group grow_rows(Node* seed) {
@@ -184,8 +186,8 @@ class Fuser {
     return true;
   }
 
-  /// Pulls in pointwise producers that nobody outside the group reads.
-  void absorb_producers(Group& g, const Shape& full) {
+  /// Pulls in pointwise producers that nobody outside the group reads, nor `except`.
+  void absorb_producers(Group& g, const Shape& full, const Node* except = nullptr) {
     bool changed = true;
     while (changed && static_cast<int>(g.size()) < max_ops_) {
       changed = false;
@@ -198,7 +200,7 @@ class Fuser {
             continue;
           const auto& uses = p->result()->uses();
           if (!std::all_of(uses.begin(), uses.end(), [&](const Use& u) {
-                return std::find(g.begin(), g.end(), u.node) != g.end();
+                return u.node != except && std::find(g.begin(), g.end(), u.node) != g.end();
               }))
             continue;
           g.push_back(p);

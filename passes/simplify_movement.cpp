@@ -159,12 +159,29 @@ Value* pad_pad(Builder& b, const Node& n) {
   return b.pad(first->operand(0), sum(before_a, before_b), sum(after_a, after_b), n.operand(1));
 }
 
+/// Amounts that a pad by a constant adds before and after each axis, or, below zero, a slice takes.
+std::optional<std::pair<Shape, Shape>> margins_of(const Node& n) {
+  if (n.is("pad") && is_constant_mode(n))
+    return std::pair(n.attrs().dims("before"), n.attrs().dims("after"));
+  if (!n.is("slice")) return std::nullopt;
+  const auto steps = n.attrs().integers("steps");
+  if (!std::all_of(steps.begin(), steps.end(), [](int64_t s) { return s == 1; }))
+    return std::nullopt;
+  Shape front = n.attrs().dims("starts"), back = n.attrs().dims("sizes");
+  for (size_t i = 0; i < front.size(); ++i) {
+    back[i] = front[i] + back[i] - n.operand(0)->shape()[i];
+    front[i] = Dim(0) - front[i];
+  }
+  return std::pair(std::move(front), std::move(back));
+}
+
 // What a convolution computes only to be cropped, as the gradient of padding does, it need not see.
 Value* crop_conv(Builder& b, const Node& n) {
-  if (!n.is("pad") || !is_constant_mode(n)) return nullptr;
+  const auto margins = margins_of(n);
+  if (!margins) return nullptr;
   const Node* conv = before(n, "conv");
   if (conv == nullptr || !n.operand(0)->has_one_use()) return nullptr;
-  Shape front = n.attrs().dims("before"), back = n.attrs().dims("after");
+  auto [front, back] = *margins;
   const size_t channels = front.size() - 1;
   const auto strides = conv->attrs().integers("strides", std::vector<int64_t>(channels - 1, 1));
   if (!front[0].is(0) || !back[0].is(0) || !front[channels].is(0) || !back[channels].is(0))
@@ -298,12 +315,12 @@ Value* reduce_nothing(Builder&, const Node& n) {
 }
 
 Value* pack_transpose(Builder& b, const Node& n) {
-  if (!n.is("pack")) return nullptr;
+  if (!n.op().has(kPrepack)) return nullptr;
   const Node* first = before(n, "transpose");
   if (first == nullptr) return nullptr;
   AttrMap attrs = n.attrs();
   attrs.set("perm", composed(first->attrs().integers("perm"), n.attrs().integers("perm")));
-  return b.make("pack", {first->operand(0)}, attrs);
+  return b.make(n.name(), {first->operand(0)}, attrs);
 }
 
 constexpr Rule kRules[] = {
@@ -320,7 +337,7 @@ constexpr Rule kRules[] = {
     {"broadcast(broadcast(x)) = broadcast(x)", broadcast_broadcast},
     {"pad(x) by nothing = x", pad_nothing},
     {"pad(pad(x, a), b) = pad(x, a + b)", pad_pad},
-    {"pad(conv(x, w), -c) = conv(pad(x, -c), w)", crop_conv},
+    {"pad(conv(x, w), -c) = conv(pad(x, -c), w), where a pad below 0 or a slice crops", crop_conv},
     {"slice(x) of everything = x", slice_whole},
     {"slice(slice(x)) = slice(x)", slice_slice},
     {"concat(x) = x", concat_one},

@@ -15,6 +15,7 @@ std::span<const HostOp> sort_host_ops();
 std::span<const HostOp> contraction_host_ops();
 std::span<const HostOp> window_host_ops();
 std::span<const HostOp> weight_host_ops();
+std::span<const HostOp> winograd_host_ops();
 std::span<const HostOp> gradient_host_ops();
 std::span<const HostOp> random_host_ops();
 

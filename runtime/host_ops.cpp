@@ -16,7 +16,7 @@ const std::vector<HostOp>& sorted_ops() {
     for (std::span<const HostOp> family :
          {binary_host_ops(), unary_host_ops(), cast_host_ops(), shape_host_ops(), index_host_ops(),
           reduce_host_ops(), sort_host_ops(), contraction_host_ops(), window_host_ops(),
-          weight_host_ops(), gradient_host_ops(), random_host_ops()})
+          weight_host_ops(), winograd_host_ops(), gradient_host_ops(), random_host_ops()})
       list.insert(list.end(), family.begin(), family.end());
     std::sort(list.begin(), list.end(),
               [](const HostOp& a, const HostOp& b) { return a.name < b.name; });

@@ -22,4 +22,27 @@ WinogradMatrices find_winograd(int64_t m, int64_t r) {
   return {};
 }
 
+WinogradAxis winograd_axis(WinogradMap map, int64_t m, int64_t r) {
+  const WinogradMatrices f = find_winograd(m, r);
+  if (f.points == 0) return {};
+  const auto plain = [](const double* matrix, int rows, int taps) {
+    return WinogradAxis{rows, taps, {matrix, matrix + rows * taps}};
+  };
+  const auto transposed = [](const double* matrix, int rows, int taps) {
+    WinogradAxis axis{taps, rows, std::vector<double>(static_cast<size_t>(rows * taps))};
+    for (int i = 0; i < rows; ++i)
+      for (int k = 0; k < taps; ++k)
+        axis.matrix[static_cast<size_t>(k * rows + i)] = matrix[i * taps + k];
+    return axis;
+  };
+  switch (map) {
+    case WinogradMap::input: return plain(f.bt, f.points, f.points);
+    case WinogradMap::weight: return plain(f.g, f.points, f.r);
+    case WinogradMap::output: return plain(f.at, f.m, f.points);
+    case WinogradMap::output_adjoint: return transposed(f.at, f.m, f.points);
+    case WinogradMap::weight_adjoint: return transposed(f.g, f.points, f.r);
+  }
+  return {};
+}
+
 }  // namespace tintype

@@ -12,6 +12,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace tintype {
 
@@ -76,5 +77,24 @@ struct WinogradMatrices {
 /// The matrices of F(m, r) for (2,3), (4,3), (6,3) and (2,5); r = 1 is the identity with m = 1.
 /// A zero `points` means that there are none.
 WinogradMatrices find_winograd(int64_t m, int64_t r);
+
+/// The linear maps around the products. The adjoints are the transposed maps: with
+/// y = A^T [(G g) * (B^T d)], a gradient dy gives dg = G^T [(A dy) * (B^T d)].
+enum class WinogradMap : uint8_t {
+  input,           ///< B^T: an input tile to points
+  weight,          ///< G: a window of weights to points
+  output,          ///< A^T: points to an output tile
+  output_adjoint,  ///< A: the gradient of an output tile to points
+  weight_adjoint,  ///< G^T: the gradient at the points to that of a window of weights
+};
+
+/// The matrix of a map along one axis: result i is the sum over k of matrix[i * taps + k] input k.
+struct WinogradAxis {
+  int rows = 0, taps = 0;
+  std::vector<double> matrix;
+};
+
+/// The map of F(m, r) along an axis; zero `rows` when there is none. r = 1 is the identity of one.
+WinogradAxis winograd_axis(WinogradMap map, int64_t m, int64_t r);
 
 }  // namespace tintype

@@ -83,7 +83,7 @@ Sum conv_weight_gradient(const Node& n, const std::vector<Var>& vars, const Oper
   return {f, r};
 }
 
-// dx[n, place of the first largest element of window o, c] += dy[n, o, c]
+// dx[n, i, c] = sum of dy[n, o, c] over the windows o whose first largest element is i
 Sum window_max_gradient(const Node& n, const std::vector<Var>& vars, const Operands& of,
                         std::vector<Func>& stages) {
   const Value* x = n.operand(0);
@@ -122,24 +122,32 @@ Sum window_max_gradient(const Node& n, const std::vector<Var>& vars, const Opera
                                   Halide::select(better, number, best(best_vars)[1]));
   stages.push_back(best);
 
-  const RDom r(positions(dy, g.axes(), of), "r");
-  Index o;
-  for (size_t i = 0; i < g.axes(); ++i) o.emplace_back(r[static_cast<int>(g.axes() - 1 - i)]);
-  std::vector<Expr> from = {vars.front()};
-  from.insert(from.end(), o.rbegin(), o.rend());
-  from.emplace_back(vars.back());
-  const Expr chosen = best(from)[1];
-  const Index to = at(o, [&](size_t i) {
-    int32_t below = 1;
-    for (size_t k = i + 1; k < g.axes(); ++k) below *= static_cast<int32_t>(g.window[k]);
-    return chosen / below % static_cast<int32_t>(g.window[i]);
-  });
-  Func f("scattered");
+  // Place i lies in the windows o = i / stride - u, as their tap (i - o stride) / dilation.
+  Halide::Region reach;
+  for (size_t i = g.axes(); i-- > 0;) {
+    const int64_t span = (g.window[i] - 1) * g.dilations[i] + 1;
+    reach.push_back({0, static_cast<int32_t>((span + g.strides[i] - 1) / g.strides[i])});
+  }
+  const RDom r(reach, "r");
+  Expr valid = Halide::Internal::const_true(), tap = 0;
+  Index from = {index.front()};
+  for (size_t i = 0; i < g.axes(); ++i) {
+    const auto stride = static_cast<int32_t>(g.strides[i]),
+               dilation = static_cast<int32_t>(g.dilations[i]),
+               window = static_cast<int32_t>(g.window[i]);
+    const Expr o = index[i + 1] / stride - r[static_cast<int>(g.axes() - 1 - i)];
+    const Expr offset = index[i + 1] - o * stride;
+    const Expr count = of.extent(dy, i + 1);
+    valid = valid && o >= 0 && o < count && offset < window * dilation;
+    if (dilation > 1) valid = valid && offset % dilation == 0;
+    tap = tap * window + offset / dilation;
+    from.push_back(inside(o, count));
+  }
+  from.push_back(index.back());
+  const std::vector<Expr> at_from(from.rbegin(), from.rend());
+  Func f("gathered");
   f(vars) = zero(n);
-  Index read = {index.front()};
-  read.insert(read.end(), o.begin(), o.end());
-  read.push_back(index.back());
-  f(std::vector<Expr>(to.rbegin(), to.rend())) += of.element(dy, read);
+  f(vars) += Halide::select(valid && best(at_from)[1] == tap, of.element(dy, from), zero(n));
   return {f, r};
 }
 

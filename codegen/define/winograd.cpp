@@ -1,7 +1,7 @@
 // Definitions of the Winograd tile transforms.
 //
-// Both transforms are separable; each axis is one stage. An axis whose window is 1 passes through,
-// which gives the 1-D forms for 1 x n and n x 1 windows.
+// All are separable; each axis is one stage. An axis whose window is 1 passes through, which gives
+// the 1-D forms for 1 x n and n x 1 windows.
 #include "codegen/define/winograd.h"
 
 #include "ir/diagnostic.h"
@@ -15,12 +15,17 @@ using Halide::Var;
 
 namespace {
 
-/// Matrices of an axis; an axis whose window is 1 passes through.
-WinogradMatrices axis_matrices(int64_t m, int64_t window) {
-  const WinogradMatrices t = find_winograd(m, window);
-  TINTYPE_CHECK(t.points > 0, "no Winograd transform for this tile and window");
-  return t;
+WinogradAxis axis_map(WinogradMap map, int64_t m, int64_t window) {
+  WinogradAxis axis = winograd_axis(map, m, window);
+  TINTYPE_CHECK(axis.rows > 0, "no Winograd transform for this tile and window");
+  return axis;
 }
+
+struct Maps {
+  Maps(WinogradMap map, int64_t m, const std::vector<int64_t>& window)
+      : h(axis_map(map, m, window[0])), w(axis_map(map, m, window[1])) {}
+  WinogradAxis h, w;
+};
 
 /// sum_k row[k] * term(k), leaving out zeros and multiplications by one.
 template <typename F>
@@ -39,63 +44,108 @@ Expr combine(const double* row, int n, F term) {
   return sum;
 }
 
+/// All rows of the map, chosen by `row`.
+template <typename F>
+Expr apply(const WinogradAxis& axis, const Expr& row, F term) {
+  std::vector<Expr> values;
+  for (int i = 0; i < axis.rows; ++i)
+    values.push_back(combine(&axis.matrix[static_cast<size_t>(i * axis.taps)], axis.taps, term));
+  return values.size() == 1 ? values[0] : Halide::mux(row, values);
+}
+
+/// The stage along H: result(lane, column, row, rest...) from element(k, column).
+template <typename F>
+Func rows_stage(const Maps& maps, const Var& lane, const std::vector<Var>& rest, F element) {
+  Var column("column"), row("row");
+  std::vector<Var> vars = {lane, column, row};
+  vars.insert(vars.end(), rest.begin(), rest.end());
+  Func rows("rows");
+  rows(vars) = apply(maps.h, row, [&](int k) { return element(k, Expr(column)); });
+  return rows;
+}
+
+std::vector<Expr> at(const Expr& lane, const Expr& column, const Expr& row,
+                     const std::vector<Var>& rest) {
+  std::vector<Expr> index = {lane, column, row};
+  index.insert(index.end(), rest.begin(), rest.end());
+  return index;
+}
+
+int64_t tile_size(const Node& node) { return node.attrs().integer("m"); }
+
+int step(int64_t m, int64_t window) { return window > 1 ? static_cast<int>(m) : 1; }
+
 }  // namespace
 
-// vars: C, TW, TH, N, point.  point = row * n_w + column.
-Func input_transform(const Node& node, const std::vector<Var>& vars, const Reader& read,
-                     std::vector<Func>& stages) {
-  const int64_t m = node.attrs().integer("m");
+// vars: lane, others..., point.  point = row * columns + column.
+Func to_points(const Node& node, const std::vector<Var>& vars, const Reader& read,
+               const Expr& filters, std::vector<Func>& stages) {
+  const int64_t m = tile_size(node);
   const auto window = node.attrs().integers("window");
-  const WinogradMatrices h = axis_matrices(m, window[0]);
-  const WinogradMatrices w = axis_matrices(m, window[1]);
-  const Var c = vars[0], tx = vars[1], ty = vars[2], n = vars[3], e = vars[4];
-  Var column("column"), row("row");
-  // Along the columns of the tile first: rows(c, column, row) = sum_k BT_h[row][k] d[k][column].
-  Func rows("rows");
-  std::vector<Expr> row_values;
-  for (int i = 0; i < h.points; ++i)
-    row_values.push_back(combine(&h.bt[static_cast<size_t>(i * h.points)], h.points, [&](int k) {
-      return read({n, ty * h.m + k, tx * w.m + column, c});
-    }));
-  rows(c, column, row, tx, ty, n) =
-      row_values.size() == 1 ? row_values[0] : Halide::mux(row, row_values);
-  Func v("transformed");
-  std::vector<Expr> values;
-  for (int j = 0; j < w.points; ++j)
-    values.push_back(combine(&w.bt[static_cast<size_t>(j * w.points)], w.points,
-                             [&](int k) { return rows(c, k, e / w.points, tx, ty, n); }));
-  v(c, tx, ty, n, e) = values.size() == 1 ? values[0] : Halide::mux(e % w.points, values);
+  const WinogradMap map = node.is("winograd_weight")  ? WinogradMap::weight
+                          : node.is("winograd_input") ? WinogradMap::input
+                                                      : WinogradMap::output_adjoint;
+  const Maps maps(map, m, window);
+  const std::vector<Var> rest(vars.begin() + 1, vars.end() - 1);
+  const Var lane = vars.front(), e = vars.back();
+  Func rows;
+  if (map == WinogradMap::weight) {  // lane, C, panel: weights at the axes that perm names
+    const auto perm = node.attrs().integers("perm");
+    const Expr filter = rest[1] * static_cast<int32_t>(node.attrs().integer("block")) + lane;
+    rows = rows_stage(maps, lane, rest, [&](int k, const Expr& column) {
+      const Expr index[] = {k, column, rest[0],
+                            filters.defined() ? Halide::min(filter, filters - 1) : filter};
+      std::vector<Expr> place(4);
+      for (size_t i = 0; i < 4; ++i) place[static_cast<size_t>(perm[i])] = index[i];
+      const Expr w = read(place);
+      if (!filters.defined()) return w;
+      return Halide::select(filter < filters, w, Halide::Internal::make_zero(w.type()));
+    });
+  } else {  // lane, TW, TH, N: tiles of an image
+    rows = rows_stage(maps, lane, rest, [&](int k, const Expr& column) {
+      return read(
+          {rest[2], rest[1] * step(m, window[0]) + k, rest[0] * step(m, window[1]) + column, lane});
+    });
+  }
+  Func points("transformed");
+  points(vars) = apply(maps.w, e % maps.w.rows,
+                       [&](int k) { return rows(at(lane, k, e / maps.w.rows, rest)); });
   stages.push_back(rows);
-  return v;
+  return points;
 }
 
 // vars: C, W, H, N.
 Func output_transform(const Node& node, const std::vector<Var>& vars, const Reader& read,
                       std::vector<Func>& stages) {
-  const int64_t m = node.attrs().integer("m");
   const auto window = node.attrs().integers("window");
-  const WinogradMatrices h = axis_matrices(m, window[0]);
-  const WinogradMatrices w = axis_matrices(m, window[1]);
+  const Maps maps(WinogradMap::output, tile_size(node), window);
   const Var c = vars[0], x = vars[1], y = vars[2], n = vars[3];
   Var column("column"), row("row"), tx("tx"), ty("ty");
-  Func rows("rows");  // rows(c, column, row) = sum_k AT_h[row][k] M[k][column]
-  std::vector<Expr> row_values;
-  for (int i = 0; i < h.m; ++i)
-    row_values.push_back(combine(&h.at[static_cast<size_t>(i * h.points)], h.points, [&](int k) {
-      return read({k * w.points + column, n, ty, tx, c});
-    }));
-  rows(c, column, row, tx, ty, n) =
-      row_values.size() == 1 ? row_values[0] : Halide::mux(row, row_values);
+  const std::vector<Var> rest = {tx, ty, n};
+  Func rows = rows_stage(maps, c, rest, [&](int k, const Expr& j) {
+    return read({k * maps.w.taps + j, n, ty, tx, c});
+  });
   Func tile("tile");
-  std::vector<Expr> values;
-  for (int j = 0; j < w.m; ++j)
-    values.push_back(combine(&w.at[static_cast<size_t>(j * w.points)], w.points,
-                             [&](int k) { return rows(c, k, row, tx, ty, n); }));
-  tile(c, column, row, tx, ty, n) = values.size() == 1 ? values[0] : Halide::mux(column, values);
+  tile(c, column, row, tx, ty, n) =
+      apply(maps.w, column, [&](int k) { return rows(at(c, k, row, rest)); });
   stages.push_back(rows);
   stages.push_back(tile);
   Func out("untransformed");
-  out(c, x, y, n) = tile(c, x % w.m, y % h.m, x / w.m, y / h.m, n);
+  const int mh = maps.h.rows, mw = maps.w.rows;
+  out(c, x, y, n) = tile(c, x % mw, y % mh, x / mw, y / mh, n);
+  return out;
+}
+
+// vars: F, C, W, H.
+Func weight_adjoint(const Node& node, const std::vector<Var>& vars, const Reader& read,
+                    std::vector<Func>& stages) {
+  const Maps maps(WinogradMap::weight_adjoint, tile_size(node), node.attrs().integers("window"));
+  const Var f = vars[0], c = vars[1], column = vars[2], row = vars[3];
+  Func rows = rows_stage(maps, f, {c},
+                         [&](int k, const Expr& j) { return read({k * maps.w.taps + j, c, f}); });
+  Func out("gradient");
+  out(vars) = apply(maps.w, column, [&](int k) { return rows(at(f, k, row, {c})); });
+  stages.push_back(rows);
   return out;
 }
 

@@ -102,48 +102,4 @@ void schedule_depthwise(Composition& c, const KernelSpec& spec, const Machine& m
   parallel_over(out, tasks);
 }
 
-void schedule_winograd_input(Composition& c, const KernelSpec& spec, const Machine& machine) {
-  const int lanes = machine.lanes;
-  Func& out = c.outputs[0];  // C, TW, TH, N, point
-  Var block("block"), lane("lane");
-  const int64_t m = c.anchors.at(0).node->attrs().integer("m");
-  int points = 1;
-  for (int64_t r : c.anchors[0].node->attrs().integers("window"))
-    if (r > 1) points *= static_cast<int>(m + r - 1);
-  out.bound(c.vars[4], 0, points);
-  out.split(c.vars[0], block, lane, lanes, channel_tail(c, spec, lanes))
-      .reorder(lane, c.vars[4], block, c.vars[1], c.vars[2], c.vars[3])
-      .vectorize(lane)
-      .unroll(c.vars[4]);
-  Func& rows = c.stages.at(0);
-  const auto args = rows.args();
-  rows.compute_at(out, block).vectorize(args[0], lanes).unroll(args[1]).unroll(args[2]);
-  parallel_over(out, {c.vars[2], c.vars[3]});
-}
-
-void schedule_winograd_output(Composition& c, const KernelSpec& spec, const Machine& machine) {
-  const int lanes = machine.lanes;
-  Func& out = c.outputs[0];  // C, W, H, N
-  const int64_t m = c.anchors.at(0).node->attrs().integer("m");
-  const auto window = c.anchors[0].node->attrs().integers("window");
-  const int mh = window[0] > 1 ? static_cast<int>(m) : 1;
-  const int mw = window[1] > 1 ? static_cast<int>(m) : 1;
-  Var block("block"), lane("lane"), tx("tx"), ty("ty"), xi("xi"), yi("yi");
-  out.split(c.vars[0], block, lane, lanes, channel_tail(c, spec, lanes))
-      .split(c.vars[1], tx, xi, mw, TailStrategy::GuardWithIf)
-      .split(c.vars[2], ty, yi, mh, TailStrategy::GuardWithIf)
-      .reorder(lane, xi, yi, block, tx, ty, c.vars[3])
-      .vectorize(lane)
-      .unroll(xi)
-      .unroll(yi);
-  Func& rows = c.stages.at(0);
-  Func& tile = c.stages.at(1);
-  auto args = tile.args();
-  tile.compute_at(out, block).vectorize(args[0], lanes).unroll(args[1]).unroll(args[2]);
-  tile.bound(args[1], 0, mw).bound(args[2], 0, mh);
-  args = rows.args();
-  rows.compute_at(out, block).vectorize(args[0], lanes).unroll(args[1]).unroll(args[2]);
-  parallel_over(out, {ty, c.vars[3]});
-}
-
 }  // namespace tintype

@@ -1,4 +1,4 @@
-// CPU schedules of sums that go to computed places, and of the weight gradient of convolution.
+// CPU schedules of sums that go to computed places, and of the gradients of windows.
 #include "codegen/schedule/schedules.h"
 
 #include <algorithm>
@@ -31,9 +31,30 @@ void schedule_scatter(Composition& c, const KernelSpec& spec, const Machine& mac
   for (const Halide::RVar& r : a.func.rvars()) update.emplace_back(r);
   update.emplace_back(chunk);
   a.func.update().split(a.vars[0], chunk, part, lanes, inner).reorder(update).vectorize(part);
-  for (Func& f : c.stages) {  // what an update needs to find its place
+}
+
+// A task finds the largest taps of all windows for one vector of channels of an image, then every
+// place adds up the windows that chose it.
+void schedule_window_max_gradient(Composition& c, const KernelSpec& spec, const Machine& machine) {
+  const int lanes = vector_lanes(spec, machine);
+  Func& out = c.outputs[0];
+  Anchor& a = c.anchors.at(0);
+  const TailStrategy tail = channel_tail(c, spec, lanes);
+  const TailStrategy inner = tail == TailStrategy::Predicate ? tail : TailStrategy::Auto;
+  Var block("block"), lane("lane");
+  out.split(c.vars[0], block, lane, lanes, tail).vectorize(lane);
+  std::vector<VarOrRVar> order = {lane};
+  for (size_t d = 1; d + 1 < c.vars.size(); ++d) order.emplace_back(c.vars[d]);
+  order.insert(order.end(), {block, c.vars.back()});
+  out.reorder(order);
+  const VarOrRVar task = parallel_over(out, {block, c.vars.back()});
+  a.func.compute_at(out, c.vars[1]).vectorize(a.vars[0], lanes, inner);
+  Halide::Stage sum = a.func.update();
+  sum.vectorize(a.vars[0], lanes, inner);
+  for (const Halide::RVar& r : a.func.rvars()) sum.unroll(r);
+  for (Func& f : c.stages) {
     const Var channel = f.args()[0];
-    f.compute_at(a.func, a.domain[0]).vectorize(channel, lanes, inner);
+    f.compute_at(out, task.var).vectorize(channel, lanes, inner);
     f.update().vectorize(channel, lanes, inner);
   }
 }

@@ -29,11 +29,15 @@ void schedule(Composition& c, const KernelSpec& spec, const Machine& machine) {
     case ScheduleKind::contraction: return schedule_contraction(c, spec, machine);
     case ScheduleKind::depthwise: return schedule_depthwise(c, spec, machine);
     case ScheduleKind::window: return schedule_window(c, spec, machine);
+    case ScheduleKind::pack: return schedule_pack(c, spec, machine);
     case ScheduleKind::rows: return schedule_rows(c, spec, machine);
     case ScheduleKind::scatter: return schedule_scatter(c, spec, machine);
+    case ScheduleKind::window_max_gradient: return schedule_window_max_gradient(c, spec, machine);
     case ScheduleKind::weight_gradient: return schedule_weight_gradient(c, spec, machine);
-    case ScheduleKind::winograd_input: return schedule_winograd_input(c, spec, machine);
+    case ScheduleKind::winograd_points: return schedule_winograd_points(c, spec, machine);
     case ScheduleKind::winograd_output: return schedule_winograd_output(c, spec, machine);
+    case ScheduleKind::winograd_weight_adjoint:
+      return schedule_winograd_weight_adjoint(c, spec, machine);
   }
 }
 
@@ -109,6 +113,37 @@ void schedule_elementwise(Composition& c, const KernelSpec& spec, const Machine&
     fused = next;
   }
   out.split(fused, task, row, 8, TailStrategy::GuardWithIf).parallel(task);
+}
+
+// Panels lie one after the other. Where the columns of a row are neighbours in the operand too, a
+// task reads some rows and spreads them over all panels; else it reads along the rows of one panel.
+void schedule_pack(Composition& c, const KernelSpec& spec, const Machine& machine) {
+  Func& out = c.outputs[0];
+  const auto block = static_cast<int>(spec.body->output(0)->shape().back().value());
+  out.output_buffer().dim(0).set_extent(block);
+  out.output_buffer().dim(1).set_stride(block);
+  Var chunk("chunk"), row("row");
+  out.bound(c.vars[0], 0, block)
+      .vectorize(c.vars[0], std::min(block, vector_lanes(spec, machine)))
+      .unroll(c.vars[0])
+      .split(c.vars[1], chunk, row, 32, TailStrategy::GuardWithIf);
+  const Node& pack = *spec.body->nodes().front();
+  const auto perm = pack.attrs().integers("perm");
+  const bool by_rows = spec.inputs[0].dense && perm.back() + 1 == static_cast<int64_t>(perm.size());
+  const Var panel = c.vars.back();
+  std::vector<VarOrRVar> order = {c.vars[0]}, tasks = {chunk};
+  if (by_rows) order.emplace_back(panel);
+  order.insert(order.end(), {row, chunk});
+  for (size_t d = 2; d + 1 < c.vars.size(); ++d) {
+    order.emplace_back(c.vars[d]);
+    tasks.emplace_back(c.vars[d]);
+  }
+  if (!by_rows) {
+    order.emplace_back(panel);
+    tasks.emplace_back(panel);
+  }
+  out.reorder(order);
+  parallel_over(out, tasks);
 }
 
 void schedule_window(Composition& c, const KernelSpec& spec, const Machine& machine) {

@@ -14,10 +14,14 @@ void schedule_contraction(Composition& c, const KernelSpec& spec, const Machine&
 void schedule_depthwise(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_window(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_scatter(Composition& c, const KernelSpec& spec, const Machine& machine);
+void schedule_window_max_gradient(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_weight_gradient(Composition& c, const KernelSpec& spec, const Machine& machine);
+void schedule_pack(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_rows(Composition& c, const KernelSpec& spec, const Machine& machine);
-void schedule_winograd_input(Composition& c, const KernelSpec& spec, const Machine& machine);
+void schedule_winograd_points(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_winograd_output(Composition& c, const KernelSpec& spec, const Machine& machine);
+void schedule_winograd_weight_adjoint(Composition& c, const KernelSpec& spec,
+                                      const Machine& machine);
 
 /// Elements of the widest output type that fill a vector register.
 int vector_lanes(const KernelSpec& spec, const Machine& machine);

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <unordered_set>
 
 namespace tintype {
 
@@ -210,15 +211,39 @@ void add_averages(const Step& s) {
   }
 }
 
+std::unordered_set<const Node*> ancestors_of(const Value* v) {
+  std::unordered_set<const Node*> seen;
+  std::vector<const Node*> open;
+  const auto visit = [&](const Value* x) {
+    if (x != nullptr && x->def() != nullptr && seen.insert(x->def()).second)
+      open.push_back(x->def());
+  };
+  visit(v);
+  while (!open.empty()) {
+    const Node* n = open.back();
+    open.pop_back();
+    for (const Value* x : n->operands()) visit(x);
+  }
+  return seen;
+}
+
 /// A step whose loss is not finite leaves every state as it is, so that its cause can be found.
+/// What else is computed from a next value (the parameter from its momentum) reads the one that is
+/// held: the same in every step that counts, and the state can be written where it is computed.
 void hold_unless_finite(Graph& graph, Value* loss) {
   Builder b(graph);
   b.set_origins({"finite loss"});
   Value* bad = b.make("or", {b.unary("is_nan", loss), b.unary("is_inf", loss)});
+  const std::unordered_set<const Node*> before = ancestors_of(bad);
   for (size_t i = 0; i < graph.states().size(); ++i) {
     const State& s = graph.states()[i];
     Value* next = graph.output(static_cast<size_t>(s.next));
-    if (next != s.current) graph.set_next(s.current, b.select(bad, s.current, next));
+    if (next == s.current) continue;
+    Value* held = b.select(bad, s.current, next);
+    graph.set_next(s.current, held);
+    const std::vector<Use> uses = next->uses();
+    for (const Use& u : uses)
+      if (u.node != held->def() && before.count(u.node) == 0) u.node->set_operand(u.operand, held);
   }
 }
 

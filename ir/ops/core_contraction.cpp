@@ -134,49 +134,6 @@ void infer_pack(InferContext& c) {
   c.results[0] = {x.dtype, std::move(shape)};
 }
 
-void infer_winograd_weight(InferContext& c) {
-  const TensorType& w = c.type(0);
-  const int64_t m = c.attrs().integer("m");
-  const Dim block = c.attrs().integer("block");
-  int64_t points = 1;
-  for (size_t i = 2; i < w.shape.size(); ++i)
-    if (!w.shape[i].is(1)) points *= m + w.shape[i].value() - 1;
-  c.results[0] = {w.dtype, {Dim(points), ceil_div(w.shape[0], block), w.shape[1], block}};
-}
-
-/// Points of the transform: (m + r - 1) per axis whose window is wider than 1.
-int64_t winograd_points(int64_t m, const std::vector<int64_t>& window) {
-  int64_t points = 1;
-  for (int64_t r : window)
-    if (r > 1) points *= m + r - 1;
-  return points;
-}
-
-/// Output elements of a tile along an axis.
-int64_t tile_extent(int64_t m, int64_t window) { return window > 1 ? m : 1; }
-
-// x[N, H, W, C] -> V[points, N, TH, TW, C]; x holds TH * m + r - 1 rows, TW * m + r - 1 columns.
-void infer_winograd_input(InferContext& c) {
-  const TensorType& x = c.type(0);
-  const auto window = c.attrs().integers("window");
-  const int64_t m = c.attrs().integer("m");
-  if (x.rank() != 4 || window.size() != 2)
-    c.fail("expected N,H,W,C and a 2-D window, got " + x.text());
-  Shape shape = {Dim(winograd_points(m, window)), x.shape[0]};
-  for (size_t i = 0; i < 2; ++i)
-    shape.push_back(floor_div(x.shape[i + 1] - Dim(window[i] - 1), Dim(tile_extent(m, window[i]))));
-  shape.push_back(x.shape[3]);
-  c.results[0] = {x.dtype, std::move(shape)};
-}
-
-// M[points, N, TH, TW, C] -> y[N, rows, columns, C]
-void infer_winograd_output(InferContext& c) {
-  const TensorType& m = c.type(0);
-  const Shape extents = c.attrs().dims("extents");
-  if (m.rank() != 5 || extents.size() != 2) c.fail("expected points,N,TH,TW,C, got " + m.text());
-  c.results[0] = {m.dtype, {m.shape[1], extents[0], extents[1], m.shape[4]}};
-}
-
 constexpr AttrDef kConv[] = {{"window", AttrKind::integers, true}, {"strides", AttrKind::integers},
                              {"dilations", AttrKind::integers},    {"group", AttrKind::integer},
                              {"filters", AttrKind::integer, true}, {"block", AttrKind::integer}};
@@ -194,17 +151,6 @@ constexpr AttrDef kConvWeightGradient[] = {{"window", AttrKind::integers, true},
                                            {"group", AttrKind::integer}};
 constexpr AttrDef kPack[] = {{"perm", AttrKind::integers, true},
                              {"block", AttrKind::integer, true}};
-constexpr AttrDef kWinogradWeight[] = {{"m", AttrKind::integer, true},
-                                       {"block", AttrKind::integer, true}};
-constexpr AttrDef kWinogradInput[] = {{"m", AttrKind::integer, true},
-                                      {"window", AttrKind::integers, true}};
-constexpr AttrDef kWinogradOutput[] = {{"m", AttrKind::integer, true},
-                                       {"window", AttrKind::integers, true},
-                                       {"extents", AttrKind::dims, true}};
-
-constexpr std::string_view kAfterwards =
-    "it belongs to an algorithm selected after differentiation";
-
 constexpr OpDef kOps[] = {
     {.name = "conv",
      .min_operands = 2,
@@ -261,32 +207,10 @@ constexpr OpDef kOps[] = {
      .min_operands = 1,
      .max_operands = 1,
      .attrs = kPack,
-     .traits = kPrepack | kHostOnly,
+     .traits = kPrepack,
      .infer = infer_pack,
      .not_differentiable = kAfterwards,
      .doc = "transpose by perm, then panels of `block` of the last axis, zero filled, outermost"},
-    {.name = "winograd_weight",
-     .min_operands = 1,
-     .max_operands = 1,
-     .attrs = kWinogradWeight,
-     .traits = kPrepack | kHostOnly,
-     .infer = infer_winograd_weight,
-     .not_differentiable = kAfterwards,
-     .doc = "G w G^T in packed panels"},
-    {.name = "winograd_input",
-     .min_operands = 1,
-     .max_operands = 1,
-     .attrs = kWinogradInput,
-     .infer = infer_winograd_input,
-     .not_differentiable = kAfterwards,
-     .doc = "B^T d B of each input tile"},
-    {.name = "winograd_output",
-     .min_operands = 1,
-     .max_operands = 1,
-     .attrs = kWinogradOutput,
-     .infer = infer_winograd_output,
-     .not_differentiable = kAfterwards,
-     .doc = "A^T m A of each output tile"},
 };
 
 }  // namespace

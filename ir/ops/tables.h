@@ -14,6 +14,7 @@ std::span<const OpDef> core_pointwise();
 std::span<const OpDef> core_movement();
 std::span<const OpDef> core_reduction();
 std::span<const OpDef> core_contraction();
+std::span<const OpDef> core_winograd();
 std::span<const OpDef> core_random();
 std::span<const OpDef> core_structure();
 std::span<const OpDef> onnx_pointwise();
@@ -34,6 +35,10 @@ std::vector<Dim> symbolic_integers(const Node& node, int operand, std::string_vi
 double static_number(const Node& node, int operand, std::string_view what);
 /// Throws Error naming the node, its op and its origin.
 [[noreturn]] void fail(const Node& node, const std::string& message);
+
+/// Why packing and transforms have no gradient.
+inline constexpr std::string_view kAfterwards =
+    "it belongs to an algorithm selected after differentiation";
 
 /// Largest number of elements whose symbolic content is tracked.
 inline constexpr size_t kMaxContent = 4096;

@@ -157,8 +157,12 @@ TEST(HostOps, AgreeWithTheReference) {
 }
 
 TEST(HostOps, EveryOpIsCoveredByACase) {
-  std::set<std::string_view> covered = {"constant", "winograd_weight", "winograd_input",
-                                        "winograd_output"};  // tests of their own below
+  std::set<std::string_view> covered = {"constant",
+                                        "winograd_weight",
+                                        "winograd_input",
+                                        "winograd_output",
+                                        "winograd_output_adjoint",
+                                        "winograd_weight_adjoint"};  // tests of their own below
   for (const Case& c : all_cases()) covered.insert(c.op);
   for (const HostOp& op : all_host_ops()) EXPECT_TRUE(covered.count(op.name)) << op.name;
 }
@@ -273,6 +277,13 @@ struct WinogradSize {
   int64_t m, height, width;  ///< window extents
 };
 
+/// The part of a tensor [points, ...] that belongs to one point, sharing its memory.
+Tensor point_of(const Tensor& t, int64_t p, const std::vector<int64_t>& dims) {
+  return Tensor::borrow(DType::f32, dims,
+                        static_cast<const float*>(t.data()) + p * (t.size() / t.dims()[0]),
+                        nullptr);
+}
+
 class WinogradTest : public ::testing::TestWithParam<WinogradSize> {};
 
 TEST_P(WinogradTest, TransformsGiveTheConvolution) {
@@ -286,25 +297,23 @@ TEST_P(WinogradTest, TransformsGiveTheConvolution) {
   Attributes attributes;
   attributes.set("m", m);
   attributes.set("block", block);
+  attributes.set("perm", std::vector<int64_t>{2, 3, 1, 0});
   attributes.set("window", std::vector<int64_t>{kh, kw});
-  attributes.set("tiles", std::vector<int64_t>{th, tw});
   std::vector<Tensor> u = {Tensor::empty(DType::f32, {points, 2, channels, block})};
-  std::vector<Tensor> v = {Tensor::empty(DType::f32, {points, tiles, channels})};
+  std::vector<Tensor> v = {Tensor::empty(DType::f32, {points, n, th, tw, channels})};
   ASSERT_TRUE(evaluate("winograd_weight", {weights}, u, attributes).ok());
   ASSERT_TRUE(evaluate("winograd_input", {x}, v, attributes).ok());
 
   Attributes product;
   product.set("block", block);
-  std::vector<Tensor> y = {Tensor::empty(DType::f32, {points, tiles, filters})};
+  std::vector<Tensor> y = {Tensor::empty(DType::f32, {points, n, th, tw, filters})};
   for (int64_t p = 0; p < points; ++p) {  // one packed matrix product per point
-    const auto part = [&](const Tensor& t, const std::vector<int64_t>& dims) {
-      return Tensor::borrow(DType::f32, dims,
-                            static_cast<const float*>(t.data()) + p * (t.size() / points), nullptr);
-    };
-    std::vector<Tensor> out = {part(y[0], {tiles, filters})};
-    ASSERT_TRUE(evaluate("dot", {part(v[0], {tiles, channels}), part(u[0], {2, channels, block})},
-                         out, product)
-                    .ok());
+    std::vector<Tensor> out = {point_of(y[0], p, {tiles, filters})};
+    ASSERT_TRUE(
+        evaluate("dot",
+                 {point_of(v[0], p, {tiles, channels}), point_of(u[0], p, {2, channels, block})},
+                 out, product)
+            .ok());
   }
   std::vector<Tensor> result = {Tensor::empty(DType::f32, {n, oh, ow, filters})};
   ASSERT_TRUE(evaluate("winograd_output", y, result, attributes).ok());
@@ -318,6 +327,39 @@ TEST_P(WinogradTest, TransformsGiveTheConvolution) {
   ASSERT_TRUE(evaluate("conv", {x, hwio[0]}, expected, plain).ok());
   for (int64_t i = 0; i < expected[0].size(); ++i)
     ASSERT_NEAR(element(result[0], i), element(expected[0], i), 5e-5) << i;
+}
+
+// dw = winograd_weight_adjoint(V^T winograd_output_adjoint(dy)) is the gradient of the convolution.
+TEST_P(WinogradTest, AdjointsGiveTheWeightGradient) {
+  const auto [m, kh, kw] = GetParam();
+  const int64_t n = 2, channels = 3, filters = 5;
+  const int64_t mh = kh == 1 ? 1 : m, mw = kw == 1 ? 1 : m, th = 3, tw = 2;
+  const int64_t oh = th * mh, ow = tw * mw, points = (mh + kh - 1) * (mw + kw - 1);
+  const Tensor x = random_floats({n, oh + kh - 1, ow + kw - 1, channels}, 6);
+  const Tensor dy = random_floats({n, oh, ow, filters}, 7);
+  Attributes attributes;
+  attributes.set("m", m);
+  attributes.set("window", std::vector<int64_t>{kh, kw});
+  attributes.set("perm", std::vector<int64_t>{1, 0});
+  std::vector<Tensor> v = {Tensor::empty(DType::f32, {points, n, th, tw, channels})};
+  std::vector<Tensor> g = {Tensor::empty(DType::f32, {points, n, th, tw, filters})};
+  ASSERT_TRUE(evaluate("winograd_input", {x}, v, attributes).ok());
+  ASSERT_TRUE(evaluate("winograd_output_adjoint", {dy}, g, attributes).ok());
+  std::vector<Tensor> du = {Tensor::empty(DType::f32, {points, channels, filters})};
+  for (int64_t p = 0; p < points; ++p) {
+    std::vector<Tensor> left = {Tensor::empty(DType::f32, {channels, n * th * tw})};
+    ASSERT_TRUE(
+        evaluate("transpose", {point_of(v[0], p, {n * th * tw, channels})}, left, attributes).ok());
+    std::vector<Tensor> out = {point_of(du[0], p, {channels, filters})};
+    ASSERT_TRUE(
+        evaluate("dot", {left[0], point_of(g[0], p, {n * th * tw, filters})}, out, {}).ok());
+  }
+  std::vector<Tensor> result = {Tensor::empty(DType::f32, {kh, kw, channels, filters})};
+  std::vector<Tensor> expected = {Tensor::empty(DType::f32, {kh, kw, channels, filters})};
+  ASSERT_TRUE(evaluate("winograd_weight_adjoint", du, result, attributes).ok());
+  ASSERT_TRUE(evaluate("conv_weight_gradient", {x, dy}, expected, attributes).ok());
+  for (int64_t i = 0; i < expected[0].size(); ++i)
+    ASSERT_NEAR(element(result[0], i), element(expected[0], i), 2e-4) << i;
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, WinogradTest,

@@ -32,7 +32,7 @@ std::string shortened(const std::string& s, size_t most) {
 const char* colour_of(const Node& n) {
   if (n.body() == nullptr) return n.op().has(kView | kMovement) ? "#eeeeee" : "#f4d6a0";
   for (const auto& m : n.body()->nodes()) {
-    if (m->is("winograd_input") || m->is("winograd_output")) return "#b7d9f2";
+    if (m->op().has(kTileTransform)) return "#b7d9f2";
     if (m->op().has(kContraction)) return "#8fc1e8";
     if (m->op().has(kWindow)) return "#bfe3b4";
     if (m->op().has(kReduction)) return "#d9c7ec";
