@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <unordered_map>
 
 namespace tintype {
 
@@ -49,10 +50,8 @@ std::vector<Value*> predictions_of(Graph& graph, const TrainingOptions& options,
   if (options.losses.empty()) throw Error("training needs at least one loss");
   std::vector<Value*> predictions;
   Builder b(graph);
-  for (const LossTerm& term : options.losses) {
-    Value* y = graph.output(output_index(graph, term.output));
-    predictions.push_back(b.unary("identity", without_softmax(term, y, about.notes)));
-  }
+  for (const LossTerm& term : options.losses)
+    predictions.push_back(b.unary("identity", prediction_of(graph, term, about.notes)));
   return predictions;
 }
 
@@ -211,14 +210,25 @@ void add_averages(const Step& s) {
 }
 
 /// A step whose loss is not finite leaves every state as it is, so that its cause can be found.
+/// Whoever reads the next value of a state reads what was decided on: it makes no difference to a
+/// step that counts, and the undecided value needs no memory of its own.
 void hold_unless_finite(Graph& graph, Value* loss) {
-  Builder b(graph);
+  Builder b(graph, graph.next(loss->def()));
   b.set_origins({"finite loss"});
   Value* bad = b.make("or", {b.unary("is_nan", loss), b.unary("is_inf", loss)});
+  std::unordered_map<const Node*, size_t> place;
+  for (const auto& n : graph.nodes()) place.emplace(n.get(), place.size());
   for (size_t i = 0; i < graph.states().size(); ++i) {
     const State& s = graph.states()[i];
     Value* next = graph.output(static_cast<size_t>(s.next));
-    if (next != s.current) graph.set_next(s.current, b.select(bad, s.current, next));
+    if (next == s.current) continue;
+    Node* maker = next->def();
+    const bool after_loss = maker != nullptr && place.at(maker) > place.at(bad->def());
+    b.set_insertion_point(after_loss ? graph.next(maker) : nullptr);
+    Value* decided = b.select(bad, s.current, next);
+    for (const Use& u : std::vector<Use>(next->uses()))
+      if (after_loss && u.node != decided->def()) u.node->set_operand(u.operand, decided);
+    graph.set_next(s.current, decided);
   }
 }
 
@@ -238,6 +248,10 @@ std::vector<Value*> add_gradients(Graph& graph, Value* loss, const StatefulModel
 }
 
 }  // namespace
+
+Value* prediction_of(const Graph& graph, const LossTerm& term, std::vector<std::string>& notes) {
+  return without_softmax(term, graph.output(output_index(graph, term.output)), notes);
+}
 
 TrainingGraph make_training_graph(std::unique_ptr<Graph> model, const TrainingOptions& options) {
   TrainingGraph out;
