@@ -7,8 +7,10 @@ usage: train_peers.py [mlp,lenet5,resnet18] [--threads 2] [--rounds 3] [--second
 A step is forward, backward and an update of SGD with momentum 0.9, on random data that is already
 in memory. Every measurement is a process of its own, and only one runs at a time; a round measures
 each engine once. The ratio is the median over the rounds of (better of PyTorch's two medians /
-Tintype's median). Memory is the peak in MB, PyTorch's less what its import alone takes. Run it with
-a Python that has torch (tools/setup/peers.sh prints one).
+Tintype's median). Compile caches are empty in the first round, which gives the time to the first
+step ready (of torch.compile: to the first step done), and filled in the others. Memory is the least
+of the rounds' peaks in MB, so without the compilers; PyTorch's less what its import alone takes. Run
+it with a Python that has torch and torchvision (tools/setup/peers.sh prints one).
 """
 
 import argparse
@@ -111,20 +113,24 @@ def save_step(tintype, name, folder):
 
 
 def measure(engine, name, options, step):
+    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
     if engine == "tintype":
         # Weights must stay finite: infinite or denormal ones take other time than those of training.
         folder = pathlib.Path(step).parent
         command = [options.tintype, "bench", step, "--threads", str(options.threads), "--batch",
                    str(NETWORKS[name][0]), "--seconds", str(options.seconds), "--json", "-",
-                   "--input", f"learning_rate={folder}/rate.npy", "--input", f"target={folder}/y.npy"]
+                   "--cache", f"{folder}/{name}-kernels", "--input", f"learning_rate={folder}/rate.npy", "--input", f"target={folder}/y.npy"]
     else:
         command = [sys.executable, __file__, "--worker", engine, "--networks", name, "--threads",
                    str(options.threads), "--seconds", str(options.seconds)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
+        environment["TORCHINDUCTOR_CACHE_DIR"] = f"{pathlib.Path(step).parent}/{name}-inductor"
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode != 0:
         sys.exit(f"{engine} on {name}: {done.stderr.strip()[-800:]}")
-    return json.loads(done.stdout[done.stdout.index("{"):])
+    found = json.loads(done.stdout[done.stdout.index("{"):])
+    if engine == "tintype":
+        found["first_ms"] = found["compile_ms"] + found["load_ms"]
+    return found
 
 
 def main():
@@ -153,18 +159,28 @@ def main():
             ratio = statistics.median(
                 min(r[e]["median_ms"] for e in engines[1:]) / r["tintype"]["median_ms"]
                 for r in rounds)
-            memory = {e: rounds[0][e]["peak_rss_mb"] for e in engines}
-            rows.append({"network": name, "threads": options.threads, "median_ms": middle,
-                         "ratio": ratio, "peak_rss_mb": memory})
+            memory = {e: min(r[e]["peak_rss_mb"] for r in rounds) for e in engines}
+            cold = {e: rounds[0][e]["first_ms"] for e in engines if e != "eager"}
+            warm = {e: rounds[-1][e]["first_ms"] for e in engines if e != "eager"}
+            spread = [min(r[e]["median_ms"] for e in engines[1:]) / r["tintype"]["median_ms"]
+                      for r in rounds]
+            rows.append({"network": name, "threads": options.threads, "batch": NETWORKS[name][0],
+                         "median_ms": middle, "ratio": ratio,
+                         "ratio_low": min(spread), "ratio_high": max(spread),
+                         "peak_rss_mb": memory, "cold_ms": cold, "warm_ms": warm,
+                         "rounds": rounds})
+    prepared = [e for e in engines if e != "eager"]
     lines = ["| step | batch | " + " | ".join(f"{e} ms" for e in engines) + " | ratio | "
-             + " | ".join(f"{e} MB" for e in engines) + " |",
-             "|---" * (3 + 2 * len(engines)) + "|"]
+             + " | ".join(f"{e} MB" for e in engines) + " | "
+             + " | ".join(f"{e} cold s" for e in prepared) + " |",
+             "|---" * (3 + 2 * len(engines) + len(prepared)) + "|"]
     for r in rows:
         batch, _, _, title = NETWORKS[r["network"]]
         lines.append(f"| {title} | {batch} | "
                      + " | ".join(f"{r['median_ms'][e]:.2f}" for e in engines)
-                     + f" | {r['ratio']:.2f} | "
-                     + " | ".join(f"{r['peak_rss_mb'][e]:.0f}" for e in engines) + " |")
+                     + f" | {r['ratio']:.2f} ({r['ratio_low']:.2f}-{r['ratio_high']:.2f}) | "
+                     + " | ".join(f"{r['peak_rss_mb'][e]:.0f}" for e in engines) + " | "
+                     + " | ".join(f"{r['cold_ms'][e] / 1e3:.1f}" for e in prepared) + " |")
     print("\n".join(lines))
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(rows, indent=1) + "\n")

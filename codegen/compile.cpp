@@ -3,6 +3,7 @@
 
 #include "codegen/kernel_cache.h"
 #include "ir/diagnostic.h"
+#include "runtime/plan.h"
 
 #include <algorithm>
 #include <atomic>
@@ -63,14 +64,29 @@ void parallel_for(int count, int threads, const std::function<void(int)>& work) 
   if (failure) std::rethrow_exception(failure);
 }
 
-}  // namespace
-
-Compiled compile(const Graph& graph, const CodegenOptions& options) {
+Lowered lowered_for(const Graph& graph, const CodegenOptions& options) {
   LowerOptions lowering;
   lowering.machine = options.machine;
   lowering.reference = options.reference;
   lowering.hints = options.hints;
-  Lowered lowered = lower(graph, lowering);
+  return lower(graph, lowering);
+}
+
+}  // namespace
+
+std::optional<size_t> planned_arena(const Graph& graph, const CodegenOptions& options) {
+  const Program program = lowered_for(graph, options).program;
+  std::vector<int64_t> symbols;
+  for (const Symbol& s : program.symbols) {
+    const auto hint = options.hints.find(s.name);
+    symbols.push_back(hint == options.hints.end() ? 1 : hint->second);
+  }
+  const Result<std::shared_ptr<const Plan>> plan = make_plan(program, symbols);
+  return plan.ok() ? std::optional(plan.value()->arena_bytes) : std::nullopt;
+}
+
+Compiled compile(const Graph& graph, const CodegenOptions& options) {
+  Lowered lowered = lowered_for(graph, options);
   Compiled result;
   const int count = static_cast<int>(lowered.kernels.size());
   result.report.kernels = count;

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,5 +42,9 @@ struct Compiled {
 
 /// The graph as passes leave it: regions, views, host ops. Throws Error.
 Compiled compile(const Graph& graph, const CodegenOptions& options);
+
+/// Bytes of the arena that the graph's program plans for the likely extents of `options`; nothing
+/// when the program can not have these extents. Compiles no kernel.
+std::optional<size_t> planned_arena(const Graph& graph, const CodegenOptions& options);
 
 }  // namespace tintype

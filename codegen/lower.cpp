@@ -7,6 +7,7 @@
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/print.h"
+#include "ir/work.h"
 #include "runtime/host_ops.h"
 
 #include <algorithm>
@@ -312,7 +313,7 @@ class Lowering {
     }
     s.name = n.attrs().string("name", "region");
     s.origin = n.where();
-    s.flops = builder_.expression(flops(*n.body()));
+    s.flops = builder_.expression(contraction_flops(*n.body()));
     result_.program.steps.push_back(std::move(s));
   }
 
@@ -324,19 +325,6 @@ class Lowering {
       result_.kernels.push_back(std::move(c.spec));
     }
     return it->second;
-  }
-
-  /// Multiply-adds times two of the contractions, as the algorithm executes them.
-  static Dim flops(const Graph& body) {
-    Dim total = 0;
-    for (const auto& n : body.nodes()) {
-      if (!n->op().has(kContraction)) continue;
-      const Shape& w = n->operand(1)->shape();
-      Dim depth = w[w.size() - 2];
-      for (int64_t k : n->attrs().integers("window")) depth = depth * Dim(k);
-      total = total + Dim(2) * depth * product(n->result()->shape());
-    }
-    return total;
   }
 
   void set_lifetimes() {

@@ -3,6 +3,7 @@
 
 #include "ir/diagnostic.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace tintype {
@@ -36,6 +37,25 @@ bool PassContext::flag(std::string_view option, bool fallback) const {
 std::string PassContext::text(std::string_view option, const std::string& fallback) const {
   const std::string* text = find(option);
   return text == nullptr ? fallback : *text;
+}
+
+std::map<std::string, int64_t> PassContext::extents(std::string_view option) const {
+  const std::string all = text(option, "");
+  std::map<std::string, int64_t> extents;
+  for (size_t at = 0; at < all.size();) {
+    const size_t end = std::min(all.find(';', at), all.size());
+    const std::string part = all.substr(at, end - at);
+    const size_t colon = part.find(':');
+    int64_t value = 0;
+    const char* first = part.data() + std::min(colon, part.size() - 1) + 1;
+    const auto [rest, error] = std::from_chars(first, part.data() + part.size(), value);
+    if (colon == std::string::npos || error != std::errc() || rest != part.data() + part.size())
+      throw Error("option '" + std::string(option) + "' of " + std::string(pass_) +
+                  " expects NAME:VALUE, got '" + part + "'");
+    extents[part.substr(0, colon)] = value;
+    at = end + 1;
+  }
+  return extents;
 }
 
 void PassContext::say(const Node& node, bool matched, const std::string& reason) const {

@@ -36,6 +36,8 @@ class PassContext {
   /// True for 1, true, on; false for 0, false, off; throws Error for anything else.
   bool flag(std::string_view option, bool fallback) const;
   std::string text(std::string_view option, const std::string& fallback) const;
+  /// Values of symbols, written N:8;H:224; throws Error when malformed.
+  std::map<std::string, int64_t> extents(std::string_view option) const;
 
   void matched(const Node& node, const std::string& what) const { say(node, true, what); }
   void declined(const Node& node, const std::string& why) const { say(node, false, why); }

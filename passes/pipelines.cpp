@@ -53,7 +53,8 @@ std::span<const NamedPipeline> named_pipelines() {
            "fold-constants",         // the packed weights
            "common-subexpressions",  // weights that are used twice
            "dead-code",
-           "fuse-regions",  // each region becomes one kernel
+           "fuse-regions",   // each region becomes one kernel
+           "hoist-updates",  // gradients make room as soon as they are used
        })},
       {"reference", "the model as written: every core op a kernel of its own",
        joined({"decompose", "fold-constants", "dead-code", "fuse-regions{single-ops}"})},

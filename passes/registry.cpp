@@ -26,6 +26,12 @@ constexpr PassOption kFuse[] = {
     {"single-ops", "0", "every op its own region: the unfused program"},
 };
 
+constexpr PassOption kRecompute[] = {
+    {"bytes", "0", "memory that buffers may take; 0: as little as possible"},
+    {"segments", "0", "segments of the forward pass at most; 0: as many as are best"},
+    {"extents", "", "likely values of symbols, as in N:8;H:224; others count as 1"},
+};
+
 constexpr Pass kPasses[] = {
     {"common-subexpressions", "merges nodes that compute the same", {}, common_subexpressions},
     {"dead-code", "removes nodes whose results nobody uses", {}, dead_code},
@@ -37,10 +43,16 @@ constexpr Pass kPasses[] = {
     {"fold-constants", "evaluates what depends on constants alone", kFold, fold_constants},
     {"fuse-regions", "groups ops into regions, each of which becomes one kernel", kFuse,
      fuse_regions},
+    {"hoist-updates",
+     "gives states their next values as early as nothing needs the current ones",
+     {},
+     hoist_updates},
     {"layout-states",
      "keeps states in the order of axes in which they are read",
      {},
      layout_states},
+    {"recompute", "computes activations again for the backward pass instead of keeping them",
+     kRecompute, recompute},
     {"simplify", "removes ops that do nothing and merges those that follow each other", kSimplify,
      simplify},
     {"sink-transposes",

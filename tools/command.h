@@ -70,6 +70,7 @@ Runner add_opt(CLI::App& parent);
 Runner add_zoo(CLI::App& parent);
 Runner add_compare(CLI::App& parent);
 Runner add_train(CLI::App& parent);
+Runner add_evaluate(CLI::App& parent);
 Runner add_gradcheck(CLI::App& parent);
 
 }  // namespace tintype::cli

@@ -34,10 +34,16 @@ void apply(CLI::App& app, const std::string& key, const std::vector<std::string>
   option->run_callback();
 }
 
-void apply_json(CLI::App& app, std::istream& file, const std::string& path) {
+bool is_wanted(const std::string& key, const std::vector<std::string>& only) {
+  return only.empty() || std::find(only.begin(), only.end(), key) != only.end();
+}
+
+void apply_json(CLI::App& app, std::istream& file, const std::string& path,
+                const std::vector<std::string>& only) {
   const nlohmann::json config = nlohmann::json::parse(file);
   if (!config.is_object()) throw Error(path + ": expected a JSON object of options");
   for (const auto& [key, value] : config.items()) {
+    if (!is_wanted(key, only)) continue;
     std::vector<std::string> values;
     if (value.is_array())
       for (const nlohmann::json& v : value) values.push_back(text_of(v));
@@ -46,23 +52,24 @@ void apply_json(CLI::App& app, std::istream& file, const std::string& path) {
   }
 }
 
-void apply_toml(CLI::App& app, std::istream& file, const std::string& path) {
+void apply_toml(CLI::App& app, std::istream& file, const std::string& path,
+                const std::vector<std::string>& only) {
   for (const CLI::ConfigItem& item : CLI::ConfigTOML().from_config(file)) {
     if (item.name == "++" || item.name == "--" || !item.parents.empty())
       throw Error(path + ": options stand at the top level; found the section '" +
                   (item.parents.empty() ? item.name : item.parents[0]) + "'");
-    apply(app, item.name, item.inputs, path);
+    if (is_wanted(item.name, only)) apply(app, item.name, item.inputs, path);
   }
 }
 
 }  // namespace
 
-void apply_config(CLI::App& app, const std::string& path) {
+void apply_config(CLI::App& app, const std::string& path, const std::vector<std::string>& only) {
   std::ifstream file(path);
   if (!file) throw Error(path + ": cannot be opened");
   try {
-    if (path.ends_with(".toml")) apply_toml(app, file, path);
-    else apply_json(app, file, path);
+    if (path.ends_with(".toml")) apply_toml(app, file, path, only);
+    else apply_json(app, file, path, only);
   } catch (const nlohmann::json::exception& e) {
     throw Error(path + ": " + e.what());
   } catch (const CLI::Error& e) {
@@ -74,7 +81,7 @@ void save_config(const CLI::App& app, const std::vector<std::string>& except,
                  const std::string& path) {
   nlohmann::json config = nlohmann::json::object();
   for (const CLI::Option* o : app.get_options()) {
-    const std::string name = o->get_lnames().empty() ? o->get_name() : o->get_lnames()[0];
+    const std::string name = o->get_single_name();
     if (o->count() == 0 || std::find(except.begin(), except.end(), name) != except.end()) continue;
     const std::vector<std::string>& results = o->results();
     if (o->get_items_expected_max() > 1) config[name] = results;

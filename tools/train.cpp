@@ -1,6 +1,5 @@
 // tintype train: a network of the zoo or an ONNX model, trained on files, to a folder of results.
 #include "frontend/data/safetensors.h"
-#include "frontend/onnx/import.h"
 #include "frontend/train/spec.h"
 #include "frontend/zoo/zoo.h"
 #include "ir/diagnostic.h"
@@ -10,14 +9,14 @@
 #include "tools/train_data.h"
 #include "tools/train_report.h"
 #include "tools/train_results.h"
+#include "tools/train_specs.h"
+#include "tools/trained_model.h"
 
 #include <atomic>
-#include <cmath>
 #include <csignal>
 #include <filesystem>
 #include <fmt/format.h>
 #include <iostream>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 namespace tintype::cli {
@@ -26,17 +25,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-
 struct TrainArguments {
   CLI::App* app = nullptr;
   std::string model, config, resume, weights, save_step, output = "run";
   DataArguments data;
-  std::string loss = "cross_entropy", optimizer = "adam", schedule = "constant";
-  std::string freeze, clip, regularize, average, early_stopping;
+  std::string loss, optimizer = "adam", schedule = "constant";
+  std::string freeze, clip, regularize, average, early_stopping, recompute;
   std::vector<std::string> groups;
   std::vector<int64_t> top_k = {1};
-  int64_t epochs = 10, diagnostics = 1, show = 0;
+  int64_t epochs = 10, diagnostics = 1, show = 0, keep_checkpoints = 0;
   uint64_t seed = 1;
   int threads = 0;
   std::string cache = "default";
@@ -57,82 +54,7 @@ class InterruptGuard {
   ~InterruptGuard() { std::signal(SIGINT, SIG_DFL); }
 };
 
-ParameterGroup parse_group(const std::string& text) {
-  SpecReader reader(text, "--group");
-  ParameterGroup group = {.pattern = reader.name()};
-  double decay = kNone;
-  double max_norm = kNone;
-  reader("rate", group.rate_scale);
-  reader("weight_decay", decay);
-  reader("max_norm", max_norm);
-  reader.finish();
-  if (!std::isnan(decay)) group.weight_decay = decay;
-  if (!std::isnan(max_norm)) group.max_norm = max_norm;
-  return group;
-}
-
-Clipping parse_clipping(const std::string& text) {
-  Clipping c;
-  if (text.empty()) return c;
-  SpecReader reader("clip," + text, "--clip");
-  reader("value", c.value);
-  reader("norm", c.norm);
-  reader("global_norm", c.global_norm);
-  reader.finish();
-  return c;
-}
-
-void apply_regularizers(const std::string& text, TrainingOptions& options) {
-  if (text.empty()) return;
-  SpecReader reader("regularize," + text, "--regularize");
-  reader("l1", options.l1);
-  reader("l2", options.l2);
-  reader("max_norm", options.max_norm);
-  reader.finish();
-}
-
-Averaging parse_averaging(const std::string& text) {
-  Averaging a;
-  if (text.empty()) return a;
-  SpecReader reader(text, "--average");
-  if (reader.name() == "ema") {
-    a.ema_decay = 0.999;
-    reader("decay", a.ema_decay);
-  } else if (reader.name() == "swa") {
-    a.swa_start = 0;
-    reader("start", a.swa_start);
-  } else {
-    throw Error("--average expects ema[,decay=D] or swa[,start=EPOCH], got '" + text + "'");
-  }
-  reader.finish();
-  return a;
-}
-
-std::optional<EarlyStopping> parse_early_stopping(const std::string& text) {
-  if (text.empty()) return std::nullopt;
-  SpecReader reader(text, "--early-stopping");
-  EarlyStopping e = {.metric = reader.name(), .patience = 10};
-  reader("patience", e.patience);
-  reader("min_delta", e.min_delta);
-  reader("restore_best", e.restore_best);
-  reader.finish();
-  return e;
-}
-
 bool is_file(const std::string& model) { return model.ends_with(".onnx") || fs::exists(model); }
-
-/// An imported model whose batch is a symbol, as training needs it.
-std::unique_ptr<Graph> import_for_training(const std::string& path) {
-  ImportOptions options;
-  std::unique_ptr<Graph> graph = import_onnx(path, options);
-  for (const auto& v : graph->inputs()) {
-    if (v->rank() == 0 || !v->shape()[0].is_static()) continue;
-    Shape shape = v->shape();
-    shape[0] = Dim::symbol("N");
-    options.input_shapes[v->name()] = std::move(shape);
-  }
-  return options.input_shapes.empty() ? std::move(graph) : import_onnx(path, options);
-}
 
 /// Names of the data: the inputs of the model, then the target.
 std::vector<std::string> data_names(const Graph& graph) {
@@ -178,10 +100,21 @@ TrainerOptions trainer_options(const TrainArguments& a) {
   o.averaging = parse_averaging(a.average);
   o.compile.cache_directory = a.cache;
   o.compile.batch = a.data.batch;
+  o.compile.recompute = parse_recompute(a.recompute);
   o.compile.progress = compile_progress();
   o.threads = a.threads;
   o.diagnostics_every = a.diagnostics;
   return o;
+}
+
+std::string savings(const RecomputeReport& r) {
+  const auto megabytes = [](size_t bytes) { return static_cast<double>(bytes) * 1e-6; };
+  if (r.steps == 0)
+    return fmt::format("recomputation: nothing to gain over the {:.1f} MB of buffers",
+                       megabytes(r.arena_before));
+  return fmt::format(
+      "recomputation: {:.1f} MB of buffers instead of {:.1f} MB; {} kernels run twice",
+      megabytes(r.arena_after), megabytes(r.arena_before), r.steps);
 }
 
 void describe(const TrainArguments& a, const Trainer& trainer, const TrainingData& data,
@@ -196,6 +129,7 @@ void describe(const TrainArguments& a, const Trainer& trainer, const TrainingDat
              a.model, grouped(trained),
              frozen > 0 ? " and " + grouped(frozen) + " frozen ones" : "", c.kernels,
              c.compile_ms / 1000, megabytes);
+  if (const auto& r = trainer.compile_report().recompute) fmt::print("{}\n", savings(*r));
   fmt::print("{}\n", data.description);
   if (const std::string n = data.normalization.text(); n != "none")
     fmt::print("inputs are normalised: {}\n", n);
@@ -248,6 +182,7 @@ const std::vector<HistoryRow>& fit(const TrainArguments& a, Trainer& trainer,
   fit.on_epoch = [&](const HistoryRow& r) {
     report.epoch(r);
     folder.save_progress(trainer, data, a.data, a.seed, trainer.history());
+    if (a.keep_checkpoints > 0) folder.keep_checkpoint(r.epoch + 1, a.keep_checkpoints);
     return !interrupted;
   };
   const InterruptGuard guard;
@@ -261,10 +196,20 @@ const std::vector<HistoryRow>& fit(const TrainArguments& a, Trainer& trainer,
   return rows;
 }
 
+void make_folder(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) throw Error(path + ": cannot be made: " + error.message());
+}
+
 int train(TrainArguments& a) {
   apply_resumed(a);
   check(a);
   Loaded loaded = load_model_and_data(a);
+  settle_targets(loaded.data, *loaded.graph,
+                 a.loss.empty() ? std::nullopt : std::optional(parse_loss(a.loss)), a.data);
+  if (a.loss.empty()) a.loss = loaded.data.reconstruct ? "mse" : "cross_entropy";
+  if (a.data.batch == 0) a.data.batch = loaded.data.training->size();
   if (!a.save_step.empty())
     save_graph(*make_training_graph(loaded.graph->clone(), trainer_options(a).training).graph,
                a.save_step);
@@ -276,7 +221,8 @@ int train(TrainArguments& a) {
   if (!a.resume.empty()) folder.restore(trainer, data, a.data, a.seed);
   if (!a.json)
     if (const std::optional<Batch> first = batches->next()) describe(a, trainer, data, *first);
-  fs::create_directories(a.output);
+  make_folder(a.output);
+  save_input_spec(input_spec(a.data, data, a.loss), folder.file("inputs.json"));
   save_config(*a.app, {"resume", "config", "output", "json", "force", "save-step", "show"},
               folder.file("config.json"));
   const std::vector<HistoryRow>& history = fit(a, trainer, data, *batches, folder);
@@ -302,11 +248,13 @@ int train(TrainArguments& a) {
 Runner add_train(CLI::App& parent) {
   auto args = std::make_shared<TrainArguments>();
   TrainArguments& a = *args;
-  CLI::App* app = parent.add_subcommand("train", "train a network");
+  CLI::App* app =
+      parent.add_subcommand("train", "train a network of `tintype zoo`, or an .onnx model");
   a.app = app;
-  app->add_option("model", a.model, "a network of `tintype zoo`, or an .onnx model");
+  app->add_option("model", a.model)->group("");  // the line above says what it is
   a.data.add_to(*app);
-  app->add_option("--loss", a.loss, "cross_entropy, binary_cross_entropy, mse, l1, huber ...");
+  app->add_option("--loss", a.loss,
+                  "cross_entropy (the default), binary_cross_entropy, mse, huber ...");
   app->add_option("--optimizer", a.optimizer, "sgd, adam, adamw, rmsprop ..., as adam,lr=1e-3");
   app->add_option("--schedule", a.schedule, "[step:][warmup,length=N+]cosine, step, plateau ...");
   app->add_option("--epochs", a.epochs, "times through the data, in all")
@@ -319,6 +267,10 @@ Runner add_train(CLI::App& parent) {
   app->add_option("--average", a.average, "weights: ema,decay=0.999 or swa,start=EPOCH");
   app->add_option("--early-stopping", a.early_stopping, "METRIC,patience=10,min_delta=0");
   app->add_option("--top-k", a.top_k, "accuracies to count")->delimiter(',');
+  app->add_option("--recompute", a.recompute,
+                  "compute activations twice to save memory: auto, SEGMENTS or a size as 200MB")
+      ->expected(0, 1)
+      ->default_str("auto");
   app->add_option("--diagnostics", a.diagnostics, "look for trouble every N epochs; 0: never");
   app->add_option("--seed", a.seed, "of weights, order and dropout");
   app->add_option("--threads", a.threads, "upper bound; results do not depend on it");
@@ -327,6 +279,10 @@ Runner add_train(CLI::App& parent) {
                   "a JSON or TOML file with these options; the command line wins");
   app->add_option("--resume", a.resume,
                   "go on with the run in this folder, as if it had not stopped");
+  app->add_option("--keep-checkpoints", a.keep_checkpoints,
+                  "keep those of the last N epochs, for evaluate")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("N");
   app->add_option("--weights", a.weights, "start from the values in a .safetensors file");
   app->add_option("--show", a.show, "print so many validation images with predictions")
       ->check(CLI::NonNegativeNumber);
@@ -338,7 +294,6 @@ Runner add_train(CLI::App& parent) {
   app->add_flag("-v,--verbose", a.verbose, "a line per epoch, on a terminal or not");
   app->footer(
       "Examples:\n  tintype train lenet5 --data mnist/ --augment shift=2 --epochs 20 -o run\n"
-      "  tintype train --resume run --epochs 40\n"
       "  tintype train model.onnx --data x=x.npy target=y.npy --loss mse --freeze '^conv'");
   return [args] {
     if (!args->config.empty()) apply_config(*args->app, args->config);

@@ -73,6 +73,7 @@ DataSource open_named(const std::vector<std::string>& files, const std::vector<s
   }
   std::vector<Column> columns;
   for (size_t i = 0; i < names.size(); ++i) {
+    if (paths[i].empty() && names[i] == "target") continue;  // an input may be the target
     if (paths[i].empty())
       throw Error(option + ": no file for '" + names[i] + "'; give " + names[i] + "=FILE");
     columns.push_back(column_of(names[i], load_tensor(paths[i])));
@@ -90,14 +91,12 @@ DataSource open_source(const std::vector<std::string>& files, const std::vector<
                 "' is left over");
   OpenOptions o = options;
   if (files.size() == 2) o.targets = files[1];
-  DataSource source = checked(open_dataset(files[0], o), option);
-  if (source.training->fields().size() < 2)
-    throw Error(option + ": " + files[0] + " has no targets; give a second file for 'target'");
-  return source;
+  return checked(open_dataset(files[0], o), option);
 }
 
 OpenOptions open_options(const DataArguments& a) {
   OpenOptions o;
+  o.class_names = a.class_names;
   if (!a.table.empty()) {
     SpecReader reader("table," + a.table, "--table");
     std::string shape;
@@ -118,23 +117,37 @@ DatasetPtr resized(DatasetPtr dataset, const OpenOptions& options) {
   return checked(resized_images(dataset, options.resize[0], options.resize[1]), "--resize");
 }
 
-std::map<std::string, TensorType> types_of(const Trainer& trainer) {
-  std::map<std::string, TensorType> types;
-  for (const auto& v : trainer.model().inputs()) types[v->name()] = v->type();
-  for (const TargetInput& t : trainer.program().targets) types[t.name] = t.type;
+BatchTypes types_of(const Trainer& trainer) {
+  BatchTypes types;
+  for (const auto& v : trainer.model().inputs()) types.emplace_back(v->name(), v->type());
+  for (const TargetInput& t : trainer.program().targets) types.emplace_back(t.name, t.type);
   return types;
 }
 
-std::vector<std::string> names_of(const Trainer& trainer) {
-  std::vector<std::string> names;
-  for (const auto& v : trainer.model().inputs()) names.push_back(v->name());
-  for (const TargetInput& t : trainer.program().targets) names.push_back(t.name);
-  return names;
+std::unique_ptr<BatchSource> load_batches(const DatasetPtr& dataset, LoaderOptions options,
+                                          const BatchTypes& types, bool reconstruct,
+                                          const std::string& option) {
+  options.workers = kWorkers;
+  for (const auto& [name, type] : types) options.names.push_back(name);
+  if (reconstruct) {
+    // What the data has for targets, if anything, is not asked for.
+    options.reconstruction = options.names.back();
+    options.names.back() = options.reconstruction + " of the data";
+    options.names.resize(dataset->fields().size());
+  }
+  return batches_of(checked(Loader::create(dataset, std::move(options)), option),
+                    {types.begin(), types.end()});
 }
 
 }  // namespace
 
 void DataArguments::add_to(CLI::App& app) {
+  add_evaluation_to(app);
+  app.add_option("--augment", augment,
+                 "shift=1,rotate=10,scale=0.1,flip,pad=4,crop=32,noise=0.1,cutout=8");
+}
+
+void DataArguments::add_evaluation_to(CLI::App& app) {
   app.add_option("--data", data,
                  "folder or file with inputs and targets, INPUT TARGET, or NAME=FILE ...");
   app.add_option("--validation", validation, "the same for validation");
@@ -142,10 +155,8 @@ void DataArguments::add_to(CLI::App& app) {
   app.add_option("--table", table,
                  "CSV: label=COLUMN,task=classes or values; flat rows: shape=1x28x28");
   app.add_option("--resize", resize, "scale images to SIDE or HEIGHTxWIDTH");
-  app.add_option("--augment", augment,
-                 "shift=1,rotate=10,scale=0.1,flip,pad=4,crop=32,noise=0.1,cutout=8");
   app.add_option("--normalize", normalize, "unit, standard, none, or mean=M:M:M,std=D:D:D");
-  app.add_option("--batch", batch, "samples per step")->check(CLI::PositiveNumber);
+  app.add_option("--batch", batch, "samples per step; 0: all")->check(CLI::NonNegativeNumber);
 }
 
 TrainingData open_training_data(const DataArguments& a, const std::vector<std::string>& names,
@@ -154,7 +165,7 @@ TrainingData open_training_data(const DataArguments& a, const std::vector<std::s
     throw Error("--validation and --validation-split exclude each other");
   OpenOptions options = open_options(a);
   DataSource source = open_source(a.data, names, options, "--data");
-  TrainingData d = {source.training, source.test, {}, {}, {}};
+  TrainingData d = {source.training, source.test, {}, {}, false, {}};
   if (!a.validation.empty()) {
     options.class_names = source.training->class_names();
     d.validation = open_source(a.validation, names, options, "--validation").training;
@@ -182,33 +193,56 @@ TrainingData open_training_data(const DataArguments& a, const std::vector<std::s
   return d;
 }
 
+void settle_targets(TrainingData& data, const Graph& model, const std::optional<Loss>& loss,
+                    const DataArguments& a) {
+  const std::vector<Field>& fields = data.training->fields();
+  const size_t inputs = model.inputs().size();
+  const bool targets = fields.size() > inputs;
+  const auto sample = [](const Value* v) {
+    return Shape(v->shape().begin() + std::min(1, v->rank()), v->shape().end());
+  };
+  const Shape output = model.output_count() > 0 ? sample(model.output(0)) : Shape();
+  const bool same_shape = inputs == 1 && output == sample(model.inputs()[0].get());
+  const bool classes = targets && fields.back().label;
+  const bool scores =
+      loss ? takes_labels(*loss) : output.size() == 1 && output[0].is(data.training->classes());
+  data.reconstruct = same_shape && (!targets || (classes && !scores));
+  if (targets || data.reconstruct) return;
+  throw Error(is_named(a.data)
+                  ? "--data: no file for 'target'; give target=FILE"
+                  : "--data: " + a.data[0] + " has no targets; give a second file for 'target'");
+}
+
 std::vector<int64_t> TrainingData::input_dims() const {
   return checked(augmentation.output_dims(training->fields()[0].dims), "--augment");
 }
 
 std::unique_ptr<BatchSource> TrainingData::batches(const Trainer& trainer, const DataArguments& a,
                                                    uint64_t seed) const {
-  LoaderOptions o = {.batch = a.batch,
-                     .shuffle = true,
-                     .seed = seed,
-                     .augmentation = augmentation,
-                     .normalization = normalization,
-                     .names = names_of(trainer),
-                     .workers = kWorkers};
-  return batches_of(checked(Loader::create(training, std::move(o)), "--data"), types_of(trainer));
+  return load_batches(training,
+                      {.batch = a.batch,
+                       .shuffle = true,
+                       .seed = seed,
+                       .augmentation = augmentation,
+                       .normalization = normalization},
+                      types_of(trainer), reconstruct, "--data");
 }
 
 std::unique_ptr<BatchSource> TrainingData::validation_batches(const Trainer& trainer,
                                                               const DataArguments& a) const {
   if (validation == nullptr) return nullptr;
-  LoaderOptions o = {.batch = a.batch,
-                     .augmentation = augmentation,
-                     .evaluation = true,
-                     .normalization = normalization,
-                     .names = names_of(trainer),
-                     .workers = kWorkers};
-  return batches_of(checked(Loader::create(validation, std::move(o)), "--validation"),
-                    types_of(trainer));
+  return batches_in_order(validation, types_of(trainer), a.batch);
+}
+
+std::unique_ptr<BatchSource> TrainingData::batches_in_order(const DatasetPtr& samples,
+                                                            const BatchTypes& types,
+                                                            int64_t batch) const {
+  return load_batches(samples,
+                      {.batch = batch,
+                       .augmentation = augmentation,
+                       .evaluation = true,
+                       .normalization = normalization},
+                      types, reconstruct, samples == training ? "--data" : "--validation");
 }
 
 }  // namespace tintype::cli

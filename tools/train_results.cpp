@@ -6,12 +6,16 @@
 #include "frontend/onnx/export.h"
 #include "frontend/plot/plots.h"
 #include "ir/diagnostic.h"
+#include "tools/classification.h"
 #include "tools/driver/data_files.h"
 
 #include <algorithm>
-#include <cmath>
+#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fmt/format.h>
+#include <map>
+#include <optional>
 
 namespace tintype::cli {
 
@@ -20,7 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kCheckpoint = "checkpoint.ttc";
-constexpr int64_t kPictures = 24;
 
 void throw_unless(const Status& status) {
   if (!status.ok()) throw Error(status.message());
@@ -34,37 +37,6 @@ T checked(Result<T> result) {
 
 DataCursor position(const TrainingData& data, const DataArguments& a, uint64_t seed) {
   return {0, 0, data.training->size(), a.batch, seed, true};
-}
-
-/// What the model says of the validation samples.
-struct Classified {
-  std::vector<int64_t> truth, predicted;
-  std::vector<double> confidence;
-  int64_t classes = 0;
-};
-
-/// Softmax of the row's largest entry, or the entry itself where the row is a distribution already.
-double confidence_of(std::span<const double> row, size_t best) {
-  double sum = 0, exponentials = 0;
-  bool positive = true;
-  for (const double v : row) {
-    sum += v;
-    positive = positive && v >= 0;
-    exponentials += std::exp(v - row[best]);
-  }
-  return positive && std::abs(sum - 1) < 1e-3 ? row[best] : 1 / exponentials;
-}
-
-void classify(const Tensor& scores, Classified& out) {
-  const int64_t classes = scores.dims()[1];
-  std::vector<double> row(static_cast<size_t>(classes));
-  for (int64_t i = 0; i < scores.dims()[0]; ++i) {
-    for (int64_t c = 0; c < classes; ++c)
-      row[static_cast<size_t>(c)] = element_as_double(scores, i * classes + c);
-    const auto best = std::max_element(row.begin(), row.end()) - row.begin();
-    out.predicted.push_back(best);
-    out.confidence.push_back(confidence_of(row, static_cast<size_t>(best)));
-  }
 }
 
 /// Empty when there is nothing to classify, or the model's first output is no row of scores.
@@ -82,34 +54,50 @@ Classified classify_validation(Trainer& trainer, const TrainingData& data, const
     for (const TargetInput& t : trainer.program().targets) batch->erase(t.name);
     const Tensor scores = trainer.predict(*batch).at(first);
     if (out.truth.empty() || scores.rank() != 2 || scores.dims()[1] < 2) return {};
-    out.classes = scores.dims()[1];
-    classify(scores, out);
+    out.add(scores);
   }
   out.truth.resize(out.predicted.size());
   return out;
 }
 
-bool has_pictures(const Dataset& dataset) {
-  const Field& f = dataset.fields()[0];
-  return f.dims.size() == 3 && (f.dims[0] == 1 || f.dims[0] == 3) &&
-         (f.dtype == DType::u8 || f.dtype == DType::f32);
+bool is_picture(const std::vector<int64_t>& dims) {
+  return dims.size() == 3 && (dims[0] == 1 || dims[0] == 3);
 }
 
-Tensor input_of(const Dataset& dataset, int64_t index) {
-  std::vector<Tensor> sample;
-  std::vector<std::byte*> places;
-  for (const Field& f : dataset.fields()) {
-    sample.push_back(Tensor::empty(f.dtype, f.dims));
-    places.push_back(static_cast<std::byte*>(sample.back().mutable_data()));
-  }
-  throw_unless(dataset.read(index, places));
-  return sample[0];
+Tensor sample_of(const Tensor& batch, int64_t index) {
+  std::vector<int64_t> dims(batch.dims().begin() + 1, batch.dims().end());
+  Tensor one = Tensor::empty(batch.dtype(), dims);
+  if (one.bytes() > 0)
+    std::memcpy(one.mutable_data(),
+                static_cast<const std::byte*>(batch.data()) +
+                    static_cast<size_t>(index) * one.bytes(),
+                one.bytes());
+  return one;
 }
 
-std::string class_name(const Dataset& dataset, int64_t number) {
-  const auto& names = dataset.class_names();
-  const auto at = static_cast<size_t>(number);
-  return at < names.size() ? names[at] : std::to_string(number);
+/// Rows of inputs, and below each what the model makes of them, in the inputs' range of values.
+/// Nothing when they are no pictures.
+std::optional<Image> reconstructions(Trainer& trainer, const TrainingData& data,
+                                     const DataArguments& a) {
+  constexpr int64_t kColumns = 12, kPictures = 24;
+  const auto batches =
+      data.validation ? data.validation_batches(trainer, a) : data.batches(trainer, a, 1);
+  std::optional<Batch> batch = batches->next();
+  const std::string name = trainer.model().inputs()[0]->name();
+  if (!batch || !is_picture(sample_of(batch->at(name), 0).dims())) return std::nullopt;
+  const Tensor inputs = batch->at(name);
+  for (const TargetInput& t : trainer.program().targets) batch->erase(t.name);
+  const Tensor outputs = trainer.predict(*batch).at(trainer.model().output_name(0));
+  if (outputs.dims() != inputs.dims() || inputs.dtype() != DType::f32) return std::nullopt;
+  const auto [low, high] = std::ranges::minmax(inputs.values<float>());
+  const int64_t count = std::min(kPictures, inputs.dims()[0]);
+  std::vector<Image> pictures;
+  for (int64_t first = 0; first < count; first += kColumns)
+    for (const Tensor* row : {&inputs, &outputs})
+      for (int64_t i = first; i < std::min(first + kColumns, count); ++i)
+        pictures.push_back(checked(tensor_picture(sample_of(*row, i), static_cast<double>(low),
+                                                  static_cast<double>(high))));
+  return checked(picture_grid(pictures, static_cast<int>(std::min(kColumns, count)), /*group=*/2));
 }
 
 /// Weights of the first parameter that can be drawn as filters.
@@ -122,31 +110,6 @@ std::optional<Image> first_filters(const Trainer& trainer) {
     return picture.ok() ? std::optional(picture.value()) : std::nullopt;
   }
   return std::nullopt;
-}
-
-void save_classification(const RunFolder& folder, const Classified& c, const Dataset& dataset) {
-  std::vector<int64_t> counts(static_cast<size_t>(c.classes * c.classes));
-  int64_t right = 0;
-  for (size_t i = 0; i < c.predicted.size(); ++i) {
-    ++counts[static_cast<size_t>(c.truth[i] * c.classes + c.predicted[i])];
-    right += c.truth[i] == c.predicted[i] ? 1 : 0;
-  }
-  std::vector<std::string> names = dataset.class_names();
-  if (static_cast<int64_t>(names.size()) != c.classes) names.clear();
-  const std::string title =
-      fmt::format("{} of {} validation samples right", right, c.predicted.size());
-  if (c.classes <= 100)
-    throw_unless(
-        save_text(checked(confusion_svg(counts, names, title)), folder.file("confusion.svg")));
-  if (!has_pictures(dataset)) return;
-  std::vector<Prediction> shown;
-  for (int64_t i = 0; i < std::min(kPictures, dataset.size()); ++i) {
-    const auto at = static_cast<size_t>(i);
-    shown.push_back({checked(tensor_picture(input_of(dataset, i))),
-                     class_name(dataset, c.predicted[at]), class_name(dataset, c.truth[at]),
-                     c.confidence[at]});
-  }
-  throw_unless(save_text(checked(predictions_svg(shown, title)), folder.file("predictions.svg")));
 }
 
 /// Lines of a picture, two rows of pixels to a line, since characters are twice as high as wide.
@@ -167,6 +130,20 @@ std::vector<std::string> drawn(const Image& image) {
   return lines;
 }
 
+std::string checkpoint_name(int64_t epoch) { return fmt::format("checkpoint-{:04}.ttc", epoch); }
+
+/// By epoch.
+std::map<int64_t, fs::path> kept_checkpoints(const std::string& folder) {
+  std::map<int64_t, fs::path> kept;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    const size_t dash = name.find('-');
+    const int64_t epoch = dash == std::string::npos ? 0 : std::atoll(name.substr(dash + 1).c_str());
+    if (name == checkpoint_name(epoch)) kept[epoch] = entry.path();
+  }
+  return kept;
+}
+
 }  // namespace
 
 bool RunFolder::has_run() const { return fs::exists(file(kCheckpoint)); }
@@ -185,6 +162,19 @@ void RunFolder::save_progress(const Trainer& trainer, const TrainingData& data,
   throw_unless(save_text(history_csv(history), file("history.csv")));
   throw_unless(save_text(history_json(history), file("history.json")));
   throw_unless(save_text(curves_svg(history), file("curves.svg")));
+  export_onnx(*trainer.trained(), file("model.onnx"));
+}
+
+void RunFolder::keep_checkpoint(int64_t epoch, int64_t count) const {
+  const std::string kept = file(checkpoint_name(epoch));
+  std::error_code error;
+  fs::remove(kept, error);
+  // A link costs nothing: saving the next checkpoint leaves the file alone that has two names.
+  fs::create_hard_link(file(kCheckpoint), kept, error);
+  if (error) fs::copy_file(file(kCheckpoint), kept, fs::copy_options::overwrite_existing, error);
+  if (error) throw Error(kept + ": cannot be written: " + error.message());
+  for (const auto& [number, path] : kept_checkpoints(path_))
+    if (number <= epoch - count || number > epoch) fs::remove(path, error);
 }
 
 void RunFolder::restore(Trainer& trainer, const TrainingData& data, const DataArguments& arguments,
@@ -209,14 +199,18 @@ void RunFolder::save_results(Trainer& trainer, const TrainingData& data,
   throw_unless(save_safetensors({trainer.weights(), {}}, file("weights.safetensors")));
   if (const auto filters = first_filters(trainer))
     throw_unless(save_png(*filters, file("filters.png")));
-  if (data.validation == nullptr) return;
+  if (data.reconstruct)
+    if (const auto picture = reconstructions(trainer, data, arguments))
+      throw_unless(save_png(*picture, file("reconstructions.png")));
+  if (data.validation == nullptr || data.reconstruct) return;
   const Classified c = classify_validation(trainer, data, arguments, data.validation->size());
-  if (!c.predicted.empty()) save_classification(*this, c, *data.validation);
+  if (!c.predicted.empty())
+    save_classification(path_, c, *data.validation, /*mistakes_first=*/false);
 }
 
 std::string text_pictures(Trainer& trainer, const TrainingData& data,
                           const DataArguments& arguments, int64_t count) {
-  if (data.validation == nullptr || !has_pictures(*data.validation)) return "";
+  if (data.validation == nullptr || data.reconstruct || !has_pictures(*data.validation)) return "";
   const Classified c = classify_validation(trainer, data, arguments, count);
   const auto shown = std::min<size_t>(static_cast<size_t>(count), c.predicted.size());
   std::vector<std::string> lines;

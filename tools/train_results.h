@@ -9,9 +9,10 @@
 
 namespace tintype::cli {
 
-/// The folder of a run: checkpoint.ttc, config.json, history.csv, history.json, curves.svg,
-/// model.onnx, weights.safetensors and, where they make sense, filters.png, confusion.svg and
-/// predictions.svg. Each file is written whole or not at all. Members throw Error.
+/// The folder of a run: checkpoint.ttc (and those kept of single epochs), config.json, inputs.json,
+/// history.csv, history.json, curves.svg, model.onnx, weights.safetensors and, where they make
+/// sense, filters.png, confusion.svg, predictions.svg and reconstructions.png. Each file is written
+/// whole or not at all. Members throw Error.
 class RunFolder {
  public:
   explicit RunFolder(std::string path) : path_(std::move(path)) {}
@@ -19,10 +20,13 @@ class RunFolder {
   const std::string& path() const { return path_; }
   bool has_run() const;
 
-  /// After each epoch: everything that --resume needs, and the history so far.
+  /// After each epoch: the model, everything that --resume needs, and the history so far.
   void save_progress(const Trainer& trainer, const TrainingData& data,
                      const DataArguments& arguments, uint64_t seed,
                      const std::vector<HistoryRow>& history) const;
+  /// Gives the checkpoint that save_progress wrote after an epoch, counted from 1, a name of its
+  /// own, and removes those of all but the last `count` epochs.
+  void keep_checkpoint(int64_t epoch, int64_t count) const;
   /// Restores what save_progress wrote. Fails when the data is not what it was.
   void restore(Trainer& trainer, const TrainingData& data, const DataArguments& arguments,
                uint64_t seed) const;

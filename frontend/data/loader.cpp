@@ -31,8 +31,13 @@ void check(const Dataset& dataset, const LoaderOptions& o) {
   if (!o.names.empty() && o.names.size() != dataset.fields().size())
     wrong(fmt::format("{} names for the {} fields of the data", o.names.size(),
                       dataset.fields().size()));
-  if (std::set<std::string>(o.names.begin(), o.names.end()).size() != o.names.size())
+  std::set<std::string> names(o.names.begin(), o.names.end());
+  const bool repeats = names.size() != o.names.size();
+  if (repeats || (!o.reconstruction.empty() && !names.insert(o.reconstruction).second))
     wrong("two fields of the data have the same name");
+  if (!o.reconstruction.empty() && !becomes_float(dataset.fields()[0].dtype))
+    wrong("only inputs of bytes or floats can be reconstructed; these are " +
+          std::string(name_of(dataset.fields()[0].dtype)));
   const bool changes = o.augmentation.needs_images() || o.augmentation.noise > 0 ||
                        !o.normalization.mean.empty() || !o.normalization.deviation.empty();
   if (changes && !becomes_float(dataset.fields()[0].dtype))
@@ -44,28 +49,29 @@ void check(const Dataset& dataset, const LoaderOptions& o) {
 class BatchBuilder {
  public:
   BatchBuilder(const Dataset& dataset, const std::vector<Field>& fields, int64_t count)
-      : dataset_(dataset), fields_(fields), raw_(fields.size()), places_(fields.size()) {
+      : dataset_(dataset), fields_(fields), read_(dataset.fields().size()), raw_(read_),
+        places_(read_) {
     for (size_t i = 0; i < fields.size(); ++i) {
       std::vector<int64_t> dims = fields[i].dims;
       dims.insert(dims.begin(), count);
       tensors_.push_back(Tensor::empty(fields[i].dtype, std::move(dims)));
-      const Field& source = dataset.fields()[i];
-      if (converted(i))
-        raw_[i].resize(static_cast<size_t>(element_count(source.dims)) * size_of(source.dtype));
       each_.push_back(tensors_[i].bytes() / static_cast<size_t>(count));
+      if (i >= read_ || !converted(i)) continue;
+      const Field& source = dataset.fields()[i];
+      raw_[i].resize(static_cast<size_t>(element_count(source.dims)) * size_of(source.dtype));
     }
   }
 
   /// Row `row` becomes sample `index` of the dataset. Throws DataError.
   void add(int64_t row, int64_t index, const SamplePipeline& pipeline, const RandomDraws& draws) {
-    for (size_t i = 0; i < fields_.size(); ++i)
-      places_[i] = converted(i) ? raw_[i].data() : row_of(i, row);
+    for (size_t i = 0; i < read_; ++i) places_[i] = converted(i) ? raw_[i].data() : row_of(i, row);
     throw_unless_ok(dataset_.read(index, places_));
-    for (size_t i = 0; i < fields_.size(); ++i) {
+    for (size_t i = 0; i < read_; ++i) {
       if (!converted(i)) continue;
-      const std::span to(reinterpret_cast<float*>(row_of(i, row)), each_[i] / sizeof(float));
-      if (i == 0) pipeline.run(raw_[i].data(), draws, scratch_, to);
-      else convert_to_float(dataset_.fields()[i].dtype, raw_[i].data(), to);
+      const std::span<float> clean =
+          fields_.size() > read_ ? floats_of(read_, row) : std::span<float>();
+      if (i == 0) pipeline.run(raw_[i].data(), draws, scratch_, floats_of(i, row), clean);
+      else convert_to_float(dataset_.fields()[i].dtype, raw_[i].data(), floats_of(i, row));
     }
   }
 
@@ -84,8 +90,13 @@ class BatchBuilder {
            static_cast<size_t>(row) * each_[field];
   }
 
+  std::span<float> floats_of(size_t field, int64_t row) {
+    return {reinterpret_cast<float*>(row_of(field, row)), each_[field] / sizeof(float)};
+  }
+
   const Dataset& dataset_;
   const std::vector<Field>& fields_;
+  size_t read_;  ///< fields of the dataset; one more is the reconstruction
   std::vector<Tensor> tensors_;
   std::vector<size_t> each_;  ///< bytes of a sample's field
   std::vector<std::vector<std::byte>> raw_;
@@ -152,6 +163,8 @@ Loader::Engine::Engine(DatasetPtr dataset, LoaderOptions options)
     if (converted) f.dtype = DType::f32;
     if (i == 0 && converted) f.dims = pipeline_.output_dims();
   }
+  if (!options_.reconstruction.empty())
+    fields_.push_back({options_.reconstruction, DType::f32, fields_[0].dims});
   for (int i = 0; i < options_.workers && batches_ > 0; ++i)
     workers_.emplace_back([this] { work(); });
 }

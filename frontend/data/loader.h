@@ -28,6 +28,9 @@ struct LoaderOptions {
   Normalization normalization = {};
   /// Names in batches, in the order of the dataset's fields; empty: the fields' own.
   std::vector<std::string> names = {};
+  /// Name of one more field, or empty: the input as it is before noise and cutout, which an
+  /// autoencoder should give back.
+  std::string reconstruction = {};
   int workers =
       0;  ///< threads that prepare batches; 0: the caller does. Results do not depend on it
   int prefetch = 4;  ///< batches ready or in the making ahead of the caller, at least `workers`

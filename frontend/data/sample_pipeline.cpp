@@ -47,7 +47,7 @@ SamplePipeline::SamplePipeline(const Field& input, const Augmentation& augmentat
 }
 
 void SamplePipeline::run(const std::byte* raw, RandomDraws draws, Scratch& scratch,
-                         std::span<float> to) const {
+                         std::span<float> to, std::span<float> clean) const {
   if (moves_) {
     scratch.first.resize(input_size_);
     convert_to_float(dtype_, raw, scratch.first);
@@ -56,6 +56,7 @@ void SamplePipeline::run(const std::byte* raw, RandomDraws draws, Scratch& scrat
     convert_to_float(dtype_, raw, to);
   }
   normalize(to);
+  if (!clean.empty()) std::copy(to.begin(), to.end(), clean.begin());
   if (!evaluation_) disturb(draws, to);
 }
 

@@ -25,8 +25,10 @@ class SamplePipeline {
                  const Normalization& normalization);
 
   const std::vector<int64_t>& output_dims() const { return output_dims_; }
-  /// `raw` holds one sample as the dataset reads it; `to` has room for output_dims().
-  void run(const std::byte* raw, RandomDraws draws, Scratch& scratch, std::span<float> to) const;
+  /// `raw` holds one sample as the dataset reads it; `to` has room for output_dims(), and so has
+  /// `clean`, unless it is empty: it gets the sample before noise and cutout.
+  void run(const std::byte* raw, RandomDraws draws, Scratch& scratch, std::span<float> to,
+           std::span<float> clean) const;
 
  private:
   void move_pixels(RandomDraws& draws, Scratch& scratch, std::span<float> to) const;

@@ -1,4 +1,4 @@
-// Layers of the graph API without parameters: activations, arithmetic, changes of shape.
+// Layers of the graph API without weights: activations, arithmetic, changes of shape.
 #include "frontend/graph/graph_builder.h"
 #include "ir/diagnostic.h"
 
@@ -40,6 +40,25 @@ Variable Variable::softplus(const std::string& name) const {
 }
 Variable Variable::softsign(const std::string& name) const {
   return unary("Softsign", "softsign", name);
+}
+Variable Variable::silu(const std::string& name) const {
+  const std::string layer = builder_->begin("silu", name);
+  const Variable gate = builder_->node(layer, "Sigmoid", {*this});
+  return builder_->finish(layer, "silu", builder_->node(layer, "Mul", {*this, gate}));
+}
+Variable Variable::prelu(bool per_channel, const std::string& name) const {
+  const std::string layer = builder_->begin("prelu", name);
+  std::vector<int64_t> dims = {1};
+  if (per_channel) {
+    if (value_->rank() < 2 || !shape()[1].is_static())
+      throw Error(layer + ": a slope per channel needs a fixed number of channels, got " +
+                  value_->type().text());
+    dims[0] = shape()[1].value();
+    dims.resize(static_cast<size_t>(value_->rank()) - 1, 1);
+  }
+  const Variable slope =
+      builder_->parameter(layer, "weight", std::move(dims), init::constant(0.25), 1, 1);
+  return builder_->finish(layer, "prelu", builder_->node(layer, "PRelu", {*this, slope}));
 }
 Variable Variable::softmax(int64_t axis, const std::string& name) const {
   return unary("Softmax", "softmax", name, {{"axis", axis}});

@@ -146,12 +146,17 @@ class Variable {
 
   Variable relu(const std::string& name = "") const;
   Variable leaky_relu(double slope = 0.01, const std::string& name = "") const;
+  /// max(0, x) + slope min(0, x) with a trained slope, 0.25 at first, for all channels (axis 1) or,
+  /// `per_channel`, for each (He et al. 2015, Delving Deep into Rectifiers).
+  Variable prelu(bool per_channel = false, const std::string& name = "") const;
   Variable elu(double alpha = 1, const std::string& name = "") const;
   Variable selu(const std::string& name = "") const;
   Variable gelu(const std::string& name = "") const;
   Variable sigmoid(const std::string& name = "") const;
   Variable hard_sigmoid(const std::string& name = "") const;
   Variable hard_swish(const std::string& name = "") const;
+  /// x sigmoid(x)
+  Variable silu(const std::string& name = "") const;
   Variable tanh(const std::string& name = "") const;
   Variable softplus(const std::string& name = "") const;
   Variable softsign(const std::string& name = "") const;

@@ -67,13 +67,16 @@ std::string history_csv(const std::vector<HistoryRow>& history) {
 
 std::string history_json(const std::vector<HistoryRow>& history) {
   Json rows = Json::array();
-  for (const HistoryRow& row : history)
+  for (const HistoryRow& row : history) {
     rows.push_back({{"epoch", row.epoch + 1},
                     {"learning_rate", row.learning_rate},
                     {"training", json_of(row.training)},
                     {"validation", json_of(row.validation)},
                     {"seconds", row.seconds},
                     {"warnings", row.warnings}});
+    for (const auto& [kind, values] : row.diagnostics)
+      rows.back()["diagnostics"][kind] = json_of(values);
+  }
   return rows.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

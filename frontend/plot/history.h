@@ -17,6 +17,9 @@ struct HistoryRow {
   std::map<std::string, double> training, validation;  ///< "loss", "accuracy" ...; may differ
   double seconds = 0;
   std::vector<std::string> warnings;
+  /// What the training program measured of itself, where it did: kind ("gradient_norm",
+  /// "activation_rms" ...), then parameter or node.
+  std::map<std::string, std::map<std::string, double>> diagnostics = {};
 };
 
 /// Columns epoch (counted from 1), learning_rate, seconds, then loss, accuracy ... of training and

@@ -12,6 +12,7 @@ namespace tintype {
 namespace {
 
 constexpr int kGap = 2;          ///< pixels between filters
+constexpr int kGroupGap = 8;     ///< and more between groups of rows
 constexpr int kFilterSide = 48;  ///< about how large a filter is drawn
 constexpr int64_t kMostFilters = 1024;
 
@@ -131,6 +132,37 @@ Result<Image> filters_picture(const Tensor& weights) {
   return image;
 }
 
+Result<Image> picture_grid(const std::vector<Image>& pictures, int columns, int group, int side) {
+  if (pictures.empty() || columns < 1 || group < 1)
+    return invalid_argument("a grid of pictures needs one picture and one column at least");
+  const Image& first = pictures[0];
+  for (const Image& p : pictures)
+    if (p.width != first.width || p.height != first.height || p.channels != first.channels)
+      return invalid_argument(fmt::format("a grid of pictures of {}x{}x{} and {}x{}x{}",
+                                          first.channels, first.height, first.width, p.channels,
+                                          p.height, p.width));
+  const int zoom = std::max(1, side / std::max({first.width, first.height, 1}));
+  const int rows = (static_cast<int>(pictures.size()) + columns - 1) / columns;
+  const int cell_w = first.width * zoom + kGap, cell_h = first.height * zoom + kGap;
+  const auto top_of = [&](int row) { return kGap + row * cell_h + row / group * kGroupGap; };
+  Image grid = {columns * cell_w + kGap, top_of(rows - 1) + cell_h, first.channels, {}};
+  const auto at = [](const Image& image, int y, int x) {
+    return static_cast<size_t>((y * image.width + x) * image.channels);
+  };
+  grid.pixels.assign(at(grid, grid.height, 0), 255);
+  for (size_t i = 0; i < pictures.size(); ++i) {
+    const int left = static_cast<int>(i) % columns * cell_w + kGap;
+    const int top = top_of(static_cast<int>(i) / columns);
+    for (int y = 0; y < first.height * zoom; ++y)
+      for (int x = 0; x < first.width * zoom; ++x)
+        std::copy_n(pictures[i].pixels.begin() +
+                        static_cast<std::ptrdiff_t>(at(first, y / zoom, x / zoom)),
+                    first.channels,
+                    grid.pixels.begin() + static_cast<std::ptrdiff_t>(at(grid, top + y, left + x)));
+  }
+  return grid;
+}
+
 Result<std::string> confusion_svg(std::span<const int64_t> counts,
                                   const std::vector<std::string>& class_names,
                                   const std::string& title) {
@@ -212,7 +244,7 @@ Result<std::string> predictions_svg(const std::vector<Prediction>& predictions,
     svg.rectangle(middle - kSide / 2 - 2, y - 2, kSide + 4, kSide + 4, "none", right ? kRule : kRed,
                   right ? 1 : 2.5, 4);
     std::string said = shortened(p.predicted, 12);
-    if (p.confidence >= 0) said += fmt::format("  {:.0f} %", 100 * p.confidence);
+    if (p.confidence >= 0) said += fmt::format(", {:.0f} %", 100 * p.confidence);
     svg.text(middle, y + kSide + 18, said, {13, right ? kInk : kRed, Svg::Anchor::middle, !right});
     if (!right)
       svg.text(middle, y + kSide + 33, "is " + shortened(p.truth, 14),

@@ -42,6 +42,12 @@ struct Prediction {
 Result<std::string> predictions_svg(const std::vector<Prediction>& predictions,
                                     const std::string& title = {});
 
+/// Pictures of one size side by side, each enlarged by a whole factor to about `side` pixels, in
+/// rows of `columns`; every `group` rows stand together. Empty where the list ends before the row
+/// does. Fails when there are none, or sizes or channels differ.
+Result<Image> picture_grid(const std::vector<Image>& pictures, int columns, int group = 1,
+                           int side = 56);
+
 /// A picture of a tensor f32 or u8 [1 or 3, height, width]: [low, high] becomes black to white; low
 /// == high: the tensor's own range.
 Result<Image> tensor_picture(const Tensor& tensor, double low = 0, double high = 0);

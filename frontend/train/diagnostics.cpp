@@ -7,7 +7,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <numeric>
+#include <optional>
+#include <set>
 #include <string_view>
 
 namespace tintype {
@@ -40,6 +43,11 @@ Value* any_non_finite(Builder& b, Value* y) {
 
 Value* norm(Builder& b, Value* x) { return b.unary("sqrt", b.cast(sum_squares(b, x), DType::f32)); }
 
+Value* root_mean_square(Builder& b, Value* x) {
+  return b.unary("sqrt",
+                 b.div(b.cast(sum_squares(b, x), DType::f32), element_count(b, x, DType::f32)));
+}
+
 std::string percent(double share) {
   char text[16];
   std::snprintf(text, sizeof text, "%.0f %%", 100 * share);
@@ -68,6 +76,7 @@ void DiagnosticProbe::watch_activations(Graph& graph) {
     b.set_origins(node->origins());
     Value* y = node->result();
     add(b, Kind::non_finite, node->where(), any_non_finite(b, y));
+    add(b, Kind::activation_rms, node->where(), root_mean_square(b, y));
     if (node->is("Relu")) add(b, Kind::dead, node->where(), dead_share(b, y));
     if (node->is("Sigmoid")) add(b, Kind::saturated, node->where(), saturated_share(b, y, 0, 1));
     if (node->is("Tanh")) add(b, Kind::saturated, node->where(), saturated_share(b, y, -1, 1));
@@ -89,52 +98,108 @@ std::vector<Diagnostic> DiagnosticProbe::finish(Graph& graph) {
   return std::move(meanings_);
 }
 
-std::vector<Warning> warnings_of(const std::vector<Diagnostic>& meanings, const Tensor& values) {
-  using Kind = Diagnostic::Kind;
-  std::vector<Warning> warnings;
-  double largest_gradient = 0;
-  bool gradients = false;
-  for (size_t i = 0; i < meanings.size(); ++i) {
-    const double v = static_cast<double>(values.values<float>()[i]);
-    const std::string& name = meanings[i].name;
-    switch (meanings[i].kind) {
-      case Kind::gradient_norm:
-        gradients = true;
-        largest_gradient = std::max(largest_gradient, v);
-        if (v > 1e3)
-          warnings.push_back(
-              {"exploding " + name, "the gradient of " + name + " has norm " + brief(v) +
-                                        ": it explodes; clip it or lower the learning rate"});
-        break;
-      case Kind::update_ratio:
-        // Beyond that the weight was next to zero, as some are initialised on purpose.
-        if (v > 0.1 && v < 10)
-          warnings.push_back(
-              {"update " + name, "one step changes " + name + " by " + percent(v) +
-                                     " of its norm; a lower learning rate helps most often"});
-        break;
-      case Kind::saturated:
-        if (v > 0.5)
-          warnings.push_back(
-              {"saturated " + name,
-               percent(v) + " of the outputs of " + name +
-                   " are saturated; smaller initial weights or inputs help most often"});
-        break;
-      case Kind::dead:
-        if (v > 0.3)
-          warnings.push_back(
-              {"dead " + name,
-               percent(v) + " of the units of " + name +
-                   " are dead (ReLU output zero on every sample of a batch); a lower learning rate "
-                   "helps most often"});
-        break;
-      case Kind::non_finite: break;  // reported when the loss is not finite either
-    }
+namespace {
+
+using Kind = Diagnostic::Kind;
+
+/// What one value alone says.
+std::optional<Warning> warning_of(const Diagnostic& about, double v) {
+  const std::string& name = about.name;
+  switch (about.kind) {
+    case Kind::gradient_norm:
+      if (v > 1e3)
+        return Warning{"exploding " + name,
+                       "the gradient of " + name + " has norm " + brief(v) +
+                           ": it explodes; clip it or lower the learning rate"};
+      break;
+    case Kind::update_ratio:
+      // Beyond that the weight was next to zero, as some are initialised on purpose.
+      if (v > 0.1 && v < 10)
+        return Warning{"update " + name,
+                       "one step changes " + name + " by " + percent(v) +
+                           " of its norm; a lower learning rate helps most often"};
+      break;
+    case Kind::saturated:
+      if (v > 0.5)
+        return Warning{"saturated " + name,
+                       percent(v) + " of the outputs of " + name +
+                           " are saturated; smaller initial weights or inputs help most often"};
+      break;
+    case Kind::dead:
+      if (v > 0.3)
+        return Warning{
+            "dead " + name,
+            percent(v) + " of the units of " + name +
+                " are dead (ReLU output zero on every sample of a batch); a lower learning rate "
+                "helps most often"};
+      break;
+    case Kind::activation_rms: break;  // for the history
+    case Kind::non_finite: break;      // reported when the loss is not finite either
   }
-  if (gradients && largest_gradient < 1e-7)
-    warnings.push_back({"vanishing", "all gradients vanish (the largest norm is " +
-                                         brief(largest_gradient) + ")"});
+  return std::nullopt;
+}
+
+/// Gradients that get lost on the way back: all of them, or those of some weights. Weights are what
+/// has an update ratio; biases may have small gradients for other reasons.
+std::optional<Warning> vanishing(const std::vector<Diagnostic>& meanings, const Tensor& values) {
+  std::set<std::string> weights;
+  for (const Diagnostic& d : meanings)
+    if (d.kind == Kind::update_ratio) weights.insert(d.name);
+  double largest = 0, largest_of_weights = 0, least = std::numeric_limits<double>::infinity();
+  std::string least_name, largest_name;
+  for (size_t i = 0; i < meanings.size(); ++i) {
+    if (meanings[i].kind != Kind::gradient_norm) continue;
+    const double v = static_cast<double>(values.values<float>()[i]);
+    largest = std::max(largest, v);
+    if (weights.count(meanings[i].name) == 0) continue;
+    if (v < least) least = v, least_name = meanings[i].name;
+    if (v > largest_of_weights) largest_of_weights = v, largest_name = meanings[i].name;
+  }
+  const bool any = std::any_of(meanings.begin(), meanings.end(),
+                               [](const Diagnostic& d) { return d.kind == Kind::gradient_norm; });
+  if (any && largest < 1e-7)
+    return Warning{"vanishing",
+                   "all gradients vanish (the largest norm is " + brief(largest) + ")"};
+  if (least < 1e-5 * largest_of_weights)
+    return Warning{"vanishing", "gradients vanish on the way back: that of " + least_name +
+                                    " has norm " + brief(least) + ", that of " + largest_name +
+                                    " " + brief(largest_of_weights) +
+                                    "; rectified units, normalisation or residual connections "
+                                    "help most often"};
+  return std::nullopt;
+}
+
+const char* name_of(Kind kind) {
+  switch (kind) {
+    case Kind::activation_rms: return "activation_rms";
+    case Kind::gradient_norm: return "gradient_norm";
+    case Kind::update_ratio: return "update_ratio";
+    case Kind::saturated: return "saturated";
+    case Kind::dead: return "dead";
+    case Kind::non_finite: return "non_finite";
+  }
+  return "";
+}
+
+}  // namespace
+
+std::vector<Warning> warnings_of(const std::vector<Diagnostic>& meanings, const Tensor& values) {
+  std::vector<Warning> warnings;
+  for (size_t i = 0; i < meanings.size(); ++i)
+    if (auto w = warning_of(meanings[i], static_cast<double>(values.values<float>()[i])))
+      warnings.push_back(std::move(*w));
+  if (auto w = vanishing(meanings, values)) warnings.push_back(std::move(*w));
   return warnings;
+}
+
+std::map<std::string, std::map<std::string, double>> statistics_of(
+    const std::vector<Diagnostic>& meanings, const Tensor& values) {
+  std::map<std::string, std::map<std::string, double>> statistics;
+  for (size_t i = 0; i < meanings.size(); ++i)
+    if (meanings[i].kind != Kind::non_finite)
+      statistics[name_of(meanings[i].kind)][meanings[i].name] =
+          static_cast<double>(values.values<float>()[i]);
+  return statistics;
 }
 
 std::string first_non_finite(const std::vector<Diagnostic>& meanings, const Tensor& values) {

@@ -3,6 +3,7 @@
 
 #include "frontend/train/training_graph.h"
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -30,10 +31,16 @@ struct Warning {
   std::string text;
 };
 
-/// Sentences about values that mostly mean trouble: gradients that vanish (largest norm below 1e-7)
-/// or explode (a norm above 1e3), layers with more than 30 % dead units or 50 % saturated outputs,
-/// updates between a tenth and ten times the weight, results that are not finite.
+/// Sentences about values that mostly mean trouble: gradients that vanish (largest norm below 1e-7,
+/// or that of one weight below 1e-5 times that of another) or explode (a norm above 1e3), layers
+/// with more than 30 % dead units or 50 % saturated outputs, updates between a tenth and ten times
+/// the weight, results that are not finite.
 std::vector<Warning> warnings_of(const std::vector<Diagnostic>& meanings, const Tensor& values);
+
+/// The values by kind ("activation_rms", "gradient_norm", "update_ratio", "saturated", "dead") and
+/// name, for the history.
+std::map<std::string, std::map<std::string, double>> statistics_of(
+    const std::vector<Diagnostic>& meanings, const Tensor& values);
 
 /// The first node, in order of execution, whose result was not finite; empty when there is none.
 std::string first_non_finite(const std::vector<Diagnostic>& meanings, const Tensor& values);

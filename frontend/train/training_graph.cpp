@@ -13,7 +13,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
-#include <unordered_set>
+#include <unordered_map>
 
 namespace tintype {
 
@@ -50,10 +50,8 @@ std::vector<Value*> predictions_of(Graph& graph, const TrainingOptions& options,
   if (options.losses.empty()) throw Error("training needs at least one loss");
   std::vector<Value*> predictions;
   Builder b(graph);
-  for (const LossTerm& term : options.losses) {
-    Value* y = graph.output(output_index(graph, term.output));
-    predictions.push_back(b.unary("identity", without_softmax(term, y, about.notes)));
-  }
+  for (const LossTerm& term : options.losses)
+    predictions.push_back(b.unary("identity", prediction_of(graph, term, about.notes)));
   return predictions;
 }
 
@@ -211,39 +209,26 @@ void add_averages(const Step& s) {
   }
 }
 
-std::unordered_set<const Node*> ancestors_of(const Value* v) {
-  std::unordered_set<const Node*> seen;
-  std::vector<const Node*> open;
-  const auto visit = [&](const Value* x) {
-    if (x != nullptr && x->def() != nullptr && seen.insert(x->def()).second)
-      open.push_back(x->def());
-  };
-  visit(v);
-  while (!open.empty()) {
-    const Node* n = open.back();
-    open.pop_back();
-    for (const Value* x : n->operands()) visit(x);
-  }
-  return seen;
-}
-
 /// A step whose loss is not finite leaves every state as it is, so that its cause can be found.
-/// What else is computed from a next value (the parameter from its momentum) reads the one that is
-/// held: the same in every step that counts, and the state can be written where it is computed.
+/// Whoever reads the next value of a state reads what was decided on: it makes no difference to a
+/// step that counts, and the undecided value needs no memory of its own.
 void hold_unless_finite(Graph& graph, Value* loss) {
-  Builder b(graph);
+  Builder b(graph, graph.next(loss->def()));
   b.set_origins({"finite loss"});
   Value* bad = b.make("or", {b.unary("is_nan", loss), b.unary("is_inf", loss)});
-  const std::unordered_set<const Node*> before = ancestors_of(bad);
+  std::unordered_map<const Node*, size_t> place;
+  for (const auto& n : graph.nodes()) place.emplace(n.get(), place.size());
   for (size_t i = 0; i < graph.states().size(); ++i) {
     const State& s = graph.states()[i];
     Value* next = graph.output(static_cast<size_t>(s.next));
     if (next == s.current) continue;
-    Value* held = b.select(bad, s.current, next);
-    graph.set_next(s.current, held);
-    const std::vector<Use> uses = next->uses();
-    for (const Use& u : uses)
-      if (u.node != held->def() && before.count(u.node) == 0) u.node->set_operand(u.operand, held);
+    Node* maker = next->def();
+    const bool after_loss = maker != nullptr && place.at(maker) > place.at(bad->def());
+    b.set_insertion_point(after_loss ? graph.next(maker) : nullptr);
+    Value* decided = b.select(bad, s.current, next);
+    for (const Use& u : std::vector<Use>(next->uses()))
+      if (after_loss && u.node != decided->def()) u.node->set_operand(u.operand, decided);
+    graph.set_next(s.current, decided);
   }
 }
 
@@ -263,6 +248,10 @@ std::vector<Value*> add_gradients(Graph& graph, Value* loss, const StatefulModel
 }
 
 }  // namespace
+
+Value* prediction_of(const Graph& graph, const LossTerm& term, std::vector<std::string>& notes) {
+  return without_softmax(term, graph.output(output_index(graph, term.output)), notes);
+}
 
 TrainingGraph make_training_graph(std::unique_ptr<Graph> model, const TrainingOptions& options) {
   TrainingGraph out;

@@ -72,11 +72,12 @@ struct TrainedParameter {
 /// One element of the output "diagnostics".
 struct Diagnostic {
   enum class Kind : uint8_t {
-    gradient_norm,  ///< |g| of a parameter
-    update_ratio,   ///< |next - p| / |p| of a parameter of rank 2 or more
-    saturated,      ///< share of a sigmoid's or tanh's outputs within 1 % of its range from an end
-    dead,           ///< share of a ReLU's units (channels) that are 0 for the whole batch
-    non_finite,     ///< 1 when a node's result holds NaN or infinity
+    activation_rms,  ///< root mean square of the elements of a node's result
+    gradient_norm,   ///< |g| of a parameter
+    update_ratio,    ///< |next - p| / |p| of a parameter of rank 2 or more
+    saturated,       ///< share of a sigmoid's or tanh's outputs within 1 % of its range from an end
+    dead,            ///< share of a ReLU's units (channels) that are 0 for the whole batch
+    non_finite,      ///< 1 when a node's result holds NaN or infinity
   };
   Kind kind;
   std::string name;  ///< parameter, or the model's node
@@ -100,6 +101,11 @@ struct TrainingGraph {
   std::vector<Diagnostic> diagnostics;  ///< what the elements of "diagnostics" mean, in order
   std::vector<std::string> notes;       ///< decisions that the user may want to know
 };
+
+/// What a loss is computed from: an output of the model, or under a cross entropy, which contains a
+/// softmax, the input of the Softmax that ends the model; a note says so. Throws Error for an
+/// unknown output.
+Value* prediction_of(const Graph& graph, const LossTerm& term, std::vector<std::string>& notes);
 
 /// One step: inputs are the model's, the targets (in order of the loss terms) and "learning_rate"
 /// (f32 scalar); outputs "loss" (f32 scalar, penalties included), the metrics, "diagnostics" if

@@ -1,4 +1,5 @@
-// LeNet-5, AlexNet and VGG: plain stacks of convolutions, pooling and linear layers.
+// MLP, autoencoder, LeNet-5, AlexNet and VGG: plain stacks of convolutions, pooling and linear
+// layers.
 #include "frontend/zoo/zoo.h"
 
 namespace tintype::zoo_networks {
@@ -35,6 +36,24 @@ void lenet5(GraphBuilder& g, const ZooOptions& o) {
   x = x.linear({.name = "c5", .units = 120}).tanh();
   x = x.linear({.name = "f6", .units = 84}).tanh();
   g.output("scores", x.linear({.name = "output", .units = o.classes}));
+}
+
+void autoencoder(GraphBuilder& g, const ZooOptions& o) {
+  constexpr int64_t kHidden = 128, kCode = 32;
+  const auto image = g.input("image", image_type(o, 1, 28, 28));
+  std::vector<int64_t> extents = {-1};
+  int64_t elements = 1;
+  for (size_t i = 1; i < image.shape().size(); ++i) {
+    extents.push_back(image.shape()[i].value());
+    elements *= extents.back();
+  }
+  const Initializer weights = init::he_normal();
+  auto x = image.flatten();
+  x = x.linear({.name = "encoder1", .units = kHidden, .weight_init = weights}).silu();
+  x = x.linear({.name = "code", .units = kCode});
+  x = x.linear({.name = "decoder1", .units = kHidden, .weight_init = weights}).silu();
+  x = x.linear({.name = "decoder2", .units = elements}).sigmoid();
+  g.output("reconstruction", x.reshape(extents));
 }
 
 void alexnet(GraphBuilder& g, const ZooOptions& o) {

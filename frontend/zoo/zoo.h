@@ -25,7 +25,7 @@ struct ZooEntry {
   std::string_view name;
   std::string_view summary;
   std::string_view source;  ///< the paper
-  int64_t classes;
+  int64_t classes;          ///< 0: it has none
   void (*build)(GraphBuilder&, const ZooOptions&);
 };
 
@@ -40,6 +40,7 @@ namespace zoo_networks {
 TensorType image_type(const ZooOptions& o, int64_t channels, int64_t height, int64_t width);
 void mlp(GraphBuilder& g, const ZooOptions& o);
 void lenet5(GraphBuilder& g, const ZooOptions& o);
+void autoencoder(GraphBuilder& g, const ZooOptions& o);
 void alexnet(GraphBuilder& g, const ZooOptions& o);
 void alexnet_one_tower(GraphBuilder& g, const ZooOptions& o);
 void vgg16(GraphBuilder& g, const ZooOptions& o);

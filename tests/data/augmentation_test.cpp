@@ -122,7 +122,7 @@ std::vector<float> run(const SamplePipeline& pipeline, const std::vector<uint8_t
   SamplePipeline::Scratch scratch;
   std::vector<float> out(size);
   pipeline.run(reinterpret_cast<const std::byte*>(raw.data()),
-               RandomDraws(1, RandomDraws::kAugment, 0, item), scratch, out);
+               RandomDraws(1, RandomDraws::kAugment, 0, item), scratch, out, {});
   return out;
 }
 

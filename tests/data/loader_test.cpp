@@ -69,6 +69,28 @@ std::vector<int64_t> samples_of_epoch(Loader& l) {
   return seen;
 }
 
+TEST(Loader, AReconstructionIsTheInputBeforeItWasDisturbed) {
+  LoaderOptions options = {.batch = 8,
+                           .augmentation = {.shift = 1, .noise = 0.5, .cutout = 3},
+                           .names = {"image", "label"},
+                           .reconstruction = "target"};
+  options.normalization = Normalization::unit(*digits()).value();
+  LoaderOptions calm = options;
+  calm.augmentation.noise = 0;
+  calm.augmentation.cutout = 0;
+  const Batch disturbed = *loader(digits(), options)->next().value();
+  const Batch clean = *loader(digits(), calm)->next().value();
+  const auto bytes = [](const Tensor& t) {
+    return std::string(static_cast<const char*>(t.data()), t.bytes());
+  };
+  EXPECT_EQ(disturbed.size(), 3u);
+  EXPECT_EQ(bytes(disturbed.at("target")), bytes(clean.at("image")));
+  EXPECT_EQ(bytes(clean.at("target")), bytes(clean.at("image")));
+  EXPECT_NE(bytes(disturbed.at("image")), bytes(clean.at("image")));
+  options.reconstruction = "label";
+  EXPECT_THAT(Loader::create(digits(), options).status().message(), HasSubstr("the same name"));
+}
+
 TEST(Loader, EveryBatchSizeCoversTheData) {
   for (const int64_t n : {0, 1, 2, 7, 12})
     for (const int64_t batch : {0, 1, 3, 7, 20})

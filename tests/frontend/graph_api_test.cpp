@@ -50,6 +50,22 @@ TEST(GraphApi, NamesParametersAfterScopeAndLayer) {
   EXPECT_EQ(x.linear({.units = 2}).value()->def()->where(), "fc1");
 }
 
+TEST(GraphApi, SlopesOfPreluAreParametersOfTheirChannels) {
+  GraphBuilder g("slopes");
+  const auto x = g.input("x", f32("N", 8, 5, 5));
+  const Variable shared = x.prelu();
+  EXPECT_EQ(shared.value()->def()->operand(1)->constant()->dims(), (std::vector<int64_t>{1}));
+  const Variable each = x.prelu(/*per_channel=*/true, "gate");
+  const Tensor& slopes = *each.value()->def()->operand(1)->constant();
+  EXPECT_EQ(each.value()->def()->operand(1)->name(), "gate.weight");
+  EXPECT_EQ(slopes.dims(), (std::vector<int64_t>{8, 1, 1}));
+  EXPECT_EQ(slopes.values<float>()[7], 0.25f);
+  EXPECT_EQ(g.layers().back().parameters, 8);
+  EXPECT_EQ(text_of(x.silu().shape()), "[N,8,5,5]");
+  const auto open = g.input("open", f32("N", "C", 5));
+  EXPECT_THAT(message_of([&] { open.prelu(true); }), HasSubstr("fixed number of channels"));
+}
+
 // Output extents by (N - F + 2 P) / S + 1 and its kin.
 TEST(GraphApi, LayersHaveTheShapesOfTheirFormulas) {
   GraphBuilder g("shapes");

@@ -162,6 +162,24 @@ TEST(Filters, ShapesAndColours) {
   EXPECT_FALSE(filters_picture(Tensor::zeros(DType::f32, {0, 1, 2, 2})).ok());
 }
 
+TEST(Grid, PicturesStandSideBySide) {
+  const Image dark = {2, 1, 1, {0, 50}}, light = {2, 1, 1, {100, 150}};
+  const auto grid = picture_grid({dark, light, dark}, 2, 2, 4);
+  ASSERT_TRUE(grid.ok()) << grid.status().message();
+  const Image& g = grid.value();
+  EXPECT_EQ(std::pair(g.width, g.height), std::pair(2 * 6 + 2, 2 * 4 + 2));
+  const auto pixel = [&](int y, int x) { return g.pixels[static_cast<size_t>(y * g.width + x)]; };
+  EXPECT_EQ(pixel(0, 0), 255);
+  EXPECT_EQ(pixel(2, 2), 0);
+  EXPECT_EQ(pixel(3, 5), 50);
+  EXPECT_EQ(pixel(2, 8), 100);
+  EXPECT_EQ(pixel(6, 2), 0);
+  EXPECT_EQ(pixel(6, 8), 255);
+  EXPECT_EQ(picture_grid({dark, light, dark}, 2, 1, 4).value().height, 2 * 4 + 2 + 8);
+  EXPECT_FALSE(picture_grid({}, 2).ok());
+  EXPECT_THAT(picture_grid({dark, {1, 1, 1, {0}}}, 2).status().message(), HasSubstr("1x1x2"));
+}
+
 TEST(Confusion, NumbersAndNames) {
   const std::vector<int64_t> counts = {90, 10, 0, 50};
   const auto svg = confusion_svg(counts, {"cat", "<dog>"}, "test data");
@@ -183,7 +201,7 @@ TEST(Predictions, MistakesAreRed) {
   ASSERT_TRUE(svg.ok());
   const auto counts = elements_of(svg.value());
   EXPECT_EQ(counts.at("image"), 2);
-  EXPECT_THAT(svg.value(), HasSubstr("7  98 %"));
+  EXPECT_THAT(svg.value(), HasSubstr("7, 98 %"));
   EXPECT_THAT(svg.value(), HasSubstr(">is 7<"));
   const std::string text = svg.value();
   EXPECT_NE(text.find(kRed), std::string::npos);

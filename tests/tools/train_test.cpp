@@ -1,73 +1,14 @@
 // tintype train from outside: files in, a model that runs out.
-#include "frontend/data/npy.h"
-#include "tools/driver/data_files.h"
+#include "tests/tools/train_fixture.h"
 #include "tools/driver/driver.h"
 
 #include <algorithm>
-#include <array>
-#include <csignal>
-#include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
-#include <string>
-#include <sys/wait.h>
-#include <unistd.h>
 
 namespace tintype {
 namespace {
 
-namespace fs = std::filesystem;
 using testing::HasSubstr;
-
-struct Outcome {
-  int code = -1;
-  std::string text;  ///< standard output and error together
-};
-
-Outcome train(const std::string& arguments) {
-  Outcome o;
-  FILE* pipe = popen((std::string(TINTYPE_PROGRAM) + " train " + arguments + " 2>&1").c_str(), "r");
-  std::array<char, 4096> buffer{};
-  while (const size_t n = fread(buffer.data(), 1, buffer.size(), pipe))
-    o.text.append(buffer.data(), n);
-  const int status = pclose(pipe);
-  o.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return o;
-}
-
-/// The JSON after what may have been said on standard error.
-nlohmann::json report_in(const Outcome& o) {
-  return nlohmann::json::parse(o.text.substr(std::min(o.text.find('{'), o.text.size())));
-}
-
-/// A folder with images u8[60,1,12,12] of three classes, each with a bright third, and their
-/// labels.
-class TrainCommand : public testing::Test {
- protected:
-  TrainCommand() {
-    std::string pattern = (fs::temp_directory_path() / "tintype-train-test-XXXXXX").string();
-    folder_ = mkdtemp(pattern.data());
-    Tensor images = Tensor::empty(DType::u8, {60, 1, 12, 12});
-    Tensor labels = Tensor::empty(DType::i32, {60});
-    for (size_t i = 0; i < 60; ++i) {
-      labels.mutable_values<int32_t>()[i] = static_cast<int32_t>(i % 3);
-      for (size_t p = 0; p < 144; ++p)
-        images.mutable_values<uint8_t>()[i * 144 + p] =
-            static_cast<uint8_t>((p / 48 == i % 3 ? 200 : 20) + (i * p) % 17);
-    }
-    EXPECT_TRUE(save_npy(images, path("x.npy")).ok());
-    EXPECT_TRUE(save_npy(labels, path("y.npy")).ok());
-  }
-  ~TrainCommand() override { fs::remove_all(folder_); }
-  std::string path(const std::string& name) const { return folder_ + "/" + name; }
-  std::string data() const { return " --data " + path("x.npy") + " " + path("y.npy") + " "; }
-
-  std::string folder_;
-};
 
 TEST_F(TrainCommand, FitsAZooNetworkToTheDataAndWritesAModel) {
   const Outcome o = train("mlp" + data() +
@@ -121,13 +62,6 @@ TEST_F(TrainCommand, ReadsOptionsFromToml) {
   EXPECT_THAT(train("--config " + path("worse.toml")).text, HasSubstr("did you mean 'epochs'?"));
 }
 
-std::string bytes_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
-const std::string kDigits = std::string(TINTYPE_SOURCE_DIR) + "/examples/data/digits";
-
 // The figures of the documentation, on real images and one seed.
 TEST_F(TrainCommand, LearnsHandwrittenDigits) {
   const Outcome mlp = train("mlp --data " + kDigits +
@@ -162,45 +96,6 @@ TEST_F(TrainCommand, AResumedRunEqualsOneThatNeverStopped) {
   EXPECT_EQ(bytes_of(path("whole/weights.safetensors")),
             bytes_of(path("parts/weights.safetensors")));
   EXPECT_EQ(bytes_of(path("whole/model.onnx")), bytes_of(path("parts/model.onnx")));
-}
-
-/// Starts the program, waits until `file` has `lines` lines, and kills it without warning.
-void kill_when_written(const std::vector<std::string>& arguments, const std::string& file,
-                       int64_t lines) {
-  std::vector<char*> argv;
-  for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
-  argv.push_back(nullptr);
-  const pid_t child = fork();
-  if (child == 0) {
-    std::freopen("/dev/null", "w", stdout);
-    std::freopen("/dev/null", "w", stderr);
-    execv(TINTYPE_PROGRAM, argv.data());
-    std::_Exit(127);
-  }
-  int status = 0;
-  while (waitpid(child, &status, WNOHANG) == 0) {
-    const std::string text = bytes_of(file);
-    if (std::count(text.begin(), text.end(), '\n') >= lines) kill(child, SIGKILL);
-  }
-  ASSERT_TRUE(WIFSIGNALED(status)) << "the run ended before it was killed: " << WEXITSTATUS(status);
-}
-
-TEST_F(TrainCommand, RunsThatAreKilledGoOnWithTheSameBits) {
-  const std::vector<std::string> run = {"tintype",   "train",   "mlp",     "--data", kDigits,
-                                        "--augment", "shift=1", "--batch", "50"};
-  std::string line;
-  for (size_t i = 2; i < run.size(); ++i) line += run[i] + " ";
-  ASSERT_EQ(train(line + "--epochs 30 -o " + path("whole")).code, 0);
-  std::vector<std::string> killed = run;
-  killed.insert(killed.end(), {"--epochs", "10000", "-o", path("parts")});
-  kill_when_written(killed, path("parts/history.csv"), 4);
-  killed = {"tintype", "train", "--resume", path("parts"), "--epochs", "10000"};
-  kill_when_written(killed, path("parts/history.csv"), 9);
-  ASSERT_LT(std::ranges::count(bytes_of(path("parts/history.csv")), '\n'), 30);
-  const Outcome rest = train("--resume " + path("parts") + " --epochs 30");
-  ASSERT_EQ(rest.code, 0) << rest.text;
-  EXPECT_EQ(bytes_of(path("whole/weights.safetensors")),
-            bytes_of(path("parts/weights.safetensors")));
 }
 
 TEST_F(TrainCommand, ARunIsReplacedOnlyOnRequest) {
@@ -243,6 +138,66 @@ TEST_F(TrainCommand, StartsFromWeightsInSafetensors) {
   EXPECT_THAT(wrong.text, HasSubstr("first/weights.safetensors: weights: "));
 }
 
+TEST_F(TrainCommand, TheWholeDataCanBeOneBatch) {
+  const std::string run = "mlp" + data() + "--epochs 3 --optimizer rprop --seed 4 ";
+  ASSERT_EQ(train(run + "--batch 0 -o " + path("all")).code, 0);
+  ASSERT_EQ(train(run + "--batch 60 -o " + path("sixty")).code, 0);
+  EXPECT_EQ(bytes_of(path("all/weights.safetensors")), bytes_of(path("sixty/weights.safetensors")));
+}
+
+TEST_F(TrainCommand, RecomputationSavesMemoryAndChangesNoBit) {
+  const std::string run = "lenet5" + data() + "--resize 28 --epochs 2 --batch 20 ";
+  ASSERT_EQ(train(run + "-o " + path("kept")).code, 0);
+  const Outcome o = train(run + "--recompute -o " + path("again"));
+  ASSERT_EQ(o.code, 0) << o.text;
+  EXPECT_THAT(o.text, testing::ContainsRegex("recomputation: [0-9.]+ MB of buffers instead of "
+                                             "[0-9.]+ MB; [0-9]+ kernels run twice"));
+  EXPECT_EQ(bytes_of(path("kept/weights.safetensors")),
+            bytes_of(path("again/weights.safetensors")));
+  // A run may go on without, or with another limit.
+  ASSERT_EQ(train("--resume " + path("again") + " --epochs 3 --recompute 1MB").code, 0);
+  ASSERT_EQ(train("--resume " + path("kept") + " --epochs 3").code, 0);
+  EXPECT_EQ(bytes_of(path("kept/weights.safetensors")),
+            bytes_of(path("again/weights.safetensors")));
+}
+
+TEST_F(TrainCommand, AnAutoencoderGivesItsInputBack) {
+  const Outcome o =
+      train("autoencoder --data " + path("x.npy") +
+            " --epochs 30 --augment noise=0.1 --validation-split 0.2 --json -o " + path("run"));
+  ASSERT_EQ(o.code, 0) << o.text;
+  const auto history = report_in(o)["history"];
+  EXPECT_LT(history[29]["validation"]["loss"].get<double>(),
+            0.2 * history[0]["validation"]["loss"].get<double>());
+  EXPECT_GT(fs::file_size(path("run/reconstructions.png")), 100u);
+  EXPECT_FALSE(fs::exists(path("run/confusion.svg")));
+  const Outcome scores = tintype("evaluate " + path("run") + " --json");
+  ASSERT_EQ(scores.code, 0) << scores.text;
+  EXPECT_NEAR(report_in(scores)["averaged"]["loss"].get<double>(),
+              history[29]["validation"]["loss"].get<double>(), 1e-6);
+  // Classes that the data has are left alone; any model of the right shape is trained so.
+  const Outcome more =
+      train(path("run/model.onnx") + data() + "--epochs 1 --json -o " + path("more"));
+  ASSERT_EQ(more.code, 0) << more.text;
+  EXPECT_LT(report_in(more)["history"][0]["training"]["loss"].get<double>(),
+            history[0]["training"]["loss"].get<double>());
+}
+
+TEST_F(TrainCommand, CheckpointsOfTheLastEpochsAreKept) {
+  ASSERT_EQ(train("mlp" + data() + "--epochs 4 --keep-checkpoints 2 -o " + path("run")).code, 0);
+  EXPECT_FALSE(fs::exists(path("run/checkpoint-0002.ttc")));
+  EXPECT_TRUE(fs::exists(path("run/checkpoint-0003.ttc")));
+  EXPECT_EQ(bytes_of(path("run/checkpoint-0004.ttc")), bytes_of(path("run/checkpoint.ttc")));
+  ASSERT_EQ(train("--resume " + path("run") + " --epochs 5").code, 0);
+  EXPECT_FALSE(fs::exists(path("run/checkpoint-0003.ttc")));
+  EXPECT_TRUE(fs::exists(path("run/checkpoint-0005.ttc")));
+  // Those of a run that is replaced go with it.
+  ASSERT_EQ(
+      train("mlp" + data() + "--epochs 1 --keep-checkpoints 2 --force -o " + path("run")).code, 0);
+  EXPECT_TRUE(fs::exists(path("run/checkpoint-0001.ttc")));
+  EXPECT_FALSE(fs::exists(path("run/checkpoint-0005.ttc")));
+}
+
 TEST_F(TrainCommand, ReadsTablesWithClassesAndWithValues) {
   std::ofstream classes(path("c.csv")), values(path("v.csv"));
   classes << "width,height,kind\n";
@@ -266,13 +221,59 @@ TEST_F(TrainCommand, ReadsTablesWithClassesAndWithValues) {
   EXPECT_THAT(wrong.text, HasSubstr("total"));
 }
 
+void expect(const std::string& arguments, const std::string& part) {
+  const Outcome o = train(arguments);
+  EXPECT_EQ(o.code, 1) << o.text;
+  EXPECT_EQ(std::count(o.text.begin(), o.text.end(), '\n'), 1) << o.text;
+  EXPECT_THAT(o.text, HasSubstr(part));
+}
+
+TEST_F(TrainCommand, MistakesInDataAreOneLine) {
+  const std::string fixtures = std::string(TINTYPE_SOURCE_DIR) + "/tests/data/fixtures/";
+  fs::create_directories(path("none"));
+  expect("mlp --data " + path("none"), path("none"));
+  fs::create_directories(path("images/a"));
+  expect("mlp --data " + path("images"), path("images"));
+  fs::create_directories(path("images/b"));
+  fs::copy_file(fixtures + "colour.png", path("images/a/1.png"));
+  fs::copy_file(fixtures + "colour.png", path("images/b/1.png"));
+  std::ofstream(path("images/b/2.png")) << bytes_of(fixtures + "colour.png").substr(0, 60);
+  expect("mlp --data " + path("images") + " --resize 12 -o " + path("r"), path("images/b/2.png"));
+  std::ofstream(path("short.npy")) << bytes_of(path("x.npy")).substr(0, 1000);
+  expect("mlp --data " + path("short.npy") + " " + path("y.npy"), path("short.npy"));
+  EXPECT_TRUE(save_npy(Tensor::zeros(DType::i32, {7}), path("seven.npy")).ok());
+  expect("mlp --data " + path("x.npy") + " " + path("seven.npy"),
+         "target: has 7 samples, 'input' has 60");
+
+  ASSERT_EQ(train("mlp" + data() + "--epochs 1 -o " + path("run")).code, 0);
+  const std::string model = path("run/model.onnx");
+  Tensor labels = Tensor::zeros(DType::i32, {60});
+  labels.mutable_values<int32_t>()[40] = 7;
+  EXPECT_TRUE(save_npy(labels, path("seven.npy")).ok());
+  expect(model + " --data " + path("x.npy") + " " + path("seven.npy") + " --json -o " + path("r"),
+         "'target' has the label 7, but the model has 3 classes (0 to 2)");
+  expect(model + data() + "--resize 10 -o " + path("r"),
+         "samples of f32[1,10,10], but the model takes batches of f32[N,1,12,12]");
+}
+
+TEST_F(TrainCommand, WhatCanNotBeWrittenLosesNothing) {
+  std::ofstream(path("file")) << "in the way";
+  expect("mlp" + data() + "--json -o " + path("file/run"), path("file/run") + ": cannot be made");
+  ASSERT_EQ(train("mlp" + data() + "--epochs 1 -o " + path("run")).code, 0);
+  const std::string before = bytes_of(path("run/checkpoint.ttc"));
+  // A limit on the size of files does what a full disk does: writing fails half-way.
+  const Outcome o = run_shell("ulimit -f 100; trap '' XFSZ; " + std::string(TINTYPE_PROGRAM) +
+                              " train --json --epochs 2 --diagnostics 0 --resume " + path("run"));
+  EXPECT_EQ(o.code, 1);
+  EXPECT_THAT(o.text, HasSubstr(path("run/")));
+  EXPECT_EQ(std::count(o.text.begin(), o.text.end(), '\n'), 1) << o.text;
+  EXPECT_EQ(bytes_of(path("run/checkpoint.ttc")), before);
+  for (const auto& entry : fs::directory_iterator(path("run")))
+    EXPECT_EQ(entry.path().filename().string().find(".tmp-"), std::string::npos) << entry.path();
+  EXPECT_EQ(train("--epochs 2 --resume " + path("run")).code, 0);
+}
+
 TEST_F(TrainCommand, MistakesAreOneLine) {
-  const auto expect = [&](const std::string& arguments, const std::string& part) {
-    const Outcome o = train(arguments);
-    EXPECT_EQ(o.code, 1) << o.text;
-    EXPECT_EQ(std::count(o.text.begin(), o.text.end(), '\n'), 1) << o.text;
-    EXPECT_THAT(o.text, HasSubstr(part));
-  };
   expect("mlp", "which data?");
   expect(data(), "which model?");
   expect("mpl" + data(), "no network 'mpl' in the zoo");
@@ -288,6 +289,8 @@ TEST_F(TrainCommand, MistakesAreOneLine) {
   expect("mlp" + data() + "--optimizer adma", "did you mean 'adam'?");
   expect("mlp" + data() + "--clip globl=1", "no option 'globl'");
   expect("mlp" + data() + "--average mean", "--average expects ema");
+  expect("mlp" + data() + "--recompute 3furlongs", "--recompute expects auto, a number");
+  expect("mlp" + data() + "--recompute 0", "--recompute expects auto, a number");
   expect("mlp" + data() + "--validation-split 2", "expects a number between 0 and 1");
   expect("mlp" + data() + "--early-stopping acuracy --json -o " + path("r"),
          "did you mean 'accuracy'?");

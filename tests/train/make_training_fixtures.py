@@ -13,6 +13,7 @@ import sys
 
 import numpy as np
 import torch
+import torchvision
 from torch import nn
 
 MASK = (1 << 64) - 1
@@ -26,18 +27,25 @@ def mix(z):
 
 
 def uniform(seed, dims, low, high):
-    count = int(np.prod(dims))
-    u = [(mix((seed * 0x100000001 + (i + 1) * 0x9E3779B97F4A7C15) & MASK) >> 11) * 2.0 ** -53
-         for i in range(count)]
-    values = [low + (high - low) * v for v in u]
-    return torch.tensor(np.array(values, dtype=np.float64).astype(np.float32).reshape(dims))
+    """mix() of the words of `seed`, on whole arrays."""
+    with np.errstate(over="ignore"):
+        index = np.arange(1, int(np.prod(dims)) + 1, dtype=np.uint64)
+        z = np.uint64(seed * 0x100000001 & MASK) + index * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    u = (z >> np.uint64(11)).astype(np.float64) * 2.0 ** -53
+    return torch.tensor((low + (high - low) * u).astype(np.float32).reshape(dims))
 
 
-def fill(model, seed=100):
+def fill(model, seed=100, order=None):
     """Parameters in order: uniform within 1 / sqrt(fan in); scales of norms in [0.5, 1.5]."""
+    parameters = list(model.named_parameters())
+    if order:
+        parameters.sort(key=lambda p: order(p[0]))
     with torch.no_grad():
         fan = 1
-        for i, (name, p) in enumerate(model.named_parameters()):
+        for i, (name, p) in enumerate(parameters):
             if p.dim() > 1:
                 fan = int(np.prod(p.shape[1:]))
             if p.dim() == 1 and name.endswith("weight"):
@@ -68,7 +76,18 @@ def normed():
                               nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3)))
 
 
-DATA = {"mlp": ((20,), 5), "lenet": ((1, 28, 28), 10), "normed": ((2, 8, 8), 3)}
+def resnet18():
+    """torchvision's; a block of the zoo begins with its projection."""
+    def order(name):
+        layer, *rest = name.split(".")
+        at = ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"].index(layer)
+        inner = ["downsample", "conv1", "bn1", "conv2", "bn2"].index(rest[1]) if at in range(2, 6) else 0
+        return at, int(rest[0]) if at in range(2, 6) else 0, inner
+
+    return fill(torchvision.models.resnet18(num_classes=10), order=order)
+
+
+DATA = {"mlp": ((20,), 5), "lenet": ((1, 28, 28), 10), "normed": ((2, 8, 8), 3), "resnet18": ((3, 32, 32), 10)}
 OPTIMIZERS = {
     "sgd,lr=0.05,momentum=0.9,weight_decay=0.0005":
         lambda p: torch.optim.SGD(p, 0.05, momentum=0.9, weight_decay=5e-4),

@@ -3,6 +3,7 @@
 
 #include "frontend/graph/graph_builder.h"
 #include "frontend/train/parameters.h"
+#include "frontend/zoo/zoo.h"
 
 #include <cmath>
 
@@ -65,6 +66,13 @@ Tensor uniform_tensor(uint64_t seed, const std::vector<int64_t>& dims, double lo
 }
 
 std::unique_ptr<Graph> make_network(const std::string& name) {
+  if (name == "resnet18") {
+    const ZooOptions options = {.input = {3, 32, 32}, .classes = 10};
+    std::unique_ptr<Graph> graph = build_zoo_network(name, options)->take();
+    graph->inputs()[0]->set_name("x");
+    fill(*graph);
+    return graph;
+  }
   GraphBuilder g(name);
   if (name == "mlp") mlp(g);
   else if (name == "lenet") lenet(g);
@@ -78,6 +86,7 @@ std::map<std::string, Tensor> make_examples(const std::string& name, int64_t cou
   std::vector<int64_t> dims = {count, 20};
   uint64_t classes = 5;
   if (name == "lenet") dims = {count, 1, 28, 28}, classes = 10;
+  if (name == "resnet18") dims = {count, 3, 32, 32}, classes = 10;
   if (name == "normed") dims = {count, 2, 8, 8}, classes = 3;
   Tensor labels = Tensor::empty(DType::i64, {count});
   for (int64_t i = 0; i < count; ++i)

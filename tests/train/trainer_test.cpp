@@ -367,21 +367,6 @@ TEST(Trainer, AddsUpTheLossesOfSeveralOutputs) {
     EXPECT_EQ(p.used, !p.name.starts_with("main")) << p.name;
 }
 
-TEST(Trainer, WarnsOfDeadAndIdenticalUnits) {
-  GraphBuilder g("sick");
-  auto x = g.input("x", f32("N", 20));
-  x = x.linear({.name = "dead", .units = 8, .bias_init = init::constant(-100)}).relu("gate");
-  x = x.linear({.name = "equal", .units = 6, .weight_init = init::constant(0.1)});
-  g.output("y", x.linear({.name = "head", .units = 5, .weight_init = init::constant(0.1)}));
-  Trainer trainer(g.take(), {.training = {.optimizer = Sgd{}}, .diagnostics_every = 1});
-  const auto data = data_of("mlp");
-  const auto history = trainer.fit(*data, nullptr, {.epochs = 1});
-  EXPECT_THAT(history[0].warnings,
-              testing::Contains(HasSubstr("100 % of the units of gate are dead")));
-  EXPECT_THAT(history[0].warnings,
-              testing::Contains(HasSubstr("100 % of the units of equal.weight are identical")));
-}
-
 TEST(Trainer, MistakesAreExplained) {
   Trainer trainer(make_network("mlp"), {});
   auto examples = make_examples("mlp", 8);

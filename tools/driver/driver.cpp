@@ -5,6 +5,7 @@
 #include "ir/diagnostic.h"
 #include "tools/driver/pipeline.h"
 
+#include <algorithm>
 #include <chrono>
 
 namespace tintype {
@@ -39,16 +40,7 @@ CompileOptions with_batch_hint(const Graph& graph, CompileOptions options) {
   return options;
 }
 
-CompiledModel finish(std::unique_ptr<Graph> graph, const CompileOptions& requested,
-                     double import_ms) {
-  const CompileOptions options = with_batch_hint(*graph, requested);
-  CompiledModel result;
-  result.report.import_ms = import_ms;
-  auto start = Clock::now();
-  optimize(*graph, options);
-  detach_small_constants(*graph);
-  result.report.passes_ms = milliseconds_since(start);
-  start = Clock::now();
+CodegenOptions codegen_options(const CompileOptions& options) {
   CodegenOptions codegen;
   codegen.machine = machine_of(options);
   codegen.cache_directory = options.cache_directory == "default" ? KernelCache::default_directory()
@@ -57,6 +49,41 @@ CompiledModel finish(std::unique_ptr<Graph> graph, const CompileOptions& request
   codegen.hints = options.hints;
   codegen.compile_threads = options.compile_threads;
   codegen.progress = options.progress;
+  return codegen;
+}
+
+/// optimize(), and what its last pass, recompute, does to the memory that the program plans.
+RecomputeReport optimize_and_recompute(Graph& graph, const CompileOptions& options,
+                                       const CodegenOptions& codegen) {
+  PipelineOptions passes;
+  passes.explain = options.explain;
+  PassPipeline pipeline = pipeline_for(options);
+  const PassStep last = pipeline.back();
+  pipeline.pop_back();
+  run_pipeline(graph, pipeline, passes);
+  RecomputeReport report;
+  report.arena_before = planned_arena(graph, codegen).value_or(0);
+  run_pipeline(graph, {last}, passes);
+  report.arena_after = planned_arena(graph, codegen).value_or(0);
+  report.steps =
+      static_cast<int>(std::count_if(graph.nodes().begin(), graph.nodes().end(), [](const auto& n) {
+        return n->body() != nullptr && n->where().starts_with("again:");
+      }));
+  return report;
+}
+
+CompiledModel finish(std::unique_ptr<Graph> graph, const CompileOptions& requested,
+                     double import_ms) {
+  const CompileOptions options = with_batch_hint(*graph, requested);
+  const CodegenOptions codegen = codegen_options(options);
+  CompiledModel result;
+  result.report.import_ms = import_ms;
+  auto start = Clock::now();
+  if (options.recompute) result.report.recompute = optimize_and_recompute(*graph, options, codegen);
+  else optimize(*graph, options);
+  detach_small_constants(*graph);
+  result.report.passes_ms = milliseconds_since(start);
+  start = Clock::now();
   Compiled compiled = compile(*graph, codegen);
   result.report.codegen = compiled.report;
   result.objects = std::move(compiled.objects);

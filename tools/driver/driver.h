@@ -5,11 +5,13 @@
 #include "frontend/onnx/import.h"
 #include "ir/graph.h"
 #include "passes/pass.h"
+#include "passes/recompute.h"
 #include "runtime/model.h"
 
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace tintype {
@@ -28,12 +30,21 @@ struct CompileOptions {
   std::map<std::string, int64_t> hints;     ///< likely values of symbols, for choosing tiles
   int64_t batch = 1;  ///< the same for symbols that are the first axis of an input
   int compile_threads = 0;
+  /// Training programs: compute activations again instead of keeping them (passes/recompute.h).
+  std::optional<RecomputeOptions> recompute = {};
   ExplainSink explain;
   std::function<void(int done, int total)> progress;
 };
 
+/// What CompileOptions::recompute saved, at the likely extents.
+struct RecomputeReport {
+  size_t arena_before = 0, arena_after = 0;  ///< bytes that buffers need
+  int steps = 0;                             ///< executed a second time
+};
+
 struct CompileReport {
   double import_ms = 0, passes_ms = 0;
+  std::optional<RecomputeReport> recompute;  ///< when it was asked for
   CodegenReport codegen;
   /// Everything but making kernels: what remains when the cache is warm.
   double load_ms = 0;

@@ -9,7 +9,6 @@
 #include "tools/driver/compare.h"
 #include "tools/driver/data_files.h"
 
-#include <charconv>
 #include <fmt/format.h>
 #include <fstream>
 
@@ -30,29 +29,12 @@ std::string text_of(const std::map<std::string, int64_t>& extents) {
   return text;
 }
 
-std::map<std::string, int64_t> parse_extents(const std::string& text) {
-  std::map<std::string, int64_t> extents;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find(';', at), text.size());
-    const std::string part = text.substr(at, end - at);
-    const size_t colon = part.find(':');
-    int64_t value = 0;
-    const char* first = part.data() + std::min(colon, part.size() - 1) + 1;
-    const auto [rest, error] = std::from_chars(first, part.data() + part.size(), value);
-    if (colon == std::string::npos || error != std::errc() || rest != part.data() + part.size())
-      throw Error("option 'extents' of select-algorithms expects NAME:VALUE, got '" + part + "'");
-    extents[part.substr(0, colon)] = value;
-    at = end + 1;
-  }
-  return extents;
-}
-
 bool select(Graph& graph, PassContext& context) {
   const std::string target = context.text("target", "");
   SelectAlgorithmsOptions options;
   options.machine = target.empty() ? host_machine() : machine_for(target);
   options.strict = !context.flag("winograd", true);
-  options.hints = parse_extents(context.text("extents", ""));
+  options.hints = context.extents("extents");
   return select_algorithms(graph, options);
 }
 
@@ -132,9 +114,15 @@ PassPipeline pipeline_for(const CompileOptions& options, const std::string& text
                       : options.math == MathMode::strict ? "strict"
                                                          : "default";
   PassPipeline pipeline = parse_pipeline(text.empty() ? named : text);
+  if (options.recompute && text.empty())
+    pipeline.push_back({&find_pass("recompute"),
+                        {{"bytes", std::to_string(options.recompute->bytes)},
+                         {"segments", std::to_string(options.recompute->segments)}}});
   constexpr std::string_view kPass = "select-algorithms";
   if (!options.target.empty()) set_default(pipeline, kPass, "target", options.target);
-  if (!options.hints.empty()) set_default(pipeline, kPass, "extents", text_of(options.hints));
+  if (!options.hints.empty())
+    for (const std::string_view pass : {kPass, std::string_view("recompute")})
+      set_default(pipeline, pass, "extents", text_of(options.hints));
   if (options.math == MathMode::strict) set_default(pipeline, kPass, "winograd", "0");
   return pipeline;
 }

@@ -54,17 +54,6 @@ bool all_finite(const Tensor& t) {
   return true;
 }
 
-/// Labels outside the classes would silently count with loss 0.
-void check_labels(const TargetInput& target, const Batch& batch) {
-  const auto found = batch.find(target.name);
-  if (!target.classes || found == batch.end() || found->second.dtype() != DType::i64) return;
-  for (const int64_t label : found->second.values<int64_t>())
-    if ((label < 0 || label >= *target.classes) && label != target.ignored)
-      throw Error("'" + target.name + "' has the label " + std::to_string(label) +
-                  ", but the model has " + std::to_string(*target.classes) + " classes (0 to " +
-                  std::to_string(*target.classes - 1) + ")");
-}
-
 int64_t examples_in(const Batch& batch) {
   return batch.empty() || batch.begin()->second.rank() == 0 ? 0 : batch.begin()->second.dims()[0];
 }
@@ -120,9 +109,11 @@ struct Trainer::State {
   }
 
   Stage& inference_program(std::optional<Stage>& slot, bool with_loss) {
-    if (!slot)
-      slot = compile_program(make_evaluation_graph(model->clone(), options.training, with_loss),
-                             options.compile, inference_states);
+    if (slot) return *slot;
+    CompileOptions compile = options.compile;
+    compile.recompute.reset();  // nothing waits for a backward pass
+    slot = compile_program(make_evaluation_graph(model->clone(), options.training, with_loss),
+                           compile, inference_states);
     return *slot;
   }
 
@@ -219,8 +210,9 @@ void Trainer::State::step(const Batch& examples, const BatchSource& data, double
     const std::string& name = program.outputs[i].name;
     if (name == "loss" && !std::isfinite(scalar_of(results[i])))
       explain_non_finite(inputs, scalar_of(results[i]));
-    if (name == "diagnostics")
-      for (const Warning& w : warnings_of(p.about.diagnostics, results[i])) warn(w);
+    if (name != "diagnostics") continue;
+    for (const Warning& w : warnings_of(p.about.diagnostics, results[i])) warn(w);
+    progress.diagnostics = statistics_of(p.about.diagnostics, results[i]);
   }
   add_scores(progress.sums, p, program, results, examples);
   if (weight > 0) ++progress.averaged;
@@ -301,6 +293,7 @@ void Trainer::State::finish_epoch(const FitOptions& fit, LearningRate& schedule,
     warn_of_identical_units();
   row.warnings = std::move(progress.warnings);
   row.seconds = progress.seconds;
+  row.diagnostics = std::move(progress.diagnostics);
   note_best(fit, row);
   progress.history.push_back(std::move(row));
   ++progress.epoch;
@@ -308,6 +301,7 @@ void Trainer::State::finish_epoch(const FitOptions& fit, LearningRate& schedule,
   progress.sums = {};
   progress.seconds = 0;
   progress.warnings.clear();
+  progress.diagnostics.clear();
 }
 
 Trainer::Trainer(std::unique_ptr<Graph> model, TrainerOptions options)

@@ -15,6 +15,7 @@
 #include "runtime/session.h"
 #include "tools/driver/batches.h"
 #include "tools/driver/driver.h"
+#include "tools/driver/score_sums.h"
 
 #include <cstdint>
 #include <functional>
@@ -46,9 +47,6 @@ struct TrainerOptions {
   /// never.
   int64_t diagnostics_every = 0;
 };
-
-/// Mean loss ("loss") and metrics over the examples of an epoch or an evaluation.
-using Scores = std::map<std::string, double>;
 
 /// Where a run stands, after a step.
 struct StepReport {

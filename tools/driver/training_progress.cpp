@@ -48,35 +48,35 @@ std::vector<double> memory_from(const Json& list) {
 }
 
 Json row_json(const HistoryRow& e) {
-  return {{"epoch", e.epoch},       {"learning_rate", e.learning_rate},
-          {"training", e.training}, {"validation", e.validation},
-          {"seconds", e.seconds},   {"warnings", e.warnings}};
+  return {{"epoch", e.epoch},
+          {"learning_rate", e.learning_rate},
+          {"training", e.training},
+          {"validation", e.validation},
+          {"seconds", e.seconds},
+          {"warnings", e.warnings},
+          {"diagnostics", e.diagnostics}};
+}
+
+/// Checkpoints may be older than this.
+std::map<std::string, std::map<std::string, double>> diagnostics_from(const Json& j) {
+  std::map<std::string, std::map<std::string, double>> diagnostics;
+  if (j.contains("diagnostics"))
+    for (const auto& [kind, values] : j["diagnostics"].items())
+      diagnostics[kind] = scores_from(values);
+  return diagnostics;
 }
 
 HistoryRow row_from(const Json& j) {
-  return {j.at("epoch").get<int64_t>(),  number(j.at("learning_rate")),
-          scores_from(j.at("training")), scores_from(j.at("validation")),
-          number(j.at("seconds")),       j.at("warnings").get<std::vector<std::string>>()};
+  return {j.at("epoch").get<int64_t>(),
+          number(j.at("learning_rate")),
+          scores_from(j.at("training")),
+          scores_from(j.at("validation")),
+          number(j.at("seconds")),
+          j.at("warnings").get<std::vector<std::string>>(),
+          diagnostics_from(j)};
 }
 
 }  // namespace
-
-void ScoreSums::add(double batch_loss, const std::vector<double>& batch_metrics,
-                    int64_t batch_examples, int64_t batch_targets) {
-  loss += batch_loss * static_cast<double>(batch_examples);
-  examples += static_cast<double>(batch_examples);
-  targets += static_cast<double>(batch_targets);
-  metrics.resize(batch_metrics.size());
-  for (size_t i = 0; i < metrics.size(); ++i) metrics[i] += batch_metrics[i];
-}
-
-Scores ScoreSums::scores(const std::vector<std::string>& metric_names) const {
-  Scores out;
-  if (examples == 0) return out;
-  out["loss"] = loss / examples;
-  for (size_t i = 0; i < metrics.size(); ++i) out[metric_names[i]] = metrics[i] / targets;
-  return out;
-}
 
 std::string TrainingProgress::to_json() const {
   Json rows = Json::array();
@@ -91,6 +91,7 @@ std::string TrainingProgress::to_json() const {
                   {"metric_sums", sums.metrics},
                   {"seconds", seconds},
                   {"warnings", warnings},
+                  {"diagnostics", diagnostics},
                   {"warned", warned},
                   {"rate_memory", memory_json(rate_memory)},
                   {"averaged", averaged},
@@ -116,6 +117,7 @@ TrainingProgress TrainingProgress::from_json(const std::string& text) {
     p.sums.metrics = numbers(j.at("metric_sums"));
     p.seconds = number(j.at("seconds"));
     p.warnings = j.at("warnings").get<std::vector<std::string>>();
+    p.diagnostics = diagnostics_from(j);
     p.warned = j.at("warned").get<std::set<std::string>>();
     p.rate_memory = memory_from(j.at("rate_memory"));
     p.averaged = j.at("averaged").get<int64_t>();

@@ -1,0 +1,76 @@
+// hoist-updates: states get their next values as early as nothing needs the current ones any more.
+//
+// Fusion leaves updates, being pointwise, behind all other kernels: every gradient would wait for
+// the end of the step in memory of its own. The order of all other nodes stays.
+#include "passes/passes.h"
+
+#include <algorithm>
+#include <unordered_map>
+#include <vector>
+
+namespace tintype {
+
+namespace {
+
+class Hoisting {
+ public:
+  explicit Hoisting(Graph& graph) : graph_(graph), nodes_(graph.node_list()) {
+    for (const State& s : graph.states())
+      if (const Value* next = graph.output(static_cast<size_t>(s.next)); next->def() != nullptr)
+        replaced_[next->def()].push_back(s.current);
+    for (size_t i = 0; i < nodes_.size(); ++i) place_[nodes_[i]] = i;
+  }
+
+  bool run() {
+    for (size_t i = 0; i < nodes_.size(); ++i)
+      if (is_update(*nodes_[i])) place_[nodes_[i]] = std::min(i, earliest(*nodes_[i]));
+    // Those that share a place keep their order, behind the node that was there.
+    std::vector<Node*> order = nodes_;
+    std::stable_sort(order.begin(), order.end(),
+                     [&](const Node* a, const Node* b) { return place_.at(a) < place_.at(b); });
+    if (order == nodes_) return false;
+    for (Node* n : order) graph_.move_before(n, nullptr);
+    return true;
+  }
+
+ private:
+  /// All that the node makes are next values of states.
+  bool is_update(const Node& n) const {
+    const auto found = replaced_.find(&n);
+    return found != replaced_.end() && static_cast<int>(found->second.size()) == n.result_count();
+  }
+
+  /// The place of the last node that has to be before: makers of operands, readers of what is
+  /// replaced.
+  size_t earliest(const Node& n) const {
+    size_t place = 0;
+    for (const Value* v : n.operands())
+      if (v != nullptr && v->def() != nullptr) place = std::max(place, place_.at(v->def()));
+    for (const Value* state : replaced_.at(&n)) place = std::max(place, last_reader(state, n));
+    return place;
+  }
+
+  size_t last_reader(const Value* v, const Node& writer) const {
+    size_t place = 0;
+    for (const Use& u : v->uses()) {
+      if (u.node == &writer) continue;
+      place = std::max(place, place_.at(u.node));
+      if (u.node->op().has(kView) || u.node->op().has(kMovement))
+        for (int i = 0; i < u.node->result_count(); ++i)
+          place = std::max(place, last_reader(u.node->result(i), writer));
+    }
+    return place;
+  }
+
+  Graph& graph_;
+  std::vector<Node*> nodes_;
+  std::unordered_map<const Node*, size_t> place_;
+  /// Nodes that make next values, and the current ones.
+  std::unordered_map<const Node*, std::vector<const Value*>> replaced_;
+};
+
+}  // namespace
+
+bool hoist_updates(Graph& graph, PassContext&) { return Hoisting(graph).run(); }
+
+}  // namespace tintype
