@@ -5,6 +5,7 @@
 #include "ir/verify.h"
 #include "passes/pass_manager.h"
 #include "tests/passes/case_file.h"
+#include "tests/support/evaluate.h"
 #include "tests/support/random_network.h"
 
 #include <gtest/gtest.h>
@@ -87,6 +88,34 @@ TEST(Text, EveryTestFileAndExampleRoundTrips) {
     ++graphs;
   }
   EXPECT_GT(graphs, 50u);
+}
+
+/// Names of the pipeline's passes, each once.
+std::vector<std::string> passes_of(const char* pipeline) {
+  std::vector<std::string> names;
+  for (const PassStep& step : parse_pipeline(pipeline))
+    if (std::find(names.begin(), names.end(), step.pass->name) == names.end())
+      names.emplace_back(step.pass->name);
+  return names;
+}
+
+TEST(Pipeline, ResultsDoNotDependOnAnySinglePass) {
+  for (uint64_t seed = 0; seed < 30; ++seed) {
+    const auto graph = random_network(seed, DType::f64);
+    const Symbols symbols = small_symbols(*graph);
+    const std::vector<Tensor> inputs = random_inputs(*graph, symbols, seed);
+    const std::vector<Tensor> want = evaluate(*graph, inputs, symbols);
+    for (const std::string& pass : passes_of(kPipeline)) {
+      const auto copy = graph->clone();
+      PipelineOptions options;
+      options.verify = true;
+      options.disabled = {pass};
+      run_pipeline(*copy, parse_pipeline(kPipeline), options);
+      const std::vector<Tensor> got = evaluate(*copy, inputs, symbols);
+      for (size_t i = 0; i < want.size(); ++i)
+        ASSERT_EQ(difference(got[i], want[i], 1e-9), "") << "seed " << seed << " without " << pass;
+    }
+  }
 }
 
 class ZooPipeline : public ::testing::TestWithParam<const char*> {};
