@@ -64,6 +64,7 @@ std::span<const NamedPipeline> named_pipelines() {
            "recognize-gelu-half-inside",
            "recognize-gelu-tanh",
            "recognize-gelu-tanh-half-first",
+           "recognize-gelu-tanh-product",
            "recognize-swish",
            "recognize-hard-swish",
            "recognize-hard-swish-clip",

@@ -31,6 +31,11 @@ pattern recognize-gelu-tanh-half-first "(x / 2) (1 + tanh(c (x + k x^3))) = Gelu
   y = Mul(Mul(x, 0.5), Add(Tanh(Mul(inner, c)), 1.0)) where near(scalar(c), sqrt(2.0 / 3.14159265))
 } => y = Gelu(x) {approximate = "tanh"}
 
+pattern recognize-gelu-tanh-product "x (1 + tanh(c (x + k x x x))) / 2 = Gelu(x), approximate" {
+  inner = Add(x, Mul(Mul(x, Mul(x, x)), k)) where near(scalar(k), 0.044715)
+  y = Mul(Mul(x, Add(Tanh(Mul(inner, c)), 1.0)), 0.5) where near(scalar(c), sqrt(2.0 / 3.14159265))
+} => y = Gelu(x) {approximate = "tanh"}
+
 pattern recognize-swish "x sigmoid(x) = Swish(x)" {
   s = Sigmoid(x) where users(s) == 1
   y = Mul(x, s)

@@ -274,6 +274,17 @@ TEST(Opt, StandardInputAndOutputCarryOnnxToo) {
   EXPECT_EQ(o.text.find("unused"), std::string::npos) << o.text;
 }
 
+TEST(Opt, OpsOfTheNewestOpsetAreSavedToo) {
+  const Folder folder;
+  const std::string graph = folder.file("chain.ir", "graph \"g\"(%x: f32[2]) {\n  %0 = Swish(%x)\n"
+                                                    "  return %0 as \"y\"\n}\n");
+  const std::string onnx = folder.path("swish.onnx");
+  EXPECT_EQ(tintype("opt " + graph + " --stop-after 0 -o " + onnx).code, 0);
+  EXPECT_NE(tintype("opt " + onnx + " --stop-after 0").text.find("Swish(%x)"), std::string::npos);
+  expect_error(tintype("opt " + graph + " --stop-after 0 -o " + folder.path("none/swish.onnx")),
+               "none");
+}
+
 TEST(Opt, StatsCountOpsBeforeAndAfter) {
   const Folder folder;
   const std::string graph = folder.file("small.ir", kSmallGraph);

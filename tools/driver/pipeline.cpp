@@ -92,8 +92,15 @@ std::unique_ptr<Graph> load_graph(const std::string& path, const ImportOptions& 
 }
 
 void save_graph(const Graph& graph, const std::string& path) {
-  if (path.ends_with(".onnx")) export_onnx(graph, path);
-  else save_text(graph, path);
+  if (!path.ends_with(".onnx")) return save_text(graph, path);
+  try {
+    export_onnx(graph, path);
+  } catch (const Error&) {
+    // A pass may have made ops that the usual version of the operator set does not have.
+    ExportOptions newest;
+    newest.opset = kNewestOpset;
+    export_onnx(graph, path, newest);
+  }
 }
 
 }  // namespace tintype
