@@ -54,13 +54,14 @@ Status pack(const HostCall& call) {
 
 /// out[i][j] = sum_k matrix[i][k] * in[k][j] for rows of `width` consecutive numbers:
 /// in is [taps][others][width], out [rows][others][width].
-void apply_first(const double* matrix, int rows, int taps, const double* in, double* out,
-                 int64_t others) {
+/// Neighbours are summed together, so that the innermost loop runs over vectors.
+void apply_first(const double* matrix, int rows, int taps, const double* __restrict in,
+                 double* __restrict out, int64_t others) {
+  std::fill_n(out, rows * others, 0.0);
   for (int i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < others; ++j) {
-      double sum = 0;
-      for (int k = 0; k < taps; ++k) sum += matrix[i * taps + k] * in[k * others + j];
-      out[i * others + j] = sum;
+    for (int k = 0; k < taps; ++k) {
+      const double factor = matrix[i * taps + k];
+      for (int64_t j = 0; j < others; ++j) out[i * others + j] += factor * in[k * others + j];
     }
 }
 
