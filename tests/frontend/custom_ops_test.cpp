@@ -98,13 +98,14 @@ std::string refusal(const OpDef& def) {
 }
 
 TEST(CustomOps, IncompleteRecordsAreRefused) {
-  static const OpDef no_domain = {.name = "Scale", .traits = kOnnx, .decompose = twice};
-  static const OpDef nothing = {.name = "test::Nothing"};
-  static const OpDef no_trait = {.name = "test::Untraited", .decompose = twice};
-  static const OpDef no_kind = {.name = "test::Kind", .infer = infer_like_first};
+  static const OpDef no_domain = {.name = "Scale", .traits = kOnnx, .decompose = twice, .doc = ""};
+  static const OpDef nothing = {.name = "test::Nothing", .doc = ""};
+  static const OpDef no_trait = {.name = "test::Untraited", .decompose = twice, .doc = ""};
+  static const OpDef no_kind = {.name = "test::Kind", .infer = infer_like_first, .doc = ""};
   static const OpDef no_gradient = {
-      .name = "test::Slope", .traits = kPointwise, .infer = infer_like_first};
-  static const OpDef taken = {.name = "test::Scale", .traits = kOnnx, .decompose = twice};
+      .name = "test::Slope", .traits = kPointwise, .infer = infer_like_first, .doc = ""};
+  static const OpDef taken = {
+      .name = "test::Scale", .traits = kOnnx, .decompose = twice, .doc = ""};
   register_ops(kOps);
   EXPECT_THAT(refusal(no_domain), HasSubstr("its name must be domain::Name"));
   EXPECT_THAT(refusal(nothing), HasSubstr("either a decomposition or inference"));

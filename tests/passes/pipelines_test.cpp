@@ -134,8 +134,8 @@ TEST_P(ZooPipeline, ASecondRunChangesNothing) {
 INSTANTIATE_TEST_SUITE_P(Networks, ZooPipeline,
                          ::testing::Values("mlp", "lenet5", "googlenet", "inception-v3", "resnet18",
                                            "resnet50-v2"),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& tested) {
+                           std::string name = tested.param;
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
