@@ -7,12 +7,13 @@ export TINTYPE_DEPS
 export PATH := $(TINTYPE_DEPS)/venv/bin:$(PATH)
 PRESET ?= release
 JOBS ?= $(shell nproc)
+PREFIX ?= $(HOME)/.local
 
-.PHONY: help setup configure build test demo bench suite format lint clean
+.PHONY: help setup configure build install test demo bench suite format lint clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  PRESET=release|debug|asan|tsan, JOBS=N, TINTYPE_DEPS=$(TINTYPE_DEPS)"
+	@echo "  PRESET=release|debug|asan|tsan, JOBS=N, PREFIX=$(PREFIX), TINTYPE_DEPS=$(TINTYPE_DEPS)"
 
 setup: ## install what the build needs: packages, Halide, ONNX (once)
 	@tools/setup/setup.sh
@@ -23,6 +24,9 @@ configure: setup
 
 build: configure ## build everything; the program is build/release/tintype
 	@cmake --build --preset $(PRESET) --parallel $(JOBS)
+
+install: build ## install program, library and headers into PREFIX
+	@cmake --install build/$(PRESET) --prefix $(PREFIX) --strip
 
 test: build suite ## build, then run all tests
 	@ctest --preset $(PRESET) --parallel 2

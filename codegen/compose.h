@@ -34,12 +34,14 @@ struct Composition {
 Composition compose(const KernelSpec& spec, const Machine& machine);
 
 /// The scalar definition of a pointwise op. Operands already have the arithmetic type; 16-bit
-/// floats arrive as f32. InternalError for an op without definition.
+/// floats arrive as f32. Throws Error for an op without definition.
 Halide::Expr define_pointwise(const Node& node, const std::vector<Halide::Expr>& operands);
 /// True when the op costs more to compute again than to store.
 bool is_expensive(const Node& node);
 /// True when define_pointwise knows the op.
 bool has_pointwise_definition(std::string_view op_name);
+/// What tells the code of one added definition from that of another; "" for built-in ops.
+std::string definition_identity(std::string_view op_name);
 
 /// Element type as Halide names it; boolean is a one-bit unsigned integer stored in a byte.
 Halide::Type halide_type(DType dtype);

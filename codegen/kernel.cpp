@@ -85,7 +85,9 @@ std::string KernelSpec::text() const {
     }
     line += " = " + std::string(n->name()) + "(";
     for (Value* v : n->operands()) line += (v == nullptr ? std::string("none") : names[v]) + " ";
-    s += line + ") " + print(coded_attributes(*n), 64) + "\n";
+    s += line + ") " + print(coded_attributes(*n), 64);
+    if (const std::string id = definition_identity(n->name()); !id.empty()) s += " code " + id;
+    s += "\n";
   }
   for (size_t i = 0; i < outputs.size(); ++i)
     s += "return " + names[body->output(i)] + ": " + buffer_text(outputs[i]) + "\n";

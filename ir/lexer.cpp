@@ -24,8 +24,12 @@ int hex_digit(char c) {
 }  // namespace
 
 int Lexer::line() const {
-  return 1 + static_cast<int>(
-                 std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(at_), '\n'));
+  // Counting goes on from the last place asked for: long texts ask at every node.
+  const auto at = [this](size_t i) { return text_.begin() + static_cast<std::ptrdiff_t>(i); };
+  if (counted_ > at_) counted_ = counted_lines_ = 0;
+  counted_lines_ += static_cast<size_t>(std::count(at(counted_), at(at_), '\n'));
+  counted_ = at_;
+  return 1 + static_cast<int>(counted_lines_);
 }
 
 void Lexer::fail(const std::string& message) const {
@@ -66,6 +70,13 @@ std::string Lexer::word() {
   while (at_ < text_.size() && is_word(text_[at_])) ++at_;
   if (at_ == start) fail("expected a name, found " + found());
   return std::string(text_.substr(start, at_ - start));
+}
+
+std::string Lexer::op_name() {
+  std::string name = word();
+  if (text_.substr(at_, 2) != "::") return name;
+  at_ += 2;
+  return name + "::" + word();
 }
 
 bool Lexer::at_quote() {

@@ -22,6 +22,8 @@ class Lexer {
   bool at_end();
   /// Letters, digits, '_', '.', '-': op names, attribute names, element types.
   std::string word();
+  /// A word, or two joined by "::".
+  std::string op_name();
   /// A string in quotation marks, with escapes resolved.
   std::string quoted();
   /// True when a quotation mark comes next.
@@ -53,6 +55,7 @@ class Lexer {
 
   std::string_view text_;
   size_t at_ = 0;
+  mutable size_t counted_ = 0, counted_lines_ = 0;  ///< lines before an offset
 };
 
 }  // namespace tintype

@@ -163,7 +163,7 @@ class Parser {
     while (in_.accept(","));
     in_.expect("=");
     const int line = in_.line();
-    const std::string name = in_.word();
+    const std::string name = in_.op_name();
     const OpDef* def = find_op(name);
     if (def == nullptr) in_.fail("there is no op '" + name + "'" + nearest_op(name));
     std::vector<Value*> operands = operand_list(scope);

@@ -18,7 +18,7 @@ using TensorTable = std::map<std::string, Tensor>;
 std::unique_ptr<Graph> parse_graph(std::string_view text, const TensorTable& tensors = {});
 
 /// Writes the text to `path`, and the tensors too large for it to `path`.tensors when there are
-/// any. Throws Error when a file cannot be written.
+/// any and `path` is a file, not a device or pipe. Throws Error when a file cannot be written.
 void save_text(const Graph& graph, const std::string& path);
 /// Reads what save_text wrote, or any text of parse_graph. Throws Error naming the file.
 std::unique_ptr<Graph> load_text(const std::string& path);

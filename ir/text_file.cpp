@@ -8,6 +8,7 @@
 #include "ir/parse.h"
 #include "ir/print.h"
 
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <sstream>
@@ -108,7 +109,9 @@ void save_text(const Graph& graph, const std::string& path) {
   PrintOptions options;
   options.tensors = &tensors;
   write_file(path, print(graph, options));
-  if (!tensors.empty()) save_tensors(tensors, tensor_path(path));
+  // Nothing belongs beside a device or a pipe: /dev/null stands for no output at all.
+  if (!tensors.empty() && std::filesystem::is_regular_file(path))
+    save_tensors(tensors, tensor_path(path));
 }
 
 std::unique_ptr<Graph> load_text(const std::string& path) {

@@ -2,7 +2,7 @@
 #include "ir/print.h"
 #include "passes/passes.h"
 
-#include <cstring>
+#include <cstdint>
 #include <string>
 #include <unordered_map>
 
@@ -12,15 +12,15 @@ namespace {
 
 constexpr size_t kCompareBytes = size_t{64} << 10;
 
-/// Text that two nodes share exactly when they compute the same: op, attributes, operands. Large
+/// Bytes that two nodes share exactly when they compute the same: op, operands, attributes. Large
 /// constants count as equal only when they share their elements.
 class Keys {
  public:
   std::string of(const Node& node) {
-    std::string key(node.name());
-    for (Value* v : node.operands()) {
-      key += ' ';
-      key += v == nullptr ? std::string("none") : id_of(v);
+    std::string key = std::string(node.name()) + ' ' + std::to_string(node.operand_count()) + ' ';
+    for (int i = 0; i < node.operand_count(); ++i) {
+      const uint64_t id = node.operand(i) == nullptr ? 0 : id_of(node.operand(i));
+      key.append(reinterpret_cast<const char*>(&id), sizeof id);
     }
     for (const auto& [name, value] : node.attrs().entries()) {
       key += ' ';
@@ -33,9 +33,8 @@ class Keys {
   }
 
  private:
-  std::string id_of(const Value* v) {
-    return std::to_string(ids_.emplace(v, ids_.size()).first->second);
-  }
+  /// From 1.
+  uint64_t id_of(const Value* v) { return ids_.emplace(v, ids_.size() + 1).first->second; }
 
   static void add_tensor(std::string& key, const Tensor& t) {
     key += t.type_string();
@@ -48,7 +47,7 @@ class Keys {
     }
   }
 
-  std::unordered_map<const Value*, size_t> ids_;  // order of first sight: deterministic
+  std::unordered_map<const Value*, uint64_t> ids_;  // order of first sight: deterministic
 };
 
 }  // namespace

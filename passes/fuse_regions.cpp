@@ -1,6 +1,9 @@
-// Grows regions from anchors along pointwise users until a single value leaves the group.
-#include "passes/fuse_regions.h"
-
+// fuse-regions: groups core ops into regions, each of which becomes one kernel.
+//
+// A region is an anchor (contraction, window, reductions over the same axes) with the pointwise ops
+// around it, or pointwise ops alone; views, concats, margins and host ops stay outside. Regions
+// grow from anchors along pointwise users until a single value leaves the group. With `single-ops`
+// every op is its own region: the unfused reference program.
 #include "passes/passes.h"
 
 #include "ir/builder.h"
@@ -33,8 +36,8 @@ bool is_view_node(const Node& n) { return n.op().has(kView) || n.is("reverse"); 
 
 class Fuser {
  public:
-  Fuser(Graph& graph, int max_ops, bool single_ops)
-      : graph_(graph), max_ops_(max_ops), single_ops_(single_ops) {
+  Fuser(Graph& graph, int max_ops, bool single_ops, const PassContext& context)
+      : graph_(graph), max_ops_(max_ops), single_ops_(single_ops), context_(context) {
     int at = 0;
     for (const auto& n : graph.nodes()) position_[n.get()] = at++;
   }
@@ -126,9 +129,12 @@ class Fuser {
     });
   }
 
+  using Members = std::unordered_set<const Node*>;
+
   /// Values of the group that are used outside it.
-  static std::vector<Value*> leaving(const Group& g) {
-    const std::unordered_set<const Node*> inside(g.begin(), g.end());
+  static std::vector<Value*> leaving(const Group& g) { return leaving(g, {g.begin(), g.end()}); }
+
+  static std::vector<Value*> leaving(const Group& g, const Members& inside) {
     std::vector<Value*> open;
     for (Node* n : g)
       for (int i = 0; i < n->result_count(); ++i) {
@@ -143,30 +149,32 @@ class Fuser {
 
   Group grow(Node* seed, const Allowed& allowed) {
     Group group = {seed};
-    Group best = group;
+    Members inside = {seed};  // kept along: asking the list for every use would be slow
+    size_t best = 1;
     while (static_cast<int>(group.size()) < max_ops_) {
-      const std::vector<Value*> open = leaving(group);
+      const std::vector<Value*> open = leaving(group, inside);
       if (open.size() == 1 && (open[0]->def()->op().has(kPointwise) || open[0]->def() == seed ||
                                is_anchor(*open[0]->def())))
-        best = group;
+        best = group.size();
       Node* next = nullptr;
       for (Value* v : open)
         for (const Use& u : v->uses()) {
           Node* n = u.node;
-          if (std::find(group.begin(), group.end(), n) != group.end() || taken(n) || !allowed(*n))
-            continue;
+          if (inside.count(n) != 0 || taken(n) || !allowed(*n)) continue;
           if (next != nullptr && position_[n] >= position_[next]) continue;
-          if (independent_operands(*n, group)) next = n;
+          if (independent_operands(*n, group.front(), inside)) next = n;
         }
       if (next == nullptr) break;
       group.push_back(next);
+      inside.insert(next);
     }
-    return best;
+    group.resize(best);
+    return group;
   }
 
   /// True when no operand of n from outside the group depends on the group.
-  bool independent_operands(const Node& n, const Group& group) {
-    const int first = position_[group.front()];
+  bool independent_operands(const Node& n, const Node* seed, const Members& inside) {
+    const int first = position_[seed];
     std::vector<const Node*> stack;
     std::unordered_set<const Node*> seen;
     auto push = [&](const Value* v) {
@@ -175,12 +183,12 @@ class Fuser {
     };
     for (Value* v : n.operands()) {
       if (v == nullptr || v->def() == nullptr) continue;
-      if (std::find(group.begin(), group.end(), v->def()) == group.end()) push(v);
+      if (inside.count(v->def()) == 0) push(v);
     }
     while (!stack.empty()) {
       const Node* m = stack.back();
       stack.pop_back();
-      if (std::find(group.begin(), group.end(), m) != group.end()) return false;
+      if (inside.count(m) != 0) return false;
       for (Value* v : m->operands()) push(v);
     }
     return true;
@@ -213,7 +221,32 @@ class Fuser {
   void add_group(Group g) {
     std::sort(g.begin(), g.end(), [this](Node* a, Node* b) { return position_[a] < position_[b]; });
     for (Node* n : g) taken_.insert(n);
+    if (context_.explaining() && !single_ops_) explain(g);
     groups_.push_back(std::move(g));
+  }
+
+  /// What the region is, and for each user of its results why it is not inside.
+  void explain(const Group& g) {
+    const std::string name = region_name(g);
+    context_.matched(*g.front(), "region " + name + " of " + std::to_string(g.size()) + " ops");
+    std::unordered_set<const Node*> seen(g.begin(), g.end());
+    for (const Value* v : leaving(g))
+      for (const Use& u : v->uses())
+        if (seen.insert(u.node).second && (u.node->op().has(kPointwise) || is_anchor(*u.node)))
+          context_.declined(*u.node, std::string(u.node->name()) + " is not in region " + name +
+                                         ": " + why_outside(*u.node, *v, g));
+  }
+
+  std::string why_outside(const Node& n, const Value& v, const Group& g) {
+    if (is_anchor(n)) return "it starts a region of its own";
+    if (taken(&n)) return "another region has it";
+    if (static_cast<int>(g.size()) >= max_ops_)
+      return "the region has max-ops=" + std::to_string(max_ops_) + " ops";
+    if (n.result()->shape() != v.shape())
+      return "its result is " + n.result()->type().text() + ", the region's " + v.type().text();
+    if (!independent_operands(n, g.front(), {g.begin(), g.end()}))
+      return "another operand depends on the region";
+    return "more than one value would leave the region";
   }
 
   // ---- wrapping -----------------------------------------------------------------------------
@@ -287,6 +320,7 @@ class Fuser {
   Graph& graph_;
   int max_ops_;
   bool single_ops_;
+  const PassContext& context_;
   std::unordered_map<const Node*, int> position_;
   std::unordered_set<const Node*> taken_;
   std::vector<Group> groups_;
@@ -294,13 +328,10 @@ class Fuser {
 
 }  // namespace
 
-int fuse_regions(Graph& graph, int max_ops, bool single_ops) {
-  return Fuser(graph, max_ops, single_ops).run();
-}
-
 bool fuse_regions(Graph& graph, PassContext& context) {
-  return fuse_regions(graph, static_cast<int>(context.integer("max-ops", 64)),
-                      context.flag("single-ops", false)) > 0;
+  return Fuser(graph, static_cast<int>(context.integer("max-ops", 64)),
+               context.flag("single-ops", false), context)
+             .run() > 0;
 }
 
 }  // namespace tintype

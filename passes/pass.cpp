@@ -8,6 +8,10 @@
 
 namespace tintype {
 
+std::string_view PassContext::pass_name() const {
+  return pass_ == nullptr ? std::string_view() : pass_->name;
+}
+
 const std::string* PassContext::find(std::string_view option) const {
   const auto it = options_.find(std::string(option));
   return it == options_.end() ? nullptr : &it->second;
@@ -20,7 +24,7 @@ int64_t PassContext::integer(std::string_view option, int64_t fallback) const {
   const char* end = text->data() + text->size();
   const auto [at, error] = std::from_chars(text->data(), end, value);
   if (error != std::errc() || at != end)
-    throw Error("option '" + std::string(option) + "' of pass '" + std::string(pass_) +
+    throw Error("option '" + std::string(option) + "' of pass '" + std::string(pass_name()) +
                 "' must be an integer, got '" + *text + "'");
   return value;
 }
@@ -30,7 +34,7 @@ bool PassContext::flag(std::string_view option, bool fallback) const {
   if (text == nullptr) return fallback;
   if (*text == "1" || *text == "true" || *text == "on") return true;
   if (*text == "0" || *text == "false" || *text == "off") return false;
-  throw Error("option '" + std::string(option) + "' of pass '" + std::string(pass_) +
+  throw Error("option '" + std::string(option) + "' of pass '" + std::string(pass_name()) +
               "' must be 0 or 1, got '" + *text + "'");
 }
 
@@ -59,7 +63,7 @@ std::map<std::string, int64_t> PassContext::extents(std::string_view option) con
 }
 
 void PassContext::say(const Node& node, bool matched, const std::string& reason) const {
-  if (explain_) explain_({pass_, node.where(), matched, reason});
+  if (explain_) explain_({pass_name(), node.where(), matched, reason});
 }
 
 }  // namespace tintype

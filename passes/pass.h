@@ -13,6 +13,11 @@
 
 namespace tintype {
 
+struct Pass;
+namespace pattern {
+struct Pattern;
+}
+
 /// One candidate that a pass looked at.
 struct Explanation {
   std::string_view pass;
@@ -27,9 +32,11 @@ using ExplainSink = std::function<void(const Explanation&)>;
 class PassContext {
  public:
   PassContext() = default;
-  PassContext(std::string_view pass, std::map<std::string, std::string> options,
-              ExplainSink explain)
-      : pass_(pass), options_(std::move(options)), explain_(std::move(explain)) {}
+  PassContext(const Pass& pass, std::map<std::string, std::string> options, ExplainSink explain)
+      : pass_(&pass), options_(std::move(options)), explain_(std::move(explain)) {}
+
+  /// The pass that runs; only inside one that a pipeline runs.
+  const Pass& pass() const { return *pass_; }
 
   /// The option's value; throws Error when it is not a number.
   int64_t integer(std::string_view option, int64_t fallback) const;
@@ -48,7 +55,9 @@ class PassContext {
   const std::string* find(std::string_view option) const;
   void say(const Node& node, bool matched, const std::string& reason) const;
 
-  std::string_view pass_;
+  std::string_view pass_name() const;
+
+  const Pass* pass_ = nullptr;
   std::map<std::string, std::string> options_;
   ExplainSink explain_;
 };
@@ -66,6 +75,7 @@ struct Pass {
   std::span<const PassOption> options;
   /// True when the graph changed. Throws Error for mistakes of the model or the options.
   bool (*run)(Graph&, PassContext&);
+  const pattern::Pattern* pattern = nullptr;  ///< what a pass of a pattern file rewrites
 };
 
 /// All passes, by name.

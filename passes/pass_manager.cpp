@@ -107,7 +107,7 @@ void check_disabled(const std::vector<std::string>& disabled) {
 
 PassTiming run_step(Graph& graph, const PassStep& step, const PipelineOptions& options) {
   using Clock = std::chrono::steady_clock;
-  PassContext context(step.pass->name, step.options, options.explain);
+  PassContext context(*step.pass, step.options, options.explain);
   const auto start = Clock::now();
   const bool changed = step.pass->run(graph, context);
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();

@@ -17,7 +17,7 @@ std::string joined(std::initializer_list<std::string_view> steps) {
 }  // namespace
 
 std::span<const NamedPipeline> named_pipelines() {
-  static const std::array<NamedPipeline, 5> pipelines = {{
+  static const std::array<NamedPipeline, 6> pipelines = {{
       {"default", "from a model to kernels: what compile runs",
        joined({
            "fold-batch-norm",  // while Conv and BatchNormalization are still whole
@@ -58,6 +58,25 @@ std::span<const NamedPipeline> named_pipelines() {
        })},
       {"reference", "the model as written: every core op a kernel of its own",
        joined({"decompose", "fold-constants", "dead-code", "fuse-regions{single-ops}"})},
+      {"recognize", "ONNX ops for what exporters write out as many nodes",
+       joined({
+           "recognize-gelu",
+           "recognize-gelu-half-first",
+           "recognize-gelu-half-inside",
+           "recognize-gelu-tanh",
+           "recognize-gelu-tanh-half-first",
+           "recognize-gelu-tanh-product",
+           "recognize-swish",
+           "recognize-hard-swish",
+           "recognize-hard-swish-clip",
+           "recognize-mish",
+           "recognize-softmax",
+           "recognize-layer-norm",
+           "recognize-layer-norm-product",
+           "recognize-rms-norm",
+           "recognize-gemm",
+           "dead-code",
+       })},
   }};
   return pipelines;
 }

@@ -1,6 +1,7 @@
 // The table of built-in passes.
 #include "ir/diagnostic.h"
 #include "passes/passes.h"
+#include "passes/recognize.h"
 
 #include <map>
 #include <mutex>
@@ -78,6 +79,7 @@ Registry& registry() {
 }  // namespace
 
 std::vector<const Pass*> all_passes() {
+  register_recognize_passes();
   Registry& r = registry();
   const std::lock_guard lock(r.mutex);
   std::vector<const Pass*> list;

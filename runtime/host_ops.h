@@ -39,7 +39,10 @@ struct HostOp {
 
 /// The evaluation of a core op, or null when the op has none. Thread-safe.
 const HostOp* find_host_op(std::string_view name);
-/// All host ops, in no promised order.
+/// Adds host ops of other libraries and of plugins, named "domain::Name". The table must live until
+/// the program ends. Fails when a name has no domain or belongs to another op. Thread-safe.
+Status register_host_ops(std::span<const HostOp> ops);
+/// All built-in host ops, in no promised order.
 std::span<const HostOp> all_host_ops();
 
 }  // namespace tintype

@@ -14,14 +14,15 @@ namespace tintype {
 
 namespace {
 
-/// out[i][j] = sum_k matrix[i][k] * in[k][j] for rows of `others` consecutive numbers.
-void apply_first(const WinogradAxis& axis, const double* in, double* out, int64_t others) {
+/// out[i][j] = sum_k matrix[i][k] * in[k][j] for rows of `others` consecutive numbers. Neighbours
+/// are summed together, so that the innermost loop runs over vectors.
+void apply_first(const WinogradAxis& axis, const double* __restrict in, double* __restrict out,
+                 int64_t others) {
+  std::fill_n(out, axis.rows * others, 0.0);
   for (int i = 0; i < axis.rows; ++i)
-    for (int64_t j = 0; j < others; ++j) {
-      double sum = 0;
-      for (int k = 0; k < axis.taps; ++k)
-        sum += axis.matrix[static_cast<size_t>(i * axis.taps + k)] * in[k * others + j];
-      out[i * others + j] = sum;
+    for (int k = 0; k < axis.taps; ++k) {
+      const double factor = axis.matrix[static_cast<size_t>(i * axis.taps + k)];
+      for (int64_t j = 0; j < others; ++j) out[i * others + j] += factor * in[k * others + j];
     }
 }
 

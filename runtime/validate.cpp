@@ -191,7 +191,12 @@ class Validator {
 
   void host_op(const Step& s) {
     const HostOp* op = find_host_op(s.host_op);
-    if (!require(op != nullptr, ("no host op '" + s.host_op + "'").c_str())) return;
+    if (!require(op != nullptr, ("no host op '" + s.host_op + "'" +
+                                 (s.host_op.find("::") == std::string::npos
+                                      ? ""
+                                      : "; load the plugin that has it first"))
+                                    .c_str()))
+      return;
     const auto inputs = static_cast<int>(s.inputs.size()),
                outputs = static_cast<int>(s.outputs.size());
     require(inputs >= op->min_inputs && (op->max_inputs == -1 || inputs <= op->max_inputs) &&

@@ -2,7 +2,10 @@
 #include "tools/command.h"
 
 #include "ir/diagnostic.h"
+#include "passes/pattern_file.h"
+#include "passes/plugin.h"
 #include "tools/driver/data_files.h"
+#include "tools/driver/pipeline.h"
 
 #include <fmt/format.h>
 #include <fstream>
@@ -28,6 +31,13 @@ void ModelArguments::add_to(CLI::App& app) {
   app.add_option("--known-input", known_inputs,
                  "compile an input's value in, NAME=FILE (repeatable)");
   app.add_option("--shape", shapes, "shape of an input, NAME=1x3x224x224 (repeatable)");
+  app.add_option(
+      "--passes", passes,
+      "pass,pass{option=value},pipeline ... (default: all --patterns, then the pipeline of --math)");
+  app.add_option("--disable-pass", disabled_passes, "leave a pass out (repeatable)")
+      ->delimiter(',');
+  app.add_option("--patterns", patterns, "file of patterns that --passes may name (repeatable)");
+  app.add_option("--plugin", plugins, "shared library with passes and ops (repeatable)");
 }
 
 std::pair<std::string, std::string> split_assignment(const std::string& text,
@@ -86,6 +96,13 @@ CompileOptions ModelArguments::options() const {
     o.import.input_shapes[name] = parse_shape(shape);
   }
   o.progress = compile_progress();
+  o.passes = passes;
+  o.disabled_passes = disabled_passes;
+  for (const std::string& p : plugins) load_plugin(p);
+  std::string before;  // patterns match what was imported, so they go first
+  for (const std::string& p : patterns)
+    for (const std::string& name : load_patterns(p)) before += name + ",";
+  if (passes.empty() && !before.empty()) o.passes = before + std::string(pipeline_name(o));
   return o;
 }
 

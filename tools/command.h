@@ -30,8 +30,12 @@ struct ModelArguments {
   std::vector<std::string> dims;          ///< NAME=VALUE
   std::vector<std::string> known_inputs;  ///< NAME=FILE
   std::vector<std::string> shapes;        ///< NAME=1x3xHxW
+  std::string passes;                     ///< pipeline; empty: patterns, then that of --math
+  std::vector<std::string> disabled_passes;
+  std::vector<std::string> patterns, plugins;  ///< files
 
   void add_to(CLI::App& app);
+  /// Loads plugins and patterns as a side effect, so that passes and models may mention them.
   CompileOptions options() const;
   /// Values of symbols given with --dim.
   std::map<std::string, int64_t> dim_values() const;
@@ -72,5 +76,6 @@ Runner add_compare(CLI::App& parent);
 Runner add_train(CLI::App& parent);
 Runner add_evaluate(CLI::App& parent);
 Runner add_gradcheck(CLI::App& parent);
+Runner add_reduce(CLI::App& parent);
 
 }  // namespace tintype::cli

@@ -134,6 +134,7 @@ Runner add_gradcheck(CLI::App& parent) {
                   "value of an input, NAME=FILE (repeatable)");
   app->add_option("--shape", args->model.shapes,
                   "shape of an input, NAME=1x3x224x224 (repeatable)");
+  app->add_option("--plugin", args->model.plugins, "shared library with ops (repeatable)");
   app->add_option("--json", args->json,
                   "write the table as JSON to a file, or - for standard output");
   app->footer("Exit code 0 when all gradients agree.\n\n"

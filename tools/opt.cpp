@@ -3,13 +3,19 @@
 #include "ir/parse.h"
 #include "ir/print.h"
 #include "tools/command.h"
+#include "tools/driver/check_passes.h"
+#include "tools/driver/data_files.h"
 #include "tools/driver/pipeline.h"
+#include "tools/driver/reproducer.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <fmt/format.h>
+#include <fstream>
 #include <iostream>
 #include <iterator>
 #include <limits>
+#include <unistd.h>
 
 namespace tintype::cli {
 
@@ -17,13 +23,13 @@ namespace {
 
 struct OptArguments {
   ModelArguments model;
-  std::string passes, output = "-";
-  std::vector<std::string> disabled, before, after, explained;
+  std::string output = "-", format, reproducer;
+  std::vector<std::string> before, after, explained, inputs;
   int64_t inline_elements = 8;
   int stop_after = -1;
   uint64_t seed = 1;
   double tolerance = 1e-4;
-  bool list = false, time = false, verify = false;
+  bool list = false, time = false, stats = false, verify = false, disable_faulty = false;
   CLI::Option* print_before = nullptr;
   CLI::Option* print_after = nullptr;
   CLI::Option* explain_option = nullptr;
@@ -40,6 +46,12 @@ int list_passes() {
   for (const NamedPipeline& p : named_pipelines())
     fmt::print("{:<24} {}\n    {}\n", p.name, p.summary, p.text);
   return kOk;
+}
+
+/// An option without names, which reads as one empty name, means every pass.
+bool is_meant(const std::vector<std::string>& names, std::string_view pass) {
+  return names.empty() || (names.size() == 1 && names[0].empty()) ||
+         std::find(names.begin(), names.end(), pass) != names.end();
 }
 
 /// Prints graphs around passes and counts what changed. Everything goes to standard error: the
@@ -60,8 +72,7 @@ class Reporter : public PassObserver {
   }
 
   void explain(const Explanation& e) {
-    const auto& only = a_.explained;
-    if (!only.empty() && std::find(only.begin(), only.end(), e.pass) == only.end()) return;
+    if (!is_meant(a_.explained, e.pass)) return;
     fmt::print(stderr, "{}: {}  {}\n", e.pass, e.origin, e.reason);
     auto& [matched, all] = counts_[std::string(e.pass)];
     matched += e.matched ? 1 : 0;
@@ -94,9 +105,7 @@ class Reporter : public PassObserver {
 
   static void show(const Graph& graph, const PassStep& step, bool asked,
                    const std::vector<std::string>& only, const char* when) {
-    const bool all = only.empty() || (only.size() == 1 && only[0].empty());
-    if (!asked || (!all && std::find(only.begin(), only.end(), step.pass->name) == only.end()))
-      return;
+    if (!asked || !is_meant(only, step.pass->name)) return;
     fmt::print(stderr, "// {} {}\n{}", when, step.pass->name, print(graph));
   }
 
@@ -106,9 +115,15 @@ class Reporter : public PassObserver {
   std::map<std::string, std::pair<int, int>> counts_;
 };
 
-std::unique_ptr<Graph> read_graph(const OptArguments& a, const CompileOptions& options) {
-  if (a.model.path != "-") return load_graph(a.model.path, options.import);
+/// ONNX or text, told apart by how it starts.
+std::unique_ptr<Graph> read_standard_input(const CompileOptions& options) {
   const std::string text(std::istreambuf_iterator<char>(std::cin), {});
+  if (!text.starts_with("graph ")) {
+    ModelBytes model;
+    model.bytes = {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+    model.name = "standard input";
+    return import_onnx(model, options.import);
+  }
   try {
     return parse_graph(text);
   } catch (const Error& e) {
@@ -121,42 +136,126 @@ void check_names(const std::vector<std::string>& names) {
     if (!n.empty()) find_pass(n);
 }
 
+std::map<std::string, Tensor> read_inputs(const OptArguments& a, const Graph& graph) {
+  std::vector<std::string> known;
+  for (const auto& v : graph.inputs()) known.push_back(v->name());
+  std::map<std::string, Tensor> inputs;
+  for (const std::string& i : a.inputs) {
+    const auto [name, file] = split_assignment(i, "--input");
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      throw Error("the graph has no input '" + name + "'" + did_you_mean(name, known));
+    inputs[name] = load_tensor(file);
+  }
+  return inputs;
+}
+
+std::string fault_text(const PassFault& f) {
+  return fmt::format("pass '{}' (number {} of the pipeline) {}{}{}", f.pass, f.step + 1,
+                     f.threw ? "failed: " : "changed results: ",
+                     f.node.empty() ? "" : "first at " + f.node + "; ", f.message);
+}
+
+/// The pipeline with the graph's values compared around every pass.
+void verify(const OptArguments& a, std::unique_ptr<Graph>& graph, const PassPipeline& pipeline,
+            const CompileOptions& options, const PipelineOptions& run) {
+  CheckPassesOptions check;
+  check.tolerance = a.tolerance;
+  check.seed = a.seed;
+  check.inputs = read_inputs(a, *graph);
+  check.disable_faulty = a.disable_faulty;
+  check.on_fault = [&](const PassFault& fault, const Graph& before,
+                       const std::map<std::string, Tensor>& inputs) {
+    if (a.reproducer.empty()) return;
+    Reproducer r;
+    r.graph = before.clone();
+    forget_names(*r.graph);
+    r.passes = text_of({pipeline[fault.step]});
+    r.tolerance = a.tolerance;
+    r.seed = a.seed;
+    r.inputs = inputs;
+    r.plugins = a.model.plugins;
+    r.patterns = a.model.patterns;
+    r.message = fault_text(fault);
+    const std::string folder =
+        a.disable_faulty ? a.reproducer + "/" + std::to_string(fault.step + 1) + "-" + fault.pass
+                         : a.reproducer;
+    save_reproducer(r, folder);
+    fmt::print(stderr, "{}: written; tintype reduce {} makes it small\n", folder, folder);
+  };
+  const PassCheck found = check_passes(graph, pipeline, options, run, check);
+  if (found.faults.empty()) {
+    fmt::print(stderr, "values unchanged by all passes (max error {:.1g} of an output's scale)\n",
+               found.max_error);
+    return;
+  }
+  if (!a.disable_faulty)
+    throw Error(fault_text(found.faults[0]) + "; leave it out with --disable-pass " +
+                found.faults[0].pass + ", or keep what shows it with --reproducer FOLDER");
+  for (const PassFault& f : found.faults)
+    fmt::print(stderr, "warning: {}; left out\n", fault_text(f));
+}
+
+void print_stats(const Graph& graph, const char* when) {
+  std::map<std::string, int> ops;
+  int64_t elements = 0, bytes = 0;
+  for (const auto& n : graph.nodes()) {
+    ++ops[std::string(n->name())];
+    if (const Tensor* t = n->result_count() == 1 ? n->result()->constant() : nullptr) {
+      elements += t->size();
+      bytes += static_cast<int64_t>(t->bytes());
+    }
+  }
+  fmt::print(stderr, "{}: {} nodes, constants of {} elements ({:.1f} MB)\n", when, graph.size(),
+             grouped(elements), static_cast<double>(bytes) / 1e6);
+  std::vector<std::pair<int, std::string>> order;
+  for (const auto& [name, count] : ops) order.emplace_back(-count, name);
+  std::sort(order.begin(), order.end());
+  for (const auto& [count, name] : order) fmt::print(stderr, "{:>8}  {}\n", -count, name);
+}
+
+/// A model goes through a file: ONNX's own checks want one.
+void write_onnx_to_standard_output(const Graph& graph) {
+  const auto path = std::filesystem::temp_directory_path() /
+                    ("tintype-opt-" + std::to_string(getpid()) + ".onnx");
+  save_graph(graph, path.string());
+  std::ifstream file(path, std::ios::binary);
+  std::cout << file.rdbuf() << std::flush;
+  std::filesystem::remove(path);
+}
+
+void write_graph(const OptArguments& a, const Graph& graph) {
+  if (a.output != "-") return save_graph(graph, a.output);
+  if (a.format == "onnx") return write_onnx_to_standard_output(graph);
+  PrintOptions how;
+  how.inline_elements =
+      a.inline_elements < 0 ? std::numeric_limits<int64_t>::max() : a.inline_elements;
+  std::cout << print(graph, how);
+}
+
 int opt(const OptArguments& a) {
-  const CompileOptions options = a.model.options();
-  const PassPipeline pipeline = pipeline_for(options, a.passes);  // registers all passes
+  const CompileOptions options = a.model.options();     // loads plugins and patterns
+  const PassPipeline pipeline = pipeline_for(options);  // registers all other passes
   if (a.list) return list_passes();
   if (a.model.path.empty())
-    throw Error("opt needs a model: a file, or - for text on standard input");
+    throw Error("opt needs a model: a file, or - for text or ONNX on standard input");
   for (const auto* names : {&a.before, &a.after, &a.explained}) check_names(*names);
-  std::unique_ptr<Graph> graph = read_graph(a, options);
+  std::unique_ptr<Graph> graph =
+      a.model.path == "-" ? read_standard_input(options) : load_graph(a.model.path, options.import);
+  if (a.stats) print_stats(*graph, "before");
   Reporter reporter(a);
   PipelineOptions run;
   run.verify = true;
   run.stop_after = a.stop_after;
-  run.disabled = a.disabled;
+  run.disabled = a.model.disabled_passes;
   run.observer = &reporter;
   if (a.explain_option->count() > 0)
     run.explain = [&reporter](const Explanation& e) { reporter.explain(e); };
-  std::optional<PassFault> fault;
-  if (a.verify) fault = verify_passes(*graph, pipeline, options, run, a.tolerance, a.seed);
+  if (a.verify || a.disable_faulty || !a.reproducer.empty())
+    verify(a, graph, pipeline, options, run);
   else run_pipeline(*graph, pipeline, run);
   reporter.summary();
-  if (fault)
-    throw Error(fmt::format(
-        "pass '{}' (number {} of the pipeline) changed results: {}; leave it out with --disable-pass {}",
-        fault->pass, fault->step + 1, fault->message, fault->pass));
-  if (a.verify)
-    fmt::print(stderr,
-               "values unchanged by all passes (tolerance {:g} of each output's largest element)\n",
-               a.tolerance);
-  if (a.output != "-") {
-    save_graph(*graph, a.output);
-    return kOk;
-  }
-  PrintOptions how;
-  how.inline_elements =
-      a.inline_elements < 0 ? std::numeric_limits<int64_t>::max() : a.inline_elements;
-  std::cout << print(*graph, how);
+  if (a.stats) print_stats(*graph, "after");
+  write_graph(a, *graph);
   return kOk;
 }
 
@@ -167,11 +266,11 @@ Runner add_opt(CLI::App& parent) {
   CLI::App* app = parent.add_subcommand("opt", "run passes on a graph and show what they do");
   a->model.add_to(*app);
   app->get_option("model")->required(false)->description(
-      "an .onnx model or the text of a graph; - reads text from standard input");
-  app->add_option("--passes", a->passes,
-                  "pass,pass{option=value},pipeline ... (default: what compile runs)");
+      "an .onnx model or the text of a graph; - reads either from standard input");
   app->add_option("-o,--output", a->output,
-                  "file to write, text or .onnx; - prints text (the default)");
+                  "file to write, text or .onnx; - is standard output (the default)");
+  app->add_option("--format", a->format, "of standard output: text (the default) or onnx")
+      ->check(CLI::IsMember({"text", "onnx"}));
   app->add_flag("--list-passes", a->list, "list passes, their options and the named pipelines");
   a->print_before = app->add_option("--print-before", a->before,
                                     "print the graph before each pass, or before those named")
@@ -188,19 +287,23 @@ Runner add_opt(CLI::App& parent) {
           ->delimiter(',');
   app->add_option("--stop-after", a->stop_after, "run the first N passes only")
       ->check(CLI::NonNegativeNumber);
-  app->add_option("--disable-pass", a->disabled, "leave a pass out (repeatable)");
-  app->add_flag("--time-passes,--stats", a->time, "time and number of nodes of each pass");
+  app->add_flag("--time-passes", a->time, "time and number of nodes of each pass");
+  app->add_flag("--stats", a->stats, "number of nodes by op, and constants, before and after");
   app->add_option(
       "--inline-elements", a->inline_elements,
       "constants up to this many elements are printed in full; -1: all, so that the text parses back");
   app->add_flag("--verify-passes", a->verify,
                 "compare the graph's values before and after each pass");
-  app->add_option("--seed", a->seed, "of the inputs for --verify-passes");
-  app->add_option("--tolerance", a->tolerance,
-                  "of --verify-passes, as a share of an output's largest element");
+  app->add_flag("--disable-faulty", a->disable_faulty,
+                "the same, and leave out passes that change results");
+  app->add_option("--reproducer", a->reproducer,
+                  "the same, and keep what shows the fault in a folder");
+  app->add_option("--input", a->inputs, "NAME=FILE for --verify-passes (repeatable)");
+  app->add_option("--seed", a->seed, "of its other inputs");
+  app->add_option("--tolerance", a->tolerance, "of it, as a share of an output's largest element");
   app->footer(
       "Examples:\n  tintype opt resnet50.onnx --passes decompose,fold-constants,simplify --time-passes -o r.ir\n"
-      "  tintype opt resnet50.onnx --explain fold-batch-norm -o /dev/null");
+      "  tintype opt net.onnx --patterns swish.pat --passes swish,fuse-regions --verify-passes");
   return [a] { return opt(*a); };
 }
 

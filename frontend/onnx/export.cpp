@@ -264,9 +264,9 @@ void export_onnx(const Graph& graph, const std::string& path, const ExportOption
   model.set_producer_name("tintype");
   model.set_ir_version(ir_version_for(kNewestOpset));
   set_opset(model, "", kNewestOpset);
-  std::set<std::string> domains;
-  for (const auto& n : proto.node())
-    if (!is_default_domain(n.domain())) domains.insert(n.domain());
+  std::set<std::string> domains = exported.domains;
+  for (const auto& n : proto.node()) domains.insert(n.domain());
+  std::erase_if(domains, is_default_domain);
   for (const std::string& domain : domains) set_opset(model, domain, 1);
 
   const std::vector<NamedTensor> weights = keep_small_weights(exported);

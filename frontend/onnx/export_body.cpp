@@ -249,11 +249,11 @@ void BodyExporter::export_node(const Node& node) {
   while (outputs.size() > 1 && outputs.back().empty()) outputs.pop_back();
   const std::string name(node.name());
   const size_t colons = name.find("::");
-  if (node.op().is_core()) {
+  if (colons != std::string::npos) {
+    emit_node(name.substr(colons + 2), name.substr(0, colons), inputs, outputs, node.attrs());
+  } else if (node.op().is_core()) {
     model_.has_own_ops = true;
     emit_node(name, kTintypeDomain, inputs, outputs, node.attrs());
-  } else if (colons != std::string::npos) {
-    emit_node(name.substr(colons + 2), name.substr(0, colons), inputs, outputs, node.attrs());
   } else {
     emit_node(name, "", inputs, outputs, node.attrs());
   }
@@ -273,10 +273,13 @@ void BodyExporter::export_region(const Node& node) {
   function.set_domain(kTintypeDomain);
   for (size_t i = 0; i < node.body()->inputs().size(); ++i) function.add_input(body.input_name(i));
   for (size_t i = 0; i < node.body()->output_count(); ++i) function.add_output(body.output_name(i));
-  for (const char* domain : {"", kTintypeDomain}) {
+  std::set<std::string> domains = {"", kTintypeDomain};
+  for (const auto& n : function.node()) domains.insert(n.domain());
+  for (const std::string& domain : domains) {
     auto* import = function.add_opset_import();
     import->set_domain(domain);
-    import->set_version(*domain == '\0' ? kNewestOpset : 1);
+    import->set_version(domain.empty() ? kNewestOpset : 1);
+    model_.domains.insert(domain);
   }
   *model_.proto.add_functions() = std::move(function);
 

@@ -25,6 +25,7 @@ struct ExportedModel {
   onnx::ModelProto proto;
   std::vector<NamedTensor> weights;  ///< initializers of the main graph, not in `proto`
   std::set<std::string> functions;   ///< names taken
+  std::set<std::string> domains;     ///< of nodes in functions
   bool has_own_ops = false;          ///< of the domain "tintype"
 };
 

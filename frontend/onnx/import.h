@@ -54,7 +54,8 @@ struct ImportReport {
   std::vector<std::string> problems;  ///< one line each, as Error would say it
 };
 
-/// The model as ONNX-level nodes of opset 28, with types and shapes inferred. Weights stay where
+/// The model as ONNX-level nodes of opset 28, with types and shapes inferred. Model-local functions
+/// are inlined, unless a plugin has an op of their domain and name. Weights stay where
 /// they are: in the mapped file, which the tensors keep open. Symbolic extents keep their names as
 /// far as those are identifiers.
 ///

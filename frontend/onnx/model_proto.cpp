@@ -3,6 +3,7 @@
 
 #include "frontend/onnx/functions.h"
 #include "ir/diagnostic.h"
+#include "ir/op_def.h"
 
 #include <onnx/checker.h>
 #include <onnx/defs/schema.h>
@@ -160,7 +161,8 @@ std::string label_of(const onnx::NodeProto& node, const Opsets& opsets) {
 
 std::string unknown_operator(const onnx::NodeProto& node, int opset) {
   if (!is_default_domain(node.domain()))
-    return "unknown operator; inline it as a model-local function of the same domain and name";
+    return "unknown operator; inline it as a model-local function of the same domain and name, or "
+           "load a plugin that has it with --plugin";
   std::vector<std::string> names;
   for (const auto& schema : onnx::OpSchemaRegistry::get_all_schemas_with_history())
     if (schema.domain().empty()) {
@@ -183,6 +185,9 @@ void examine_nodes(PreparedModel& prepared, const Opsets& opsets, const Function
       prepared.node_names.emplace(output, node.name());
     }
     if (schema_of(node, opsets) != nullptr || functions.find(node) != nullptr) continue;
+    if (!is_default_domain(node.domain()) && opsets.count(node.domain()) != 0 &&
+        find_op(node.domain() + "::" + node.op_type()) != nullptr)
+      continue;
     prepared.unknown[node.name()] = label + ": " + unknown_operator(node, prepared.info.opset);
     node.set_domain(kUnknownDomain);
   }
@@ -190,6 +195,14 @@ void examine_nodes(PreparedModel& prepared, const Opsets& opsets, const Function
   auto* import = prepared.model.add_opset_import();
   import->set_domain(kUnknownDomain);
   import->set_version(1);
+}
+
+/// A function whose name is that of an op, which a plugin has added, is kept as a call of the op;
+/// all others are inlined.
+void keep_functions_that_are_ops(onnx::ModelProto& model) {
+  auto& functions = *model.mutable_functions();
+  for (auto it = functions.begin(); it != functions.end();)
+    it = find_op(it->domain() + "::" + it->name()) != nullptr ? functions.erase(it) : it + 1;
 }
 
 /// The checker insists on shapes, and the converter shall see those that count.
@@ -276,6 +289,7 @@ PreparedModel prepare_model(const std::string& skeleton, const ImportOptions& op
   }
   name_nodes(*model.mutable_graph()->mutable_node());
   for (auto& f : *model.mutable_functions()) name_nodes(*f.mutable_node());
+  keep_functions_that_are_ops(model);
   const FunctionTable functions(model);
   check_functions(model, functions, limits);
   examine_nodes(prepared, opsets, functions);

@@ -216,7 +216,9 @@ void NodeImporter::import_node(const onnx::NodeProto& node, const Place& place, 
   if (has_graph(node)) throw Error("control flow is not supported");
   const std::string name =
       is_default_domain(node.domain()) ? node.op_type() : node.domain() + "::" + node.op_type();
-  if (const OpDef* def = find_op(name); def != nullptr && !def->is_core())
+  // Core ops of Tintype itself have no domain; those that plugins bring do.
+  if (const OpDef* def = find_op(name);
+      def != nullptr && (!def->is_core() || !is_default_domain(node.domain())))
     return import_record(node, *def, operands, scope);
   if (!import_function(node, operands, scope, depth))
     throw Error("operator '" + printable(name) + "' is not supported");

@@ -241,28 +241,33 @@ constexpr OpDef onnx(std::string_view name, int min, int max, DecomposeFunction 
           .doc = ""};
 }
 
+constexpr OpDef commutative(OpDef def) {
+  def.traits |= kCommutative;
+  return def;
+}
+
 constexpr OpDef kOps[] = {
-    onnx("Add", 2, 2, as_binary<kAdd>),
+    commutative(onnx("Add", 2, 2, as_binary<kAdd>)),
     onnx("Sub", 2, 2, as_binary<kSub>),
-    onnx("Mul", 2, 2, as_binary<kMul>),
+    commutative(onnx("Mul", 2, 2, as_binary<kMul>)),
     onnx("Div", 2, 2, as_binary<kDiv>),
     onnx("Mod", 2, 2, mod_op, kFmod),
     onnx("Pow", 2, 2, as_binary<kPow>),
-    onnx("Max", 1, -1, as_variadic<kMax>),
-    onnx("Min", 1, -1, as_variadic<kMin>),
-    onnx("Sum", 1, -1, as_variadic<kAdd>),
-    onnx("Mean", 1, -1, mean),
-    onnx("And", 2, 2, as_binary<kAnd>),
-    onnx("Or", 2, 2, as_binary<kOr>),
-    onnx("Xor", 2, 2, as_binary<kXor>),
-    onnx("Equal", 2, 2, as_binary<kEq>),
+    commutative(onnx("Max", 1, -1, as_variadic<kMax>)),
+    commutative(onnx("Min", 1, -1, as_variadic<kMin>)),
+    commutative(onnx("Sum", 1, -1, as_variadic<kAdd>)),
+    commutative(onnx("Mean", 1, -1, mean)),
+    commutative(onnx("And", 2, 2, as_binary<kAnd>)),
+    commutative(onnx("Or", 2, 2, as_binary<kOr>)),
+    commutative(onnx("Xor", 2, 2, as_binary<kXor>)),
+    commutative(onnx("Equal", 2, 2, as_binary<kEq>)),
     onnx("Less", 2, 2, as_binary<kLt>),
     onnx("LessOrEqual", 2, 2, as_binary<kLe>),
     onnx("Greater", 2, 2, as_binary<kGt>),
     onnx("GreaterOrEqual", 2, 2, as_binary<kGe>),
-    onnx("BitwiseAnd", 2, 2, as_binary<kBitAnd>),
-    onnx("BitwiseOr", 2, 2, as_binary<kBitOr>),
-    onnx("BitwiseXor", 2, 2, as_binary<kBitXor>),
+    commutative(onnx("BitwiseAnd", 2, 2, as_binary<kBitAnd>)),
+    commutative(onnx("BitwiseOr", 2, 2, as_binary<kBitOr>)),
+    commutative(onnx("BitwiseXor", 2, 2, as_binary<kBitXor>)),
     onnx("BitShift", 2, 2, bit_shift, kDirection),
     onnx("Neg", 1, 1, as_unary<kNeg>),
     onnx("Abs", 1, 1, as_unary<kAbs>),

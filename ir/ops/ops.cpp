@@ -1,8 +1,12 @@
 // Look-up over all op records.
+#include "ir/custom_ops.h"
 #include "ir/diagnostic.h"
 #include "ir/ops/tables.h"
 
 #include <algorithm>
+#include <map>
+#include <mutex>
+#include <shared_mutex>
 #include <unordered_map>
 
 namespace tintype {
@@ -35,12 +39,48 @@ const Registry& registry() {
   return instance;
 }
 
+/// Ops of plugins. Apart from the built-in ones, so that looking those up needs no lock.
+struct AddedOps {
+  std::shared_mutex mutex;
+  std::map<std::string_view, const OpDef*> by_name;
+};
+
+AddedOps& added_ops() {
+  static AddedOps instance;
+  return instance;
+}
+
+const OpDef* find_added(std::string_view name) {
+  if (name.find("::") == std::string_view::npos) return nullptr;
+  AddedOps& added = added_ops();
+  const std::shared_lock lock(added.mutex);
+  const auto it = added.by_name.find(name);
+  return it == added.by_name.end() ? nullptr : it->second;
+}
+
+void check_record(const OpDef& def) {
+  const auto fail = [&def](const std::string& what) {
+    throw Error("op '" + std::string(def.name) + "' cannot be added: " + what);
+  };
+  const size_t colons = def.name.find("::");
+  if (colons == std::string_view::npos || colons == 0 || colons + 2 == def.name.size())
+    fail("its name must be domain::Name");
+  if ((def.infer == nullptr) == (def.decompose == nullptr))
+    fail("it needs either a decomposition or inference");
+  if (def.has(kOnnx) != (def.decompose != nullptr))
+    fail("ops with a decomposition, and only they, have the trait kOnnx");
+  if (def.infer != nullptr && !def.has(kPointwise | kHostOnly))
+    fail("without a decomposition it must be kPointwise or kHostOnly");
+  if (def.infer != nullptr && (def.gradient == nullptr) == def.not_differentiable.empty())
+    fail("it needs either a gradient or a reason in not_differentiable");
+}
+
 }  // namespace
 
 const OpDef* find_op(std::string_view name) {
   const auto& map = registry().by_name;
   auto it = map.find(name);
-  return it == map.end() ? nullptr : it->second;
+  return it == map.end() ? find_added(name) : it->second;
 }
 
 const OpDef& op(std::string_view name) {
@@ -49,6 +89,35 @@ const OpDef& op(std::string_view name) {
   return *def;
 }
 
-std::vector<const OpDef*> all_ops() { return registry().ordered; }
+std::vector<const OpDef*> all_ops() {
+  std::vector<const OpDef*> all = registry().ordered;
+  AddedOps& added = added_ops();
+  const std::shared_lock lock(added.mutex);
+  for (const auto& [name, def] : added.by_name) all.push_back(def);
+  return all;
+}
+
+void register_ops(std::span<const OpDef> ops) {
+  for (const OpDef& def : ops) check_record(def);
+  AddedOps& added = added_ops();
+  const std::unique_lock lock(added.mutex);
+  for (const OpDef& def : ops)
+    if (const auto [it, fresh] = added.by_name.emplace(def.name, &def);
+        !fresh && it->second != &def)
+      throw Error("there are two ops named '" + std::string(def.name) + "'");
+}
+
+void infer_like_first(InferContext& c) { c.results[0] = c.type(0); }
+
+void infer_pointwise(InferContext& c) {
+  Shape shape = c.type(0).shape;
+  for (int i = 1; i < c.node.operand_count(); ++i) {
+    if (c.type(i).dtype != c.type(0).dtype)
+      c.fail("operands have element types " + std::string(name_of(c.type(0).dtype)) + " and " +
+             std::string(name_of(c.type(i).dtype)));
+    shape = broadcast_shapes(c.node.graph(), shape, c.type(i).shape, c.node.where());
+  }
+  c.results[0] = {c.type(0).dtype, std::move(shape)};
+}
 
 }  // namespace tintype

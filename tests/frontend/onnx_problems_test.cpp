@@ -26,7 +26,7 @@ TEST(OnnxProblems, UnknownOperatorsGetTheNearestName) {
   EXPECT_EQ(
       import_error(model(one(node("acme::Fancy", {"x"}, {"y"})), {.other_opsets = {{"acme", 1}}})),
       "model.onnx:Fancy_0 (acme::Fancy-1): unknown operator; inline it as a model-local function "
-      "of the same domain and name");
+      "of the same domain and name, or load a plugin that has it with --plugin");
 }
 
 TEST(OnnxProblems, AllAreCollected) {

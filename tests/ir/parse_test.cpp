@@ -153,6 +153,14 @@ TEST_F(TextFile, LargeTensorsLieBeside) {
                          w.values<float>().begin()));
 }
 
+TEST_F(TextFile, NothingIsLeftBesideADevice) {
+  Graph g("g");
+  Builder b(g);
+  g.add_output("y", b.constant(Tensor::zeros(DType::f32, {100})));
+  save_text(g, "/dev/null");
+  EXPECT_FALSE(std::filesystem::exists("/dev/null.tensors"));
+}
+
 TEST_F(TextFile, BrokenTensorFilesAreRefused) {
   Graph g("g");
   Builder b(g);

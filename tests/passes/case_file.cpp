@@ -31,6 +31,7 @@ std::vector<PassCase> read_cases(const std::string& path) {
       in_after = false;
     } else if (line == "----") {
       in_after = true;
+      if (!cases.empty()) cases.back().has_after = true;
     } else if (!line.empty()) {
       if (cases.empty()) throw std::runtime_error(path + ": text before the first case");
       (in_after ? cases.back().after : cases.back().before).append(line).append("\n");

@@ -3,7 +3,8 @@
 //   case name: pipeline
 //   graph "g"(...) { ... }
 //   ----
-//   graph "g"(...) { ... }        (left out in a case whose name starts with not_)
+//   graph "g"(...) { ... }        (may be left out in a case whose name starts with not_:
+//   unchanged)
 #pragma once
 
 #include <iosfwd>
@@ -18,7 +19,8 @@ struct PassCase {
   std::string comment;  ///< lines before `case` that start with #
   std::string pipeline;
   std::string before, after;
-  bool unchanged() const { return name.starts_with("not_"); }
+  bool has_after = false;  ///< there is a line ----
+  bool unchanged() const { return name.starts_with("not_") && !has_after; }
 };
 
 /// How GoogleTest shows a case.

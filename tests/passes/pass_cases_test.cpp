@@ -4,6 +4,7 @@
 #include "ir/print.h"
 #include "ir/verify.h"
 #include "passes/pass_manager.h"
+#include "passes/pattern_file.h"
 #include "tests/passes/case_file.h"
 #include "tests/support/evaluate.h"
 
@@ -16,6 +17,12 @@
 namespace tintype::test {
 
 namespace {
+
+/// Cases mention the patterns of patterns/*.pat like any other pass.
+void load_test_patterns() {
+  for (const auto& entry : std::filesystem::directory_iterator(TINTYPE_TEST_DIR "/patterns"))
+    load_patterns(entry.path().string());
+}
 
 std::vector<PassCase> all_cases() {
   std::vector<std::string> files;
@@ -49,6 +56,7 @@ class PassCaseTest : public ::testing::TestWithParam<PassCase> {};
 
 TEST_P(PassCaseTest, RewritesAsExpected) {
   const PassCase& c = GetParam();
+  load_test_patterns();
   const std::unique_ptr<Graph> graph = parse_graph(c.before);
   ASSERT_EQ(find_problem(*graph), "");
   const std::string before = full_text(*graph);

@@ -62,7 +62,7 @@ void expect_error(const Outcome& o, const std::string& part) {
 
 TEST(Cli, HelpFitsAScreenAndEndsWithExamples) {
   for (const char* command : {"", "check", "compile", "run", "verify", "bench", "profile", "show",
-                              "opt", "zoo", "compare", "train", "evaluate", "gradcheck"}) {
+                              "opt", "reduce", "zoo", "compare", "train", "evaluate", "gradcheck"}) {
     const Outcome o = tintype(std::string(command) + " --help");
     EXPECT_EQ(o.code, 0) << command;
     EXPECT_LE(lines(o.text), 45u) << command;
@@ -231,11 +231,18 @@ TEST(Opt, PrintsWhatThePassesLeave) {
             kSmallGraph);
   EXPECT_EQ(
       tintype("opt " + graph + " --passes decompose,dead-code --disable-pass decompose,dead-code")
-          .code,
-      1);
+          .text,
+      kSmallGraph);
   EXPECT_NE(tintype("opt " + graph + " --print-after dead-code -o /dev/null")
                 .text.find("// after dead-code"),
             std::string::npos);
+  for (const char* option :
+       {"--explain", "--explain=decompose,fuse-regions", "--explain fuse-regions"})
+    EXPECT_NE(
+        tintype("opt " + graph + " " + option + " --passes default -o /dev/null")
+            .text.find("fuse-regions: act  region relu of 1 ops\nfuse-regions: 1 of 1 candidates"),
+        std::string::npos)
+        << option;
   EXPECT_NE(tintype("opt " + graph + " --time-passes -o /dev/null").text.find("decompose "),
             std::string::npos);
   EXPECT_NE(tintype("opt " + graph + " --verify-passes -o /dev/null").text.find("values unchanged"),
@@ -254,6 +261,114 @@ TEST(Opt, ReadsAndWritesTextAndOnnxInPipes) {
                        folder.file("broken.ir",
                                    "graph \"g\"(%x: f32[1]) { %0 = Rely(%x) return %0 as \"y\" }")),
                "did you mean 'Relu'?");
+}
+
+TEST(Opt, StandardInputAndOutputCarryOnnxToo) {
+  const Folder folder;
+  const std::string graph = folder.file("small.ir", kSmallGraph);
+  const Outcome o =
+      tintype("opt " + graph +
+              " --stop-after 0 --format onnx | " TINTYPE_PROGRAM " opt - --passes dead-code");
+  EXPECT_EQ(o.code, 0) << o.text;
+  EXPECT_NE(o.text.find("%0 = Relu(%x) : f32[2,3]  // act"), std::string::npos) << o.text;
+  EXPECT_EQ(o.text.find("unused"), std::string::npos) << o.text;
+}
+
+TEST(Opt, OpsOfTheNewestOpsetAreSavedToo) {
+  const Folder folder;
+  const std::string graph = folder.file("chain.ir", "graph \"g\"(%x: f32[2]) {\n  %0 = Swish(%x)\n"
+                                                    "  return %0 as \"y\"\n}\n");
+  const std::string onnx = folder.path("swish.onnx");
+  EXPECT_EQ(tintype("opt " + graph + " --stop-after 0 -o " + onnx).code, 0);
+  EXPECT_NE(tintype("opt " + onnx + " --stop-after 0").text.find("Swish(%x)"), std::string::npos);
+  expect_error(tintype("opt " + graph + " --stop-after 0 -o " + folder.path("none/swish.onnx")),
+               "none");
+}
+
+TEST(Opt, StatsCountOpsBeforeAndAfter) {
+  const Folder folder;
+  const std::string graph = folder.file("small.ir", kSmallGraph);
+  const Outcome o = tintype("opt " + graph + " --passes dead-code --stats -o /dev/null");
+  EXPECT_NE(o.text.find("before: 2 nodes"), std::string::npos) << o.text;
+  EXPECT_NE(o.text.find("after: 1 nodes"), std::string::npos) << o.text;
+}
+
+const char* const kChain = R"(graph "chain"(%x: f32[2,3]) {
+  %0 = Relu(%x) : f32[2,3]  // first
+  %1 = Sigmoid(%0) : f32[2,3]  // gate
+  %2 = Add(%1, %x) : f32[2,3]  // sum
+  %3 = Tanh(%2) : f32[2,3]  // last
+  return %3 as "y"
+}
+)";
+const char* const kWrongPattern = "pattern wrong { y = Sigmoid(x) } => y = Tanh(x)\n";
+
+TEST(Opt, AFaultyPassIsNamedWithNodeAndElement) {
+  const Folder folder;
+  const std::string graph = folder.file("chain.ir", kChain);
+  const std::string wrong = " --patterns " + folder.file("wrong.pat", kWrongPattern);
+  const Outcome o =
+      tintype("opt " + graph + wrong + " --passes wrong,decompose --verify-passes -o /dev/null");
+  expect_error(o, "pass 'wrong' (number 1 of the pipeline) changed results: first at gate (Tanh); "
+                  "output 'y': element ");
+  const Outcome without =
+      tintype("opt " + graph + wrong + " --passes wrong,dead-code --disable-faulty --stop-after 2");
+  EXPECT_EQ(without.code, 0) << without.text;
+  EXPECT_NE(without.text.find("warning: pass 'wrong'"), std::string::npos) << without.text;
+  EXPECT_NE(without.text.find(kChain), std::string::npos) << without.text;
+}
+
+TEST(Reduce, AReproducerShrinksToTheFaultyNode) {
+  const Folder folder;
+  const std::string graph = folder.file("chain.ir", kChain);
+  const std::string wrong = " --patterns " + folder.file("wrong.pat", kWrongPattern);
+  const Outcome o = tintype("opt " + graph + wrong + " --passes dead-code,wrong --reproducer " +
+                            folder.path("fault"));
+  EXPECT_EQ(o.code, 1) << o.text;
+  const Outcome r = tintype("reduce " + folder.path("fault") + " -o " + folder.path("small"));
+  EXPECT_EQ(r.code, 0) << r.text;
+  EXPECT_NE(r.text.find("1 of 4 nodes left"), std::string::npos) << r.text;
+  for (const char* file : {"model.ir", "reproducer.json", "command.txt", "input_0.npy"})
+    EXPECT_TRUE(fs::exists(folder.path("small") + "/" + file)) << file;
+  // The command that the folder suggests shows the fault again.
+  std::ifstream in(folder.path("small") + "/command.txt");
+  std::string command;
+  std::getline(in, command);
+  EXPECT_EQ(std::system(("cd " + folder.path("small") +
+                         " && PATH=" + fs::path(TINTYPE_PROGRAM).parent_path().string() +
+                         ":$PATH && ! " + command + " 2>/dev/null")
+                            .c_str()),
+            0)
+      << command;
+  expect_error(tintype("reduce " + graph + " --passes dead-code -o " + folder.path("none")),
+               "nothing to reduce");
+  expect_error(tintype("reduce " + folder.path("nowhere")), "nowhere");
+}
+
+TEST(Reduce, ACommandMayDecide) {
+  const Folder folder;
+  const std::string graph = folder.file("chain.ir", kChain);
+  const Outcome o =
+      tintype("reduce " + graph + " --test 'grep -q Tanh' -o " + folder.path("small"));
+  EXPECT_EQ(o.code, 0) << o.text;
+  EXPECT_NE(o.text.find("1 of 4 nodes left"), std::string::npos) << o.text;
+}
+
+TEST(Patterns, ServeRunAndCompileToo) {
+  const Folder folder;
+  const std::string graph = folder.file("chain.ir", kChain);
+  const std::string pattern =
+      folder.file("gate.pat", "pattern gate { y = Sigmoid(x) } => y = Mul(x, 0.0)\n");
+  const std::string a = " --output " + folder.path("a");
+  const std::string b = " --output " + folder.path("b");
+  EXPECT_EQ(tintype("run " + graph + a).code, 0);
+  EXPECT_EQ(tintype("run " + graph + " --patterns " + pattern + b).code, 0);
+  EXPECT_EQ(tintype("compare " + folder.path("a.npy") + " " + folder.path("b.npy")).code, 1);
+  EXPECT_EQ(tintype("run " + graph + " --patterns " + pattern + " --passes default" + b).code, 0);
+  EXPECT_EQ(tintype("compare " + folder.path("a.npy") + " " + folder.path("b.npy")).code, 0);
+  EXPECT_EQ(tintype("run " + graph + " --patterns " + pattern + " --disable-pass gate" + b).code,
+            0);
+  EXPECT_EQ(tintype("compare " + folder.path("a.npy") + " " + folder.path("b.npy")).code, 0);
 }
 
 TEST(Opt, MistakesAreOneLine) {

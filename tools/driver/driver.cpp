@@ -101,6 +101,7 @@ CompiledModel finish(std::unique_ptr<Graph> graph, const CompileOptions& request
 void optimize(Graph& graph, const CompileOptions& options) {
   PipelineOptions passes;
   passes.explain = options.explain;
+  passes.disabled = options.disabled_passes;
   run_pipeline(graph, pipeline_for(options), passes);
 }
 

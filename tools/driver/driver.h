@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace tintype {
 
@@ -24,10 +25,15 @@ enum class MathMode : uint8_t {
 struct CompileOptions {
   ImportOptions import;
   MathMode math = MathMode::standard;
-  bool reference = false;                   ///< unfused, unscheduled: the oracle
-  std::string target;                       ///< Halide target string; empty is this computer
-  std::string cache_directory = "default";  ///< "" turns the kernel cache off
-  std::map<std::string, int64_t> hints;     ///< likely values of symbols, for choosing tiles
+  bool reference = false;  ///< unfused, unscheduled: the oracle
+  /// Passes in order, as passes/pass_manager.h reads them; empty is what `math` and `reference` ask
+  /// for. They have to lead to regions: "swish,default", say, with a pattern or plugin loaded
+  /// before.
+  std::string passes;
+  std::vector<std::string> disabled_passes;  ///< names of passes to leave out
+  std::string target;                        ///< Halide target string; empty is this computer
+  std::string cache_directory = "default";   ///< "" turns the kernel cache off
+  std::map<std::string, int64_t> hints;      ///< likely values of symbols, for choosing tiles
   int64_t batch = 1;  ///< the same for symbols that are the first axis of an input
   int compile_threads = 0;
   /// Training programs: compute activations again instead of keeping them (passes/recompute.h).

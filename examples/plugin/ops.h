@@ -1,0 +1,8 @@
+// The ops of this plugin.
+#pragma once
+
+namespace acme {
+
+void add_ops();
+
+}  // namespace acme
