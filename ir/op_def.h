@@ -34,6 +34,7 @@ enum Trait : uint32_t {
   kImpure = 1u << 9,    ///< must not be merged or folded (random numbers)
   kPrepack = 1u << 10,  ///< rearranges weights once, when constant
   kKernel = 1u << 11,   ///< a kernel of its own, not fused with others
+  kControl = 1u << 12,  ///< runs its bodies any number of times
 };
 
 enum class AttrKind : uint8_t {

@@ -12,6 +12,11 @@ void resnet_of(GraphBuilder& g, const ZooOptions& o) {
   zoo_networks::resnet(g, o, kDepth, kPreActivation);
 }
 
+template <zoo_networks::RowReader kReader>
+void rows_of(GraphBuilder& g, const ZooOptions& o) {
+  zoo_networks::rows(g, o, kReader);
+}
+
 constexpr std::string_view kResNet = "He et al. 2015, Deep Residual Learning for Image Recognition";
 constexpr std::string_view kResNetV2 =
     "He et al. 2016, Identity Mappings in Deep Residual Networks";
@@ -23,6 +28,13 @@ constexpr ZooEntry kZoo[] = {
      "Rumelhart, Hinton & Williams 1986; rectified units: Glorot, Bordes & Bengio 2011", 10, mlp},
     {"lenet5", "LeNet-5 with full connections, 28x28 digits",
      "LeCun et al. 1998, Gradient-Based Learning Applied to Document Recognition", 10, lenet5},
+    {"rnn-rows", "128 tanh units that read a 28x28 digit row by row",
+     "Elman 1990, Finding Structure in Time", 10, rows_of<RowReader::rnn>},
+    {"lstm-rows", "128 LSTM units that read a 28x28 digit row by row",
+     "Hochreiter & Schmidhuber 1997; forget gates: Gers et al. 2000", 10, rows_of<RowReader::lstm>},
+    {"gru-rows", "128 GRU units that read a 28x28 digit row by row",
+     "Cho et al. 2014, Learning Phrase Representations using RNN Encoder-Decoder", 10,
+     rows_of<RowReader::gru>},
     {"alexnet", "AlexNet as published: two groups, LRN, overlapping pooling",
      "Krizhevsky et al. 2012, ImageNet Classification with Deep CNNs", 1000, alexnet},
     {"alexnet-one-tower", "AlexNet without groups and LRN",

@@ -1,7 +1,7 @@
 // Networks of the fixtures, built with the graph API.
 #include "tests/train/networks.h"
 
-#include "frontend/graph/graph_builder.h"
+#include "frontend/graph/recurrent.h"
 #include "frontend/train/parameters.h"
 
 #include <cmath>
@@ -38,6 +38,11 @@ void normed(GraphBuilder& g) {
   g.output("y", x.relu().max_pool2d({.kernel = 2}).flatten().linear({.units = 3}));
 }
 
+void lstm(GraphBuilder& g) {
+  const auto x = g.input("x", f32("N", 5, 6));
+  g.output("y", last_step(x.lstm({.units = 8}).y).linear({.units = 3}));
+}
+
 void fill(Graph& graph) {
   uint64_t seed = 100;
   int64_t fan = 1;
@@ -68,6 +73,7 @@ std::unique_ptr<Graph> make_network(const std::string& name) {
   GraphBuilder g(name);
   if (name == "mlp") mlp(g);
   else if (name == "lenet") lenet(g);
+  else if (name == "lstm") lstm(g);
   else normed(g);
   std::unique_ptr<Graph> graph = g.take();
   fill(*graph);
@@ -79,6 +85,7 @@ std::map<std::string, Tensor> make_examples(const std::string& name, int64_t cou
   uint64_t classes = 5;
   if (name == "lenet") dims = {count, 1, 28, 28}, classes = 10;
   if (name == "normed") dims = {count, 2, 8, 8}, classes = 3;
+  if (name == "lstm") dims = {count, 5, 6}, classes = 3;
   Tensor labels = Tensor::empty(DType::i64, {count});
   for (int64_t i = 0; i < count; ++i)
     labels.mutable_values<int64_t>()[static_cast<size_t>(i)] =
