@@ -40,6 +40,9 @@ def model_inputs(path, batch):
     model = onnx.load(path, load_external_data=False)
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs, symbols = [], {}
+    # A model without symbolic extents runs as it is: its first axis may be time.
+    fixed = all(dim.HasField("dim_value") for value in model.graph.input
+                for dim in value.type.tensor_type.shape.dim)
     for value in model.graph.input:
         if value.name in weights:
             continue
@@ -54,7 +57,7 @@ def model_inputs(path, batch):
             else:
                 raise ValueError(f"input {value.name}: dimension {axis} is symbolic, and only the "
                                  "batch may be")
-        if shape and shape[0] != batch:
+        if shape and shape[0] != batch and not fixed:
             raise ValueError(f"input {value.name} has the fixed shape {shape}, not batch {batch}")
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
         inputs.append({"name": value.name, "dtype": dtype.name, "shape": shape})

@@ -214,6 +214,12 @@ class Composer {
       return value(x, at);
     }
     if (n.is("broadcast")) return value(x, broadcast_index(x, index));
+    if (n.is("reshape")) {  // regions hold those that drop leading axes of extent 1
+      TINTYPE_CHECK(at.size() >= index.size(), "a reshape in a kernel adds axes");
+      const size_t more = at.size() - index.size();
+      for (size_t d = 0; d < at.size(); ++d) at[d] = d < more ? Expr(0) : index[d - more];
+      return value(x, at);
+    }
     if (n.is("slice")) {
       const Shape starts = n.attrs().dims("starts");
       const auto steps = n.attrs().integers("steps");
@@ -655,17 +661,30 @@ class Composer {
         if (is_unit(v, d)) index[d] = 0;
       values.push_back(Halide::cast(halide_type(v->dtype()), value(v, index)));
     }
+    if (spec_.schedule == ScheduleKind::cell) {  // all results in one loop
+      Func out("out");
+      if (values.size() == 1) out(c_.vars) = values[0];
+      else out(c_.vars) = Halide::Tuple(values);
+      for (size_t i = 0; i < values.size(); ++i)
+        describe_output(out.output_buffers()[i], spec_.outputs[i]);
+      c_.outputs.push_back(out);
+      return;
+    }
     for (size_t i = 0; i < values.size(); ++i) {
       Func out("out" + std::to_string(i));
       out(c_.vars) = values[i];
-      for (int d = 0; d < rank; ++d) {
-        out.output_buffer().dim(d).set_min(0);
-        if (spec_.outputs[i].unit[static_cast<size_t>(rank - 1 - d)])
-          out.output_buffer().dim(d).set_extent(1);
-      }
-      if (rank > 0 && !spec_.outputs[i].dense) out.output_buffer().dim(0).set_stride(Expr());
+      describe_output(out.output_buffer(), spec_.outputs[i]);
       c_.outputs.push_back(out);
     }
+  }
+
+  static void describe_output(Halide::OutputImageParam buffer, const BufferSpec& spec) {
+    const auto rank = static_cast<int>(spec.unit.size());
+    for (int d = 0; d < rank; ++d) {
+      buffer.dim(d).set_min(0);
+      if (spec.unit[static_cast<size_t>(rank - 1 - d)]) buffer.dim(d).set_extent(1);
+    }
+    if (rank > 0 && !spec.dense) buffer.dim(0).set_stride(Expr());
   }
 
   const KernelSpec& spec_;

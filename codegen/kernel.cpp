@@ -25,6 +25,7 @@ std::string_view name_of(ScheduleKind kind) {
     case ScheduleKind::reference: return "reference";
     case ScheduleKind::elementwise: return "elementwise";
     case ScheduleKind::contraction: return "contraction";
+    case ScheduleKind::cell: return "cell";
     case ScheduleKind::depthwise: return "depthwise";
     case ScheduleKind::window: return "window";
     case ScheduleKind::rows: return "rows";
@@ -68,7 +69,8 @@ std::string KernelSpec::text() const {
   std::string s = "kernel " + name + " schedule=" + std::string(name_of(schedule)) +
                   " rows=" + std::to_string(rows) + " vectors=" + std::to_string(vectors) +
                   " tail=" + std::to_string(static_cast<int>(tail)) +
-                  " depth=" + std::to_string(depth_multiple) + "\n";
+                  " depth=" + std::to_string(depth_multiple) +
+                  (schedule == ScheduleKind::cell ? " tasks=" + std::to_string(tasks) : "") + "\n";
   for (size_t i = 0; i < inputs.size(); ++i) {
     names[body->inputs()[i].get()] = "a" + std::to_string(i);
     s += "a" + std::to_string(i) + ": " + buffer_text(inputs[i]) + "\n";

@@ -31,6 +31,7 @@ enum class ScheduleKind : uint8_t {
   reference,                ///< loops as written, no fusion of loops, no vectors: the oracle
   elementwise,              ///< every result element on its own
   contraction,              ///< dot and conv with a register tile of rows x vectors
+  cell,                     ///< dot with several matrices, whose slices meet in several results
   depthwise,                ///< conv with one input channel per filter
   window,                   ///< sliding-window reduction
   pack,                     ///< panels of weights, a vector across each
@@ -66,6 +67,7 @@ struct KernelSpec {
   int vectors = 1;  ///< register tile: vectors of output channels
   PanelTail tail = PanelTail::whole;
   int depth_multiple = 1;  ///< the reduced channel count is a multiple of this
+  int tasks = 1;           ///< of a cell: pieces that its hidden units are divided into
 
   /// Canonical text: equal texts mean equal machine code on one machine.
   std::string text() const;

@@ -4,8 +4,10 @@
 #include "ir/diagnostic.h"
 
 #include <Halide.h>
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <thread>
 
 namespace tintype {
 
@@ -33,6 +35,7 @@ Machine machine_for(const std::string& target) {
   m.lanes = t.natural_vector_size<float>();
   m.registers = m.lanes == 16 ? 32 : 16;
   m.l2_bytes = host_l2_bytes();
+  m.cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   // Zen 4 runs 512-bit multiply-adds at half rate: as many floats a cycle as with 256 bits.
   m.multiply_adds = m.lanes == 16 && t.processor_tune == Halide::Target::Processor::ZnVer4 ? 1 : 2;
   m.gflops = 6.6 * m.lanes * m.multiply_adds;

@@ -12,6 +12,7 @@ struct Machine {
   int lanes = 8;       ///< f32 elements per vector
   int registers = 16;  ///< vector registers
   int64_t l2_bytes = 1 << 20;
+  int cores = 2;           ///< that share the work of a kernel
   int multiply_adds = 2;   ///< vectors of multiply-adds started per cycle
   double gflops = 100.0;   ///< f32 multiply-adds, counted as two
   double dram_gbs = 25.0;  ///< read bandwidth of main memory

@@ -208,7 +208,7 @@ std::optional<Shape> reshape_strides(const Shape& from, const Shape& strides, co
 
 std::optional<Placement> view_of(const Node& n, const Placement& operand) {
   const Shape& from = n.operand(0)->shape();
-  Placement p{operand.storage, operand.offset, {}};
+  Placement p{operand.storage, operand.offset, {}, operand.motions};
   if (n.is("reshape")) {
     if (is_dense(operand, from)) {
       p.strides = dense_strides(n.result()->shape());

@@ -92,8 +92,9 @@ int32_t ProgramBuilder::storage(Storage::Kind kind, int32_t value, const Dim& by
 }
 
 ViewId ProgramBuilder::view(DType dtype, const Placement& p, const Shape& extents) {
-  const std::string key = std::to_string(p.storage) + " " + std::string(name_of(dtype)) + " " +
-                          p.offset.text() + text_of(extents) + text_of(p.strides);
+  std::string key = std::to_string(p.storage) + " " + std::string(name_of(dtype)) + " " +
+                    p.offset.text() + text_of(extents) + text_of(p.strides);
+  for (int32_t m : p.motions) key += " " + std::to_string(m);
   if (auto it = views_.find(key); it != views_.end()) return it->second;
   View v;
   v.storage = p.storage;
@@ -101,6 +102,7 @@ ViewId ProgramBuilder::view(DType dtype, const Placement& p, const Shape& extent
   v.offset = expression(p.offset);
   v.extents = expressions(extents);
   v.strides = expressions(p.strides);
+  v.motions = p.motions;
   program_->views.push_back(std::move(v));
   const auto id = static_cast<ViewId>(program_->views.size() - 1);
   views_[key] = id;

@@ -8,6 +8,7 @@
 #include <map>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 namespace tintype {
 
@@ -16,6 +17,7 @@ struct Placement {
   int32_t storage = -1;
   Dim offset;
   Shape strides;
+  std::vector<int32_t> motions = {};  ///< of the loops around it, as in View
 };
 
 /// Row-major strides of a shape.

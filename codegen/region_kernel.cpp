@@ -75,7 +75,7 @@ std::vector<std::vector<size_t>> merge_dims(const std::vector<Buffer>& buffers,
 
 KernelArgument merged_argument(const Buffer& b, const Shape& space,
                                const std::vector<std::vector<size_t>>& groups) {
-  KernelArgument a{b.dtype, {b.placement.storage, b.placement.offset, {}}, {}};
+  KernelArgument a{b.dtype, {b.placement.storage, b.placement.offset, {}, b.placement.motions}, {}};
   for (const auto& group : groups) {
     Dim extent = 1;
     Dim stride = 0;
@@ -197,7 +197,8 @@ std::optional<KernelChoice> merged_contraction(const Node& region, const Node& a
   KernelChoice c;
   std::vector<Shape> shapes;
   for (const Buffer& b : buffers) {
-    KernelArgument a{b.dtype, {b.placement.storage, b.placement.offset, {}}, {}};
+    KernelArgument a{
+        b.dtype, {b.placement.storage, b.placement.offset, {}, b.placement.motions}, {}};
     if (b.value == w) {
       const Shape& s = w->shape();  // [panels, (window of ones,) K, block]
       a.extents = {s[0], s[s.size() - 2], s.back()};
@@ -278,6 +279,22 @@ void expand_tiles(std::vector<KernelChoice>& out, KernelChoice c, const Dim& pos
   out.push_back(std::move(small));
 }
 
+/// Elements of the widest type that fill a vector.
+int64_t vector_lanes_of(const KernelChoice& c, const Machine& machine) {
+  size_t bytes = 4;
+  for (const BufferSpec& b : c.spec.inputs) bytes = std::max(bytes, size_of(b.dtype));
+  for (const BufferSpec& b : c.spec.outputs) bytes = std::max(bytes, size_of(b.dtype));
+  return std::max<int64_t>(1, machine.lanes * 4 / static_cast<int64_t>(bytes));
+}
+
+/// A product with a stack of matrices, [gates, K, N], whose results share one row of units.
+bool is_cell(const Graph& body, const Node& anchor) {
+  const Shape& sums = anchor.result()->shape();
+  const Shape& out = body.output(0)->shape();
+  return anchor.is("dot") && sums.size() == 3 && !sums[0].is(1) &&
+         (out.size() == 2 || (out.size() == 3 && out[0].is(1)));
+}
+
 /// What to do where the channels of an operand do not fill a vector: computed by whole vectors
 /// where memory behind the operand may be read. The slack counts bytes behind the last element, so
 /// that it covers a vector only where channels are neighbours: of an operand in another layout the
@@ -333,6 +350,43 @@ std::vector<KernelChoice> contraction_choices(const Node& region, const Node& an
   return out;
 }
 
+std::vector<KernelChoice> cell_choices(const Node& region, const Node& anchor,
+                                       const std::vector<Buffer>& buffers,
+                                       const RegionOptions& options) {
+  const Machine& machine = *options.machine;
+  KernelChoice c = plain_choice(region, buffers, ScheduleKind::cell);
+  c.algorithm = "cell";
+  const int64_t block = anchor.attrs().integer("block");
+  const int64_t lanes = vector_lanes_of(c, machine);
+  const int64_t gates = static_or(anchor.result()->shape()[0], 1);
+  const Dim units = anchor.result()->shape().back();
+  const Dim rows = anchor.result()->shape()[1];
+  if (block > 0) {
+    c.spec.vectors = static_cast<int>(block / lanes);
+    const bool whole = units.is_static() && units.value() % block == 0;
+    c.spec.tail = whole ? PanelTail::whole : PanelTail::padded;
+  } else {
+    c.spec.vectors = cell_vectors(gates, units, options.hint(rows), lanes, machine);
+    const int64_t panel = c.spec.vectors * lanes;
+    if (!units.is_static() || units.value() < panel) {
+      c.spec.vectors = 1;
+      c.spec.tail = units.is_static() && units.value() >= lanes
+                        ? (units.value() % lanes == 0 ? PanelTail::whole : PanelTail::shifted)
+                        : few_channels(region, anchor.operand(1), buffers, options);
+    } else {
+      c.spec.tail = units.value() % panel == 0 ? PanelTail::whole : PanelTail::shifted;
+    }
+  }
+  const int64_t depth = static_or(anchor.operand(0)->shape().back(), 1);
+  c.spec.depth_multiple = depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
+  // With many sequences there is enough to do for more pieces than processors.
+  const int64_t batch = options.hint(rows);
+  c.spec.tasks = batch >= 8 ? 4 * machine.cores : machine.cores;
+  std::vector<KernelChoice> out;
+  expand_tiles(out, c, rows, cell_rows(gates, c.spec.vectors, batch, machine));
+  return out;
+}
+
 std::vector<KernelChoice> depthwise_choices(const Node& region, const std::vector<Buffer>& buffers,
                                             const RegionOptions& options) {
   KernelChoice c = plain_choice(region, buffers, ScheduleKind::depthwise);
@@ -348,10 +402,7 @@ std::vector<KernelChoice> depthwise_choices(const Node& region, const std::vecto
 /// The ending of vectors along the innermost output dim.
 PanelTail vector_tail(const KernelChoice& c, const Machine& machine,
                       PanelTail few = PanelTail::masked) {
-  size_t bytes = 4;
-  for (const BufferSpec& b : c.spec.inputs) bytes = std::max(bytes, size_of(b.dtype));
-  for (const BufferSpec& b : c.spec.outputs) bytes = std::max(bytes, size_of(b.dtype));
-  const int64_t lanes = std::max<int64_t>(1, machine.lanes * 4 / static_cast<int64_t>(bytes));
+  const int64_t lanes = vector_lanes_of(c, machine);
   const Shape& extents = c.arguments.back().extents;
   if (extents.empty() || !extents.back().is_static() || extents.back().value() < lanes) return few;
   return extents.back().value() % lanes == 0 ? PanelTail::whole : PanelTail::shifted;
@@ -400,7 +451,7 @@ void collect_scalars(KernelChoice& c) {
   const size_t inputs = c.spec.inputs.size();
   KernelArgument a{
       DType::u8,
-      {c.arguments.back().placement.storage, Dim(0), Shape(c.spec.scalars.size(), Dim(0))},
+      {c.arguments.back().placement.storage, Dim(0), Shape(c.spec.scalars.size(), Dim(0)), {}},
       c.spec.scalars};
   c.arguments.insert(c.arguments.begin() + static_cast<std::ptrdiff_t>(inputs), a);
 }
@@ -449,6 +500,8 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
   } else if (anchor->is("conv") && is_depthwise(*anchor)) {
     choices = depthwise_choices(region, buffers, options);
     for (KernelChoice& c : choices) c.spec.tail = vector_tail(c, *options.machine);
+  } else if (is_cell(*region.body(), *anchor)) {
+    choices = cell_choices(region, *anchor, buffers, options);
   } else if (anchor->is("dot") ||
              (anchor->is("conv") &&
               (anchor->attrs().integer("block") > 0 || anchor->attrs().integer("group", 1) == 1))) {

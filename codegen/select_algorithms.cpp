@@ -113,17 +113,53 @@ class Selector {
 
   void select_dot(Node* n) {
     Value* w = n->operand(1);
-    if (n->attrs().integer("block") > 0 || w->rank() != 2 || w->dtype() != DType::f32 ||
-        !w->shape()[1].is_static())
+    if (n->attrs().integer("block") > 0 || w->dtype() != DType::f32 ||
+        !w->shape().back().is_static())
       return;
-    const int64_t columns = w->shape()[1].value();
+    const bool constant = is_constant_tree(w);
+    if (is_cell_product(*n)) {
+      if (constant) select_cell(n);
+      return;
+    }
+    const bool matrix = w->rank() == 2 || (constant && w->rank() == 3 && w->shape()[0].is(1));
+    if (!matrix) return;
+    const int64_t columns = w->shape().back().value();
     const Shape& out = n->result()->shape();
     const int64_t positions = hint(product(Shape(out.begin(), out.end() - 1)));
-    if (!is_constant_tree(w) && !worth_packing(w, columns, positions)) return;
+    if (!constant && !worth_packing(w, columns, positions)) return;
     const int64_t block =
-        panel_vectors(columns, positions, hint(w->shape()[0]), kMatrixSpare) * o_.machine.lanes;
+        panel_vectors(columns, positions, hint(w->shape()[w->shape().size() - 2]), kMatrixSpare) *
+        o_.machine.lanes;
     Builder b = builder_before(n);
+    if (w->rank() == 3) w = b.reshape(w, {w->shape()[1], w->shape()[2]});
     Value* packed = b.make("pack", {w}, {{"perm", identity(2)}, {"block", block}});
+    replace(n, b.make("dot", {n->operand(0), packed}, {{"block", block}, {"columns", columns}}));
+  }
+
+  /// One matrix on the left, several on the right: the gates of a recurrent cell.
+  static bool is_cell_product(const Node& n) {
+    const Shape& left = n.operand(0)->shape();
+    const Shape& w = n.operand(1)->shape();
+    return left.size() == 3 && w.size() == 3 && left[0].is(1) && w[0].is_static() &&
+           w[0].value() > 1 && w[0].value() <= 8;
+  }
+
+  // w[gates, K, N] = panels[gates, N / block, K, block], N filled up with zeros
+  void select_cell(Node* n) {
+    Value* w = n->operand(1);
+    const Dim gates = w->shape()[0], depth = w->shape()[1];
+    const int64_t columns = w->shape()[2].value();
+    const int64_t block = cell_vectors(gates.value(), columns, hint(n->result()->shape()[1]),
+                                       o_.machine.lanes, o_.machine) *
+                          o_.machine.lanes;
+    const Dim panels = ceil_div(Dim(columns), Dim(block));
+    const Dim filled = panels * Dim(block);
+    Builder b = builder_before(n);
+    Value* flat = b.transpose(b.pad(w, {0, 0, 0}, {0, 0, filled - Dim(columns)}), {1, 0, 2});
+    flat = b.reshape(flat, {depth, gates * filled});
+    Value* packed =
+        b.make("pack", {flat}, {{"perm", identity(2)}, {"block", block}});
+    packed = b.reshape(packed, {gates, panels, depth, Dim(block)});
     replace(n, b.make("dot", {n->operand(0), packed}, {{"block", block}, {"columns", columns}}));
   }
 

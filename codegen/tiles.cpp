@@ -29,4 +29,35 @@ TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare,
   return best;
 }
 
+int cell_vectors(int64_t gates, const Dim& units, int64_t batch, int64_t lanes,
+                 const Machine& machine) {
+  const int64_t most = std::max<int64_t>(1, (machine.registers - 3) / gates);
+  if (!units.is_static()) return 1;
+  int best = 1;
+  double best_cost = 1e30;
+  for (int v = 1; v <= std::min<int64_t>(most, 4); ++v) {
+    const int64_t rows = cell_rows(gates, v, batch, machine);
+    const double panels =
+        std::ceil(static_cast<double>(units.value()) / static_cast<double>(v * lanes));
+    const double sums = static_cast<double>(gates * v * rows);
+    // A step of the reduction takes at least the latency of a multiply-add; the broadcasts of the
+    // state and the loop itself cost the same for narrow tiles as for wide ones.
+    const double cycles =
+        std::max(sums / machine.multiply_adds, 4.0) + 0.5 * static_cast<double>(rows) + 0.5;
+    const double cost =
+        panels * std::ceil(static_cast<double>(batch) / static_cast<double>(rows)) * cycles;
+    if (cost < best_cost - 1e-9) {
+      best = v;
+      best_cost = cost;
+    }
+  }
+  return best;
+}
+
+int cell_rows(int64_t gates, int vectors, int64_t batch, const Machine& machine) {
+  // Two registers for a vector of weights and a broadcast element of the state.
+  const int64_t most = std::max<int64_t>(1, (machine.registers - 2) / (gates * vectors));
+  return static_cast<int>(std::clamp<int64_t>(batch, 1, most));
+}
+
 }  // namespace tintype

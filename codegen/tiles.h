@@ -2,6 +2,7 @@
 #pragma once
 
 #include "codegen/machine.h"
+#include "ir/dim.h"
 
 #include <cstdint>
 
@@ -22,5 +23,12 @@ inline constexpr int kImageSpare = 0;
 /// it fills the registers, keeps the multiply-add pipeline busy, wastes little on the last tile,
 /// and reads the panel seldom where it lies in the second-level cache.
 TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare, const Machine& machine);
+
+/// Vectors of hidden units per tile of a recurrent cell with so many gates: enough independent sums
+/// to keep the multiply-add pipeline busy, little waste on the last panel.
+int cell_vectors(int64_t gates, const Dim& units, int64_t batch, int64_t lanes,
+                 const Machine& machine);
+/// Sequences per tile of a recurrent cell: the sums of all gates have to fit the registers.
+int cell_rows(int64_t gates, int vectors, int64_t batch, const Machine& machine);
 
 }  // namespace tintype

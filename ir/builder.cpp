@@ -10,10 +10,11 @@
 namespace tintype {
 
 Node* Builder::create(std::string_view op_name, std::vector<Value*> operands, AttrMap attrs,
-                      int result_count) {
+                      int result_count, std::vector<std::unique_ptr<Graph>> bodies) {
   Node* n =
       graph_->create(op(op_name), std::move(operands), std::move(attrs), result_count, before_);
   n->set_origins(origins_);
+  for (auto& body : bodies) n->add_body(std::move(body));
   try {
     infer_node(*n);
   } catch (...) {

@@ -4,6 +4,7 @@
 #include "ir/graph.h"
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,7 @@ class Builder {
 
   /// Any op; results are typed by its record's inference.
   Node* create(std::string_view op_name, std::vector<Value*> operands, AttrMap attrs = {},
-               int result_count = 1);
+               int result_count = 1, std::vector<std::unique_ptr<Graph>> bodies = {});
   /// The same, returning the first result.
   Value* make(std::string_view op_name, std::vector<Value*> operands, AttrMap attrs = {}) {
     return create(op_name, std::move(operands), std::move(attrs))->result();

@@ -71,6 +71,31 @@ void Node::add_operand(Value* value) {
   link(operand_count() - 1, value);
 }
 
+void Node::erase_operand(int i) {
+  unlink(i);
+  operands_.erase(operands_.begin() + i);
+  for (int k = i; k < operand_count(); ++k)
+    if (Operand& slot = operands_[static_cast<size_t>(k)]; slot.value != nullptr)
+      slot.value->uses_[slot.use].operand = k;
+}
+
+Value* Node::add_result(TensorType type) {
+  auto v = std::make_unique<Value>();
+  v->def_ = this;
+  v->index_ = result_count();
+  v->type_ = std::move(type);
+  results_.push_back(std::move(v));
+  return results_.back().get();
+}
+
+void Node::erase_result(int i) {
+  const Value& v = *results_[static_cast<size_t>(i)];
+  TINTYPE_CHECK(v.uses_.empty() && v.output_uses_ == 0,
+                "erasing a result of " + where() + " that is used");
+  results_.erase(results_.begin() + i);
+  for (int k = i; k < result_count(); ++k) results_[static_cast<size_t>(k)]->index_ = k;
+}
+
 void Node::add_origins(const std::vector<std::string>& more) {
   for (const std::string& o : more)
     if (std::find(origins_.begin(), origins_.end(), o) == origins_.end()) origins_.push_back(o);
@@ -83,7 +108,7 @@ std::string Node::where() const {
   return s;
 }
 
-void Node::set_body(std::unique_ptr<Graph> body) { body_ = std::move(body); }
+void Node::add_body(std::unique_ptr<Graph> body) { bodies_.push_back(std::move(body)); }
 
 Graph::~Graph() {
   // Nodes unlink from values when destroyed in reverse order; skip that work, everything goes.
@@ -99,6 +124,21 @@ Value* Graph::add_input(std::string name, TensorType type) {
     d.symbols([this](const std::string& s) { symbols_.insert(s); });
   inputs_.push_back(std::move(v));
   return inputs_.back().get();
+}
+
+void Graph::move_input(size_t from, size_t to) {
+  auto moved = std::move(inputs_[from]);
+  inputs_.erase(inputs_.begin() + static_cast<std::ptrdiff_t>(from));
+  inputs_.insert(inputs_.begin() + static_cast<std::ptrdiff_t>(to), std::move(moved));
+  for (size_t i = 0; i < inputs_.size(); ++i) inputs_[i]->index_ = static_cast<int>(i);
+}
+
+void Graph::erase_input(size_t i) {
+  const Value* v = inputs_[i].get();
+  TINTYPE_CHECK(v->uses_.empty() && v->output_uses_ == 0 && state_of(v) == nullptr,
+                "erasing input '" + v->name() + "' that is used");
+  inputs_.erase(inputs_.begin() + static_cast<std::ptrdiff_t>(i));
+  for (size_t k = i; k < inputs_.size(); ++k) inputs_[k]->index_ = static_cast<int>(k);
 }
 
 void Graph::add_output(std::string name, Value* value) {
@@ -285,7 +325,7 @@ std::unique_ptr<Graph> Graph::clone() const {
     for (Value* v : n->operands()) operands.push_back(v == nullptr ? nullptr : map.at(v));
     Node* m = copy->create(n->op(), std::move(operands), n->attrs(), n->result_count());
     m->set_origins(n->origins());
-    if (n->body() != nullptr) m->set_body(n->body()->clone());
+    for (int i = 0; i < n->body_count(); ++i) m->add_body(n->body(i)->clone());
     for (int i = 0; i < n->result_count(); ++i) copy_value(n->result(i), m->result(i));
   }
   for (const auto& [name, value] : outputs_) copy->add_output(name, map.at(value));

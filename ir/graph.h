@@ -84,9 +84,16 @@ class Node {
   std::vector<Value*> operands() const;
   void set_operand(int i, Value* value);
   void add_operand(Value* value);
+  /// Removes an operand; those behind it move up.
+  void erase_operand(int i);
 
   int result_count() const { return static_cast<int>(results_.size()); }
   Value* result(int i = 0) const { return results_[static_cast<size_t>(i)].get(); }
+
+  /// A further result behind the others, for ops whose bodies grow.
+  Value* add_result(TensorType type);
+  /// Removes a result without uses; those behind it move up.
+  void erase_result(int i);
 
   const AttrMap& attrs() const { return attrs_; }
   AttrMap& attrs() { return attrs_; }
@@ -98,9 +105,13 @@ class Node {
   /// Origins joined by ", ", or the op name when there are none.
   std::string where() const;
 
-  /// Body of a region; null for every other op.
-  Graph* body() const { return body_.get(); }
-  void set_body(std::unique_ptr<Graph> body);
+  /// Graphs inside the node: one for a region, a scan or a loop, two for an `if`. They see the
+  /// values of the graph around them only as operands. Null beyond the last one.
+  Graph* body(int i = 0) const {
+    return i < body_count() ? bodies_[static_cast<size_t>(i)].get() : nullptr;
+  }
+  int body_count() const { return static_cast<int>(bodies_.size()); }
+  void add_body(std::unique_ptr<Graph> body);
 
  private:
   friend class Graph;
@@ -119,7 +130,7 @@ class Node {
   std::vector<std::unique_ptr<Value>> results_;
   AttrMap attrs_;
   std::vector<std::string> origins_;
-  std::unique_ptr<Graph> body_;
+  std::vector<std::unique_ptr<Graph>> bodies_;
   std::list<std::unique_ptr<Node>>::iterator position_;
 };
 
@@ -153,6 +164,10 @@ class Graph {
 
   Value* add_input(std::string name, TensorType type);
   const std::vector<std::unique_ptr<Value>>& inputs() const { return inputs_; }
+  /// Moves an input to another position; those between shift by one.
+  void move_input(size_t from, size_t to);
+  /// Removes an input without uses that is no state.
+  void erase_input(size_t i);
 
   void add_output(std::string name, Value* value);
   void set_output(int i, Value* value);

@@ -35,6 +35,7 @@ enum Trait : uint32_t {
   kPrepack = 1u << 10,  ///< rearranges weights once, when constant
   kKernel = 1u << 11,   ///< a kernel of its own, not fused with others
   kTileTransform = 1u << 12,  ///< linear map of every tile, with a schedule of its own
+  kControl = 1u << 13,        ///< runs its bodies any number of times
 };
 
 enum class AttrKind : uint8_t {

@@ -178,7 +178,7 @@ class Parser {
                " types");
     Node* n = g.create(*def, std::move(operands), std::move(attrs), static_cast<int>(keys.size()));
     n->set_origins(origins(in_.comment()));
-    if (next_is_graph()) n->set_body(graph_keeping_constraints());
+    while (next_is_graph()) n->add_body(graph_keeping_constraints());
     finish(g, *n, types, line);
     // The name of a tensor beside the text is that of its value, so that it prints the same again.
     if (!tensor_name_.empty()) n->result()->set_name(std::move(tensor_name_));
@@ -218,7 +218,7 @@ class Parser {
     }
     for (size_t i = 0; i < types.size(); ++i) {
       Value* v = n.result(static_cast<int>(i));
-      if (n.body() == nullptr && !agrees(g, types[i], v->type()))
+      if (!n.is("region") && !agrees(g, types[i], v->type()))
         fail("result " + std::to_string(i) + " of " + std::string(n.name()) + " is stated as " +
              types[i].text() + ", inference gives " + v->type().text());
       reserve(g, types[i].shape);

@@ -156,7 +156,7 @@ class Printer {
       out_ += (i == 0 ? "" : ", ") + n.result(i)->type().text();
     if (options_.origins && !n.origins().empty()) out_ += "  // " + one_line(n.where());
     out_ += "\n";
-    if (n.body() != nullptr) graph(*n.body(), indent + "  ");
+    for (int i = 0; i < n.body_count(); ++i) graph(*n.body(i), indent + "  ");
   }
 
   bool is_named_constant(const Node& n) const {

@@ -40,7 +40,7 @@ class Verifier {
     std::string problem = check_counts(n);
     if (problem.empty()) problem = check_operands(n);
     if (problem.empty()) problem = check_attrs(n);
-    if (problem.empty() && n.body() != nullptr) problem = check_body(n);
+    if (problem.empty()) problem = check_bodies(n);
     if (problem.empty()) problem = check_types(n);
     return problem;
   }
@@ -94,10 +94,18 @@ class Verifier {
     return "";
   }
 
-  static std::string check_body(const Node& n) {
+  static std::string check_bodies(const Node& n) {
+    for (int i = 0; i < n.body_count(); ++i) {
+      const std::string problem = find_problem(*n.body(i));
+      if (!problem.empty()) return "in the body: " + problem;
+    }
+    // Inference of control ops checks that their bodies fit.
+    return n.is("region") ? check_region(n) : "";
+  }
+
+  static std::string check_region(const Node& n) {
+    if (n.body_count() != 1) return "has " + std::to_string(n.body_count()) + " bodies";
     const Graph& body = *n.body();
-    const std::string problem = find_problem(body);
-    if (!problem.empty()) return "in the body: " + problem;
     if (body.inputs().size() != static_cast<size_t>(n.operand_count()))
       return "the body has " + std::to_string(body.inputs().size()) + " inputs for " +
              std::to_string(n.operand_count()) + " operands";
@@ -134,7 +142,7 @@ class Verifier {
       operands.push_back(twin);
     }
     Node* copy = scratch.create(n.op(), operands, n.attrs(), n.result_count());
-    if (n.body() != nullptr) copy->set_body(n.body()->clone());
+    for (int i = 0; i < n.body_count(); ++i) copy->add_body(n.body(i)->clone());
     try {
       infer_node(*copy);
     } catch (const Error& e) {

@@ -24,8 +24,9 @@ bool dead_code(Graph& graph, PassContext& context) {
     if (is_dead(*node)) {
       graph.erase(node);
       changed = true;
-    } else if (node->body() != nullptr) {
-      changed = dead_code(*node->body(), context) || changed;
+    } else {
+      for (int i = 0; i < node->body_count(); ++i)
+        changed = dead_code(*node->body(i), context) || changed;
     }
   }
   return changed;

@@ -33,7 +33,8 @@ bool decompose(Graph& graph, PassContext& context) {
   for (bool again = true; again;) {
     again = false;
     for (Node* node : graph.node_list()) {
-      if (node->body() != nullptr) again = decompose(*node->body(), context) || again;
+      for (int i = 0; i < node->body_count(); ++i)
+        again = decompose(*node->body(i), context) || again;
       if (node->op().decompose == nullptr) continue;
       Builder builder(graph, node);
       builder.set_origins(node->origins());

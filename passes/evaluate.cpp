@@ -2,6 +2,7 @@
 #include "passes/evaluate.h"
 
 #include "ir/diagnostic.h"
+#include "passes/evaluate_control.h"
 #include "runtime/host_ops.h"
 
 #include <type_traits>
@@ -69,7 +70,9 @@ std::vector<Tensor> evaluate_graph(const Graph& graph, std::span<const Tensor> i
     operands.reserve(static_cast<size_t>(node->operand_count()));
     for (Value* v : node->operands()) operands.push_back(v == nullptr ? Tensor() : values.at(v));
     std::vector<Tensor> results;
-    if (node->body() != nullptr) {
+    if (node->op().has(kControl)) {
+      results = evaluate_control(*node, operands, symbols);
+    } else if (node->body() != nullptr) {
       results = evaluate_graph(*node->body(), operands, symbols);
     } else {
       auto evaluated = evaluate_node(*node, operands, symbols);

@@ -27,7 +27,7 @@ std::optional<std::vector<int64_t>> known_dims(const Shape& shape, const SymbolL
 std::optional<std::vector<Tensor>> evaluate_node(const Node& node, std::span<const Tensor> operands,
                                                  const SymbolLookup& symbols);
 
-/// The outputs of a graph of core ops, region bodies included. Throws Error, naming the node, for
+/// The outputs of a graph of core ops, bodies included. Throws Error, naming the node, for
 /// ops without a host evaluation and for operands that do not fit.
 std::vector<Tensor> evaluate_graph(const Graph& graph, std::span<const Tensor> inputs,
                                    const SymbolLookup& symbols);

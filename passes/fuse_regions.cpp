@@ -57,6 +57,7 @@ class Fuser {
  private:
   using Group = std::vector<Node*>;
   using Allowed = std::function<bool(const Node&)>;
+  using Closed = std::function<bool(const std::vector<Value*>& open)>;
 
   static bool is_anchor(const Node& n) {
     return n.op().has(kContraction | kWindow | kReduction | kKernel | kTileTransform);
@@ -90,6 +91,7 @@ class Fuser {
   Group grow_from_anchor(Node* anchor) {
     if (single_ops_ || anchor->op().has(kKernel)) return {anchor};
     if (anchor->op().has(kReduction)) return grow_rows(anchor);
+    if (is_cell(*anchor)) return grow_cell(anchor);
     const Shape shape = anchor->result()->shape();
     Group g = grow(anchor, [shape](const Node& n) {
       return n.op().has(kPointwise) && n.result()->shape() == shape;
@@ -97,6 +99,79 @@ class Fuser {
     // What the anchor reads is read once per tap: computing it there would repeat it.
     absorb_producers(g, shape, anchor);
     return g;
+  }
+
+  /// A product with several matrices, one per gate: gates are slices of its first axis.
+  static bool is_cell(const Node& n) {
+    const Shape& sums = n.result()->shape();
+    if (!n.is("dot") || sums.size() != 3 || sums[0].is(1) || !sums[0].is_static()) return false;
+    std::vector<const Value*> open = {n.result()};
+    while (!open.empty()) {
+      const Value* v = open.back();
+      open.pop_back();
+      for (const Use& u : v->uses()) {
+        if (is_gate(*u.node, sums)) return true;
+        if (u.node->op().has(kPointwise) && u.node->result()->shape() == sums)
+          open.push_back(u.node->result());
+      }
+    }
+    return false;
+  }
+
+  static bool is_gate(const Node& n, const Shape& sums) {
+    if (!n.is("slice") || n.operand(0)->shape() != sums) return false;
+    Shape gate = sums;
+    gate[0] = 1;
+    return n.result()->shape() == gate;
+  }
+
+  /// All gates and what they are combined to, with as many results as there are: each has the shape
+  /// of one gate.
+  Group grow_cell(Node* anchor) {
+    constexpr size_t kMostResults = 12;
+    const Shape sums = anchor->result()->shape();
+    Shape gate = sums;
+    gate[0] = 1;
+    const Shape matrix(sums.begin() + 1, sums.end());  // a gate without its axis of one
+    const auto fits = [&](const Node& n) {
+      if (is_gate(n, sums)) return true;
+      const Shape& shape = n.result()->shape();
+      if (n.is("reshape")) return n.operand(0)->shape() == gate && shape == matrix;
+      return n.op().has(kPointwise) && (shape == sums || shape == gate || shape == matrix);
+    };
+    Group g = grow(anchor, fits, [&](const std::vector<Value*>& open) {
+      return open.size() <= kMostResults &&
+             std::all_of(open.begin(), open.end(), [&](const Value* v) {
+               return (v->shape() == gate || v->shape() == matrix) &&
+                      v->shape() == open[0]->shape() && v->def()->op().has(kPointwise);
+             });
+    });
+    absorb_small_producers(g, matrix);
+    return g;
+  }
+
+  /// Pulls in pointwise ops of a smaller shape that only the group reads: masks, say.
+  void absorb_small_producers(Group& g, const Shape& shape) {
+    for (size_t i = 0; i < g.size() && static_cast<int>(g.size()) < max_ops_; ++i)
+      for (Value* v : g[i]->operands()) {
+        Node* p = v == nullptr ? nullptr : v->def();
+        if (p == nullptr || taken(p) || !p->op().has(kPointwise) || v->output_uses() != 0 ||
+            std::find(g.begin(), g.end(), p) != g.end())
+          continue;
+        bool fits = true, smaller = false;
+        for (size_t d = 0; d < v->shape().size(); ++d) {  // from the innermost axis
+          const Dim& own = v->shape()[v->shape().size() - 1 - d];
+          const bool inside = d < shape.size() && own == shape[shape.size() - 1 - d];
+          fits = fits && (own.is(1) || inside);
+          smaller = smaller || !inside;
+        }
+        if (!smaller && v->shape().size() >= shape.size()) continue;
+        const auto& uses = v->uses();
+        if (fits && std::all_of(uses.begin(), uses.end(), [&](const Use& u) {
+              return std::find(g.begin(), g.end(), u.node) != g.end();
+            }))
+          g.push_back(p);
+      }
   }
 
   Group grow_rows(Node* seed) {
@@ -147,15 +222,21 @@ class Fuser {
     return open;
   }
 
+  /// The largest group found from which one value leaves.
   Group grow(Node* seed, const Allowed& allowed) {
+    return grow(seed, allowed, [&](const std::vector<Value*>& open) {
+      return open.size() == 1 && (open[0]->def()->op().has(kPointwise) || open[0]->def() == seed ||
+                                  is_anchor(*open[0]->def()));
+    });
+  }
+
+  Group grow(Node* seed, const Allowed& allowed, const Closed& closed) {
     Group group = {seed};
     Members inside = {seed};  // kept along: asking the list for every use would be slow
     size_t best = 1;
     while (static_cast<int>(group.size()) < max_ops_) {
       const std::vector<Value*> open = leaving(group, inside);
-      if (open.size() == 1 && (open[0]->def()->op().has(kPointwise) || open[0]->def() == seed ||
-                               is_anchor(*open[0]->def())))
-        best = group.size();
+      if (closed(open)) best = group.size();
       Node* next = nullptr;
       for (Value* v : open)
         for (const Use& u : v->uses()) {
@@ -300,7 +381,7 @@ class Fuser {
     Node* region = graph_.create(op("region"), operands, {{"name", region_name(g)}},
                                  static_cast<int>(results.size()));
     for (Node* n : g) region->add_origins(n->origins());
-    region->set_body(std::move(body));
+    region->add_body(std::move(body));
     for (size_t i = 0; i < results.size(); ++i) {
       Value* r = region->result(static_cast<int>(i));
       r->set_type(results[i]->type());

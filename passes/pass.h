@@ -68,7 +68,7 @@ struct PassOption {
   std::string_view doc;
 };
 
-/// A rewrite of a whole graph.
+/// A rewrite of a whole graph. The pass manager runs it on the bodies of loops and branches, too.
 struct Pass {
   std::string_view name;  ///< "fold-batch-norm", of the file fold_batch_norm.cpp
   std::string_view summary;

@@ -105,11 +105,21 @@ void check_disabled(const std::vector<std::string>& disabled) {
                   did_you_mean(name, names));
 }
 
+/// The pass on the graph, then on the bodies of its loops and branches. Regions stay as they are.
+bool run_nested(const Pass& pass, Graph& graph, PassContext& context) {
+  bool changed = pass.run(graph, context);
+  for (Node* n : graph.node_list())
+    if (n->op().has(kControl))
+      for (int i = 0; i < n->body_count(); ++i)
+        changed = run_nested(pass, *n->body(i), context) || changed;
+  return changed;
+}
+
 PassTiming run_step(Graph& graph, const PassStep& step, const PipelineOptions& options) {
   using Clock = std::chrono::steady_clock;
   PassContext context(*step.pass, step.options, options.explain);
   const auto start = Clock::now();
-  const bool changed = step.pass->run(graph, context);
+  const bool changed = run_nested(*step.pass, graph, context);
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   if (options.verify) {
     const std::string problem = find_problem(graph);

@@ -10,10 +10,13 @@ bool dead_code(Graph& graph, PassContext& context);
 bool decompose(Graph& graph, PassContext& context);
 bool fold_batch_norm(Graph& graph, PassContext& context);
 bool fold_constants(Graph& graph, PassContext& context);
+bool fuse_gates(Graph& graph, PassContext& context);
 bool fuse_regions(Graph& graph, PassContext& context);
 bool hoist_updates(Graph& graph, PassContext& context);
 bool layout_states(Graph& graph, PassContext& context);
 bool recompute(Graph& graph, PassContext& context);
+bool roll_loops(Graph& graph, PassContext& context);
+bool simplify_control(Graph& graph, PassContext& context);
 bool simplify(Graph& graph, PassContext& context);
 bool sink_transposes(Graph& graph, PassContext& context);
 

@@ -34,10 +34,15 @@ std::span<const NamedPipeline> named_pipelines() {
       {"canonical", "core ops, channels last, nothing redundant",
        joined({
            "decompose",                  // from here on core ops only
+           "simplify-control",           // weights become constants of the bodies that read them
            "layout-states",              // weights of training, before transposes move
            "fold-constants{weights=0}",  // shape arithmetic away; packing moves weights once
            "dead-code",                  // leftovers of shape arithmetic would block patterns
            "simplify{layout=0}",         // merged movement; transposes kept for the next pass
+           "common-subexpressions",      // steps of a network are compared value by value
+           "roll-loops",                 // before layouts move apart what is the same in all steps
+           "fuse-gates",
+           "simplify-control",           // the weights of what rolled up, once more
            "sink-transposes",            // between convolutions they meet and cancel
            "simplify{layout=0}",         // reshapes that meet where a transpose has left
            "sink-transposes",            // may let those pass that were stuck at one of the two
@@ -45,6 +50,7 @@ std::span<const NamedPipeline> named_pipelines() {
            "fold-constants{weights=0}",  // biases that sinking brought into the new layout
            "simplify",                   // what the new constants make trivial
            "common-subexpressions",      // movement that several users asked for separately
+           "simplify-control",           // what folding left constant, and outputs nobody reads
            "dead-code",
        })},
       {"finish", "what follows the selection of algorithms, up to regions",

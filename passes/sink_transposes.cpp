@@ -40,7 +40,8 @@ class Sinker {
   bool run() {
     bool changed = false;
     for (Node* node : graph_.node_list()) {
-      if (node->result_count() != 1 || node->operand_count() == 0) continue;
+      if (node->result_count() != 1 || node->operand_count() == 0 || node->op().has(kControl))
+        continue;
       if (!any_transposed(*node)) continue;
       changed = visit(*node) || changed;
     }

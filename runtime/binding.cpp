@@ -53,6 +53,12 @@ void Executor::Binding::make_buffers(const Program& program, std::byte* arena,
   }
   list_begin.push_back(extent_lists.size());
   dimensions.resize(extent_lists.size());
+  size_t motions = 0;
+  for (const View& view : program.views) {
+    address_begin.push_back(motions);
+    motions += view.motions.size();
+  }
+  addresses.resize(motions);
   buffers.resize(program.views.size());
   for (size_t v = 0; v < program.views.size(); ++v) {
     const View& view = program.views[v];
@@ -69,12 +75,50 @@ void Executor::Binding::make_buffers(const Program& program, std::byte* arena,
     b.dimensions = static_cast<int32_t>(rank);
     b.dim = dimensions.data() + begin;
     const size_t offset = static_cast<size_t>(plan->value(view.offset)) * size_of(view.dtype);
+    uint8_t*& start = *start_of(program, static_cast<ViewId>(v));
     if (storage.kind == Storage::Kind::arena)
-      b.host = at(arena, plan->arena_offsets[static_cast<size_t>(view.storage)] + offset);
+      start = at(arena, plan->arena_offsets[static_cast<size_t>(view.storage)] + offset);
     if (storage.kind == Storage::Kind::constant)
-      b.host = at(program.constants[static_cast<size_t>(storage.value)].data(), offset);
+      start = at(program.constants[static_cast<size_t>(storage.value)].data(), offset);
     if (storage.kind == Storage::Kind::state)
-      b.host = at(states[static_cast<size_t>(storage.value)].data(), offset);
+      start = at(states[static_cast<size_t>(storage.value)].data(), offset);
+  }
+}
+
+uint8_t** Executor::Binding::start_of(const Program& program, ViewId id) {
+  const auto v = static_cast<size_t>(id);
+  return program.views[v].motions.empty() ? &buffers[v].host : &addresses[address_begin[v]];
+}
+
+void Executor::Binding::make_movers(const Program& program, std::span<const ViewId> operand_views) {
+  std::vector<int32_t> mover_of(program.steps.size(), -1);
+  for (size_t i = 0; i < program.steps.size(); ++i) {
+    if (program.steps[i].kind != Step::Kind::loop) continue;
+    mover_of[i] = steps[i].mover = static_cast<int32_t>(movers.size());
+    movers.emplace_back();
+  }
+  const auto mover = [&](int32_t motion) -> Mover& {
+    const int32_t loop = program.motions[static_cast<size_t>(motion)].loop;
+    return movers[static_cast<size_t>(mover_of[static_cast<size_t>(loop)])];
+  };
+  for (size_t v = 0; v < program.views.size(); ++v) {
+    const View& view = program.views[v];
+    for (size_t k = 0; k < view.motions.size(); ++k) {
+      const Motion& m = program.motions[static_cast<size_t>(view.motions[k])];
+      uint8_t** here = &addresses[address_begin[v] + k];
+      const bool last = k + 1 == view.motions.size();
+      mover(view.motions[k])
+          .moves.push_back({here, last ? &buffers[v].host : here + 1,
+                            plan->value(m.stride) * static_cast<ptrdiff_t>(size_of(view.dtype)),
+                            m.phase, m.ring});
+    }
+  }
+  // An operand is renewed by every loop that moves its view.
+  for (size_t i = 0; i < operand_views.size(); ++i) {
+    if (operand_views[i] == kNoView) continue;
+    const auto v = static_cast<size_t>(operand_views[i]);
+    for (int32_t m : program.views[v].motions)
+      mover(m).operands.push_back({&operands[i], &buffers[v].host});
   }
 }
 
@@ -129,6 +173,7 @@ void Executor::Binding::make_steps(const Program& program,
                    &ready.fill);
     }
   }
+  make_movers(program, operand_views);
   make_patches(program, operand_views);
 }
 
@@ -139,7 +184,7 @@ void Executor::Binding::make_patches(const Program& program,
     const Storage& storage = program.storages[static_cast<size_t>(view.storage)];
     const Patch patch{storage.value,
                       static_cast<size_t>(plan->value(view.offset)) * size_of(view.dtype),
-                      &buffer(id), operand};
+                      start_of(program, id), view.motions.empty() ? operand : nullptr};
     if (storage.kind == Storage::Kind::input) input_patches.push_back(patch);
     if (storage.kind == Storage::Kind::output) output_patches.push_back(patch);
   };
@@ -152,8 +197,8 @@ void Executor::Binding::set_ports(std::span<const Tensor> inputs, std::span<Tens
   alignas(kBufferAlignment) static const std::byte nothing[kBufferAlignment] = {};
   const auto apply = [](const Patch& p, const void* base) {
     // Kernels take a null pointer for a bounds query, and an empty tensor may have one.
-    p.buffer->host = base == nullptr ? at(nothing, 0) : at(base, p.byte_offset);
-    if (p.operand != nullptr) p.operand->repoint(p.buffer->host);
+    *p.host = base == nullptr ? at(nothing, 0) : at(base, p.byte_offset);
+    if (p.operand != nullptr) p.operand->repoint(*p.host);
   };
   for (const Patch& p : input_patches) apply(p, inputs[static_cast<size_t>(p.port)].data());
   for (const Patch& p : output_patches) apply(p, outputs[static_cast<size_t>(p.port)].data());

@@ -14,7 +14,8 @@ struct Executor::ReadyStep {
   const Attributes* attributes = nullptr;
   std::span<const Tensor> host_inputs;
   std::span<Tensor> host_outputs;
-  uint64_t fill = 0;  ///< the element to store, in its first bytes
+  uint64_t fill = 0;   ///< the element to store, in its first bytes
+  int32_t mover = -1;  ///< of a loop: index into Binding::movers
 };
 
 struct Executor::Binding {
@@ -22,8 +23,32 @@ struct Executor::Binding {
   struct Patch {
     int32_t port;
     size_t byte_offset;
-    halide_buffer_t* buffer;  ///< always
-    Tensor* operand;          ///< null, or a host op's operand that reads the same view
+    uint8_t** host;   ///< the view's address, or where its motions start from
+    Tensor* operand;  ///< null, or a host op's operand that reads the same view
+  };
+  /// What a trip of a loop changes. A view with several motions goes from its start through one
+  /// address per loop around it; each loop renews the address behind it.
+  struct Mover {
+    struct Move {
+      uint8_t* const* from;
+      uint8_t** to;
+      ptrdiff_t stride;  ///< bytes
+      int32_t phase, ring;
+    };
+    struct Operand {
+      Tensor* operand;
+      uint8_t* const* host;
+    };
+    std::vector<Move> moves;
+    std::vector<Operand> operands;  ///< of host ops
+
+    void apply(int64_t trip) const {
+      for (const Move& m : moves) {
+        const int64_t place = m.ring > 0 ? (trip + m.phase) % m.ring : trip;
+        *m.to = *m.from + place * m.stride;
+      }
+      for (const Operand& o : operands) o.operand->repoint(*o.host);
+    }
   };
   /// How an output comes to be.
   struct Result {
@@ -56,6 +81,9 @@ struct Executor::Binding {
   std::vector<ReadyStep> steps;
   std::vector<Patch> input_patches, output_patches;
   std::vector<Result> results;
+  std::vector<Mover> movers;        ///< one per loop
+  std::vector<uint8_t*> addresses;  ///< per view and motion: where it is without that motion
+  std::vector<size_t> address_begin;
 
  private:
   std::span<const int64_t> list(const std::vector<int64_t>& values, ViewId id) const {
@@ -65,6 +93,9 @@ struct Executor::Binding {
   void make_buffers(const Program& program, std::byte* arena, std::span<const Tensor> states);
   void make_steps(const Program& program, const std::vector<KernelFunction>& functions,
                   void** context);
+  void make_movers(const Program& program, std::span<const ViewId> operand_views);
+  /// Where the address of a view without its motions is kept.
+  uint8_t** start_of(const Program& program, ViewId id);
   void make_patches(const Program& program, std::span<const ViewId> operand_views);
   void add_operands(const Program& program, const std::vector<ViewId>& views,
                     std::vector<ViewId>& operand_views);

@@ -88,13 +88,65 @@ Result<std::vector<Tensor>> Executor::run(std::span<const Tensor> inputs, int ma
   context_.max_threads = max_threads;
   context_.error.clear();
   const ThreadLimit limit(max_threads);
-  for (size_t i = 0; i < binding.steps.size(); ++i) {
+  if (Status s = run_steps(binding, 0, binding.steps.size(), step_seconds); !s.ok()) return s;
+  return finish_outputs(binding, outputs);
+}
+
+Status Executor::run_steps(Binding& binding, size_t begin, size_t end,
+                           std::span<double> step_seconds) {
+  for (size_t i = begin; i < end;) {
+    const Step& step = *binding.steps[i].step;
     const auto start = step_seconds.empty() ? std::chrono::steady_clock::time_point()
                                             : std::chrono::steady_clock::now();
-    if (Status s = run_step(binding, i); !s.ok()) return s;
-    if (!step_seconds.empty()) step_seconds[i] += seconds_since(start);
+    const size_t behind = i + 1 + static_cast<size_t>(step.control.span + step.control.otherwise);
+    // A loop or branch is charged what its steps are not.
+    const auto nested = [&] {
+      double sum = 0;
+      for (size_t k = i + 1; k < behind; ++k) sum += step_seconds[k];
+      return sum;
+    };
+    const double before = step_seconds.empty() ? 0 : nested();
+    Status s = step.kind == Step::Kind::loop     ? run_loop(binding, i, step_seconds)
+               : step.kind == Step::Kind::branch ? run_branch(binding, i, step_seconds)
+                                                 : run_step(binding, i);
+    if (!s.ok()) return s;
+    if (!step_seconds.empty()) step_seconds[i] += seconds_since(start) - (nested() - before);
+    i = behind;
   }
-  return finish_outputs(binding, outputs);
+  return {};
+}
+
+Status Executor::run_loop(Binding& binding, size_t index, std::span<double> step_seconds) {
+  const ReadyStep& ready = binding.steps[index];
+  const Step::Control& c = ready.step->control;
+  const Binding::Mover& mover = binding.movers[static_cast<size_t>(ready.mover)];
+  const size_t begin = index + 1, end = begin + static_cast<size_t>(c.span);
+  int64_t most = c.trips >= 0 ? binding.plan->value(c.trips) : INT64_MAX;
+  if (c.trip_count != kNoView)
+    most = std::min(most, *reinterpret_cast<const int64_t*>(binding.buffer(c.trip_count).host));
+  int64_t trip = 0;
+  for (; trip < most; ++trip) {
+    if (c.condition != kNoView && *binding.buffer(c.condition).host == 0) break;
+    mover.apply(trip);
+    if (c.trip != kNoView) *reinterpret_cast<int64_t*>(binding.buffer(c.trip).host) = trip;
+    if (Status s = run_steps(binding, begin, end, step_seconds); !s.ok()) return s;
+  }
+  if (trip % 2 == 1)
+    for (const auto& [first, second] : c.rings) copy(binding, second, first);
+  return {};
+}
+
+Status Executor::run_branch(Binding& binding, size_t index, std::span<double> step_seconds) {
+  const Step::Control& c = binding.steps[index].step->control;
+  const size_t then = index + 1, other = then + static_cast<size_t>(c.span);
+  if (*binding.buffer(c.condition).host != 0) return run_steps(binding, then, other, step_seconds);
+  return run_steps(binding, other, other + static_cast<size_t>(c.otherwise), step_seconds);
+}
+
+void Executor::copy(Binding& binding, ViewId from, ViewId to) const {
+  strided_copy(binding.extents(to), binding.buffer(to).host, binding.strides(to),
+               binding.buffer(from).host, binding.strides(from),
+               size_of(program_->views[static_cast<size_t>(to)].dtype));
 }
 
 std::vector<Tensor> Executor::finish_outputs(const Binding& binding,
@@ -123,13 +175,9 @@ Status Executor::run_step(Binding& binding, size_t index) {
         strided_fill(binding.extents(id), binding.buffer(id).host, binding.strides(id), &ready.fill,
                      size_of(program_->views[static_cast<size_t>(id)].dtype));
       return {};
-    case Step::Kind::copy: {
-      const ViewId to = step.outputs[0], from = step.inputs[0];
-      strided_copy(binding.extents(to), binding.buffer(to).host, binding.strides(to),
-                   binding.buffer(from).host, binding.strides(from),
-                   size_of(program_->views[static_cast<size_t>(to)].dtype));
-      return {};
-    }
+    case Step::Kind::copy: copy(binding, step.inputs[0], step.outputs[0]); return {};
+    case Step::Kind::loop:
+    case Step::Kind::branch: break;  // run_steps takes these
   }
   return {};
 }

@@ -40,7 +40,12 @@ class Executor {
   Status reserve_arena(size_t bytes);
   std::vector<Tensor> finish_outputs(const Binding& binding,
                                      const std::vector<Tensor>& memory) const;
+  /// Steps [begin, end), with what they span.
+  Status run_steps(Binding& binding, size_t begin, size_t end, std::span<double> step_seconds);
   Status run_step(Binding& binding, size_t index);
+  Status run_loop(Binding& binding, size_t index, std::span<double> step_seconds);
+  Status run_branch(Binding& binding, size_t index, std::span<double> step_seconds);
+  void copy(Binding& binding, ViewId from, ViewId to) const;
   Status kernel_failure(const Step& step, const Plan& plan, size_t index, int code);
 
   static constexpr size_t kBindings = 8;

@@ -120,6 +120,32 @@ class Binder {
     return true;
   }
 
+  /// Widens a span by all places that the view moves to. False on overflow.
+  bool add_motions(const View& v, int64_t& low, int64_t& high) const {
+    for (int32_t id : v.motions) {
+      const Motion& m = p_.motions[static_cast<size_t>(id)];
+      int64_t reach = 0;
+      const int64_t places = m.ring > 0 ? m.ring : trips_of(m);
+      if (__builtin_mul_overflow(places - 1, plan_.value(m.stride), &reach)) return false;
+      int64_t& end = reach < 0 ? low : high;
+      if (__builtin_add_overflow(end, reach, &end)) return false;
+    }
+    return true;
+  }
+
+  int64_t trips_of(const Motion& m) const {
+    return plan_.value(p_.steps[static_cast<size_t>(m.loop)].control.trips);
+  }
+
+  /// True for views of loops that make no trip at all.
+  bool never_used(const View& v) const {
+    return std::any_of(v.motions.begin(), v.motions.end(), [this](int32_t id) {
+      const Motion& m = p_.motions[static_cast<size_t>(id)];
+      const ExprId trips = p_.steps[static_cast<size_t>(m.loop)].control.trips;
+      return trips >= 0 && plan_.value(trips) <= 0;
+    });
+  }
+
   Status views() {
     for (size_t i = 0; i < p_.views.size(); ++i) {
       const View& v = p_.views[i];
@@ -132,10 +158,10 @@ class Binder {
       }
       if (plan_.value(v.offset) < 0)
         return defect("offset of view " + std::to_string(i) + " is negative");
-      if (empty) continue;
+      if (empty || never_used(v)) continue;
       int64_t low = 0, high = 0, end = 0;
       const size_t bytes = storage_bytes(p_.storages[static_cast<size_t>(v.storage)]);
-      if (!span_of(v, low, high) || low < 0 ||
+      if (!span_of(v, low, high) || !add_motions(v, low, high) || low < 0 ||
           __builtin_mul_overflow(high + 1, static_cast<int64_t>(size_of(v.dtype)), &end) ||
           static_cast<uint64_t>(end) > bytes)
         return defect("view " + std::to_string(i) + " leaves its storage of " +

@@ -1,7 +1,8 @@
 // The executable form of a model: plain data, independent of how it was compiled.
 //
 // A Program names symbols (unknown extents), a table of extent expressions over them, storages
-// (memory), views (strided tensors inside a storage) and a flat list of steps. Nothing in it refers
+// (memory), views (strided tensors inside a storage) and a flat list of steps; loops and branches
+// span the steps behind them. Nothing in it refers
 // to ops, ONNX, Halide or LLVM; kernels are indices into a table that a KernelLibrary resolves.
 #pragma once
 
@@ -88,6 +89,14 @@ struct Storage {
   int32_t first_step = 0, last_step = 0;  ///< arena only: first write and last read
 };
 
+/// How a view moves with the trips of a loop: on trip k it lies `place` * stride elements behind
+/// where its offset says, with place = (k + phase) % ring, or k when ring is 0.
+struct Motion {
+  int32_t loop = 0;  ///< index of the loop's step
+  ExprId stride = 0;
+  int32_t phase = 0, ring = 0;
+};
+
 /// A strided tensor inside a storage. Offset and strides count elements; extents and strides are
 /// outermost first. Offsets are never negative.
 struct View {
@@ -95,6 +104,7 @@ struct View {
   DType dtype = DType::undefined;
   ExprId offset = 0;
   std::vector<ExprId> extents, strides;
+  std::vector<int32_t> motions = {};  ///< into Program::motions, outermost loop first
 };
 
 /// What a kernel is: the symbol to call and the text it was compiled from.
@@ -110,6 +120,21 @@ struct Step {
     host,    ///< evaluate a host op on contiguous views
     fill,    ///< set every element of each output view to `fill` (margins)
     copy,    ///< strided copy of inputs[0] to outputs[0], same dtype and extents
+    loop,    ///< run the `span` steps behind this one on every trip
+    branch,  ///< run the `span` steps behind this one, or the `otherwise` steps behind those
+  };
+  /// What loops and branches decide by. The steps they run come right behind them, nested ones
+  /// included; a loop or branch inside another lies inside it as a whole.
+  struct Control {
+    int32_t span = 0, otherwise = 0;
+    ExprId trips = -1;  ///< of a loop; -1: as many as trip_count and condition allow
+    /// i64 scalar: trips at most, less than one counts as none. Absent: no limit.
+    ViewId trip_count = kNoView;
+    /// bool scalar: read before every trip, or once by a branch. Absent: it holds.
+    ViewId condition = kNoView;
+    ViewId trip = kNoView;  ///< i64 scalar that is set to the number of the trip, or absent
+    /// Rings of two: when the number of trips was odd, the second view is copied to the first.
+    std::vector<std::pair<ViewId, ViewId>> rings = {};
   };
   /// One way to do a kernel step. The last alternative has no condition.
   struct Alternative {
@@ -125,6 +150,7 @@ struct Step {
   std::vector<std::pair<std::string, std::vector<ExprId>>> extent_attributes;
   std::vector<ViewId> inputs, outputs;
   double fill = 0.0;
+  Control control;
   std::string name;    ///< readable, for profiles: "conv_relu 3x3 64->64"
   std::string origin;  ///< names of the model's nodes this step came from, comma separated
   ExprId flops = -1;   ///< multiply-adds * 2 of the mathematical operation; -1 when not counted
@@ -141,6 +167,7 @@ struct Program {
   std::vector<Tensor> constants;
   std::vector<StateVariable> states;
   std::vector<Storage> storages;
+  std::vector<Motion> motions;
   std::vector<View> views;
   std::vector<KernelInfo> kernels;
   std::vector<Step> steps;

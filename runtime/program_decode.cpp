@@ -42,7 +42,10 @@ class Decoder {
     });
     each(f.views(), [&](const file::View& v) {
       p.views.push_back({v.storage(), static_cast<DType>(v.dtype()), v.offset(), list(v.extents()),
-                         list(v.strides())});
+                         list(v.strides()), list(v.motions())});
+    });
+    each(f.motions(), [&](const file::Motion& m) {
+      p.motions.push_back({m.loop(), m.stride(), m.phase(), m.ring()});
     });
     each(f.kernels(), [&](const file::Kernel& k) {
       p.kernels.push_back({text(k.symbol()), text(k.name()), text(k.algorithm())});
@@ -123,7 +126,14 @@ class Decoder {
     s.name = text(f.name());
     s.origin = text(f.origin());
     s.flops = f.flops();
+    if (f.control() != nullptr) s.control = control(*f.control());
     return s;
+  }
+
+  static Step::Control control(const file::Control& f) {
+    Step::Control c{f.span(), f.otherwise(), f.trips(), f.trip_count(), f.condition(), f.trip()};
+    each(f.rings(), [&](const file::Ring& r) { c.rings.emplace_back(r.first(), r.second()); });
+    return c;
   }
 
   const std::span<const std::byte> constants_;

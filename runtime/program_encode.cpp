@@ -65,7 +65,16 @@ class Encoder {
     });
     return file::CreateStep(b_, static_cast<uint8_t>(s.kind), alternatives, text(s.host_op),
                             b_.CreateVector(attributes), extents, list(s.inputs), list(s.outputs),
-                            s.fill, text(s.name), text(s.origin), s.flops);
+                            s.fill, text(s.name), text(s.origin), s.flops, control(s));
+  }
+
+  fb::Offset<file::Control> control(const Step& s) {
+    if (s.kind != Step::Kind::loop && s.kind != Step::Kind::branch) return 0;
+    const Step::Control& c = s.control;
+    const auto rings = structs<file::Ring>(
+        c.rings, [](const auto& ring) { return file::Ring(ring.first, ring.second); });
+    return file::CreateControl(b_, c.span, c.otherwise, c.trips, c.trip_count, c.condition, c.trip,
+                               rings);
   }
 
  public:
@@ -96,7 +105,10 @@ class Encoder {
     });
     const auto views = tables(p_.views, [&](const View& v) {
       return file::CreateView(b_, v.storage, number(v.dtype), v.offset, list(v.extents),
-                              list(v.strides));
+                              list(v.strides), list(v.motions));
+    });
+    const auto motions = structs<file::Motion>(p_.motions, [](const Motion& m) {
+      return file::Motion(m.loop, m.stride, m.phase, m.ring);
     });
     const auto kernels = tables(p_.kernels, [&](const KernelInfo& k) {
       return file::CreateKernel(b_, text(k.symbol), text(k.name), text(k.algorithm));
@@ -108,7 +120,8 @@ class Encoder {
                                list(s.layout));
     });
     b_.Finish(file::CreateProgram(b_, model_name, target, symbols, expressions, inputs, outputs,
-                                  constraints, constants, storages, views, kernels, steps, states));
+                                  constraints, constants, storages, views, kernels, steps, states,
+                                  motions));
     return {reinterpret_cast<const char*>(b_.GetBufferPointer()), b_.GetSize()};
   }
 

@@ -27,6 +27,7 @@ class Validator {
     }
     states();
     storages();
+    loops();
     views();
     for (size_t i = 0; i < p_.steps.size(); ++i) {
       part("step", i);
@@ -104,8 +105,9 @@ class Validator {
       if (port.view == kNoView && storage == Storage::Kind::input) continue;
       if (require(is_view(port.view), "view out of range"))
         require(p_.views[static_cast<size_t>(port.view)].dtype == port.dtype &&
-                    p_.views[static_cast<size_t>(port.view)].extents.size() == port.dims.size(),
-                "dtype or rank differs from that of its view");
+                    p_.views[static_cast<size_t>(port.view)].extents.size() == port.dims.size() &&
+                    p_.views[static_cast<size_t>(port.view)].motions.empty(),
+                "dtype or rank differs from that of its view, or the view moves");
     }
   }
 
@@ -149,6 +151,81 @@ class Validator {
     }
   }
 
+  /// Spans nest, and each motion belongs to a loop.
+  void loops() {
+    std::vector<size_t> ends;  // of the spans that are open
+    const auto close = [&](size_t at) {
+      while (!ends.empty() && ends.back() <= at) ends.pop_back();
+    };
+    for (size_t i = 0; i < p_.steps.size(); ++i) {
+      part("step", i);
+      close(i);
+      const Step& s = p_.steps[i];
+      if (s.kind != Step::Kind::loop && s.kind != Step::Kind::branch) continue;
+      const Step::Control& c = s.control;
+      if (!require(c.span >= 0 && c.otherwise >= 0 &&
+                       (s.kind == Step::Kind::branch || c.otherwise == 0),
+                   "spans a negative number of steps"))
+        return;
+      const size_t then = i + 1 + static_cast<size_t>(c.span);
+      const size_t end = then + static_cast<size_t>(c.otherwise);
+      if (!require(end <= (ends.empty() ? p_.steps.size() : ends.back()),
+                   "spans steps of another one"))
+        return;
+      ends.push_back(end);
+      if (s.kind == Step::Kind::branch) ends.push_back(then);
+      if (!require(ends.size() <= 256, "loops and branches nest more than 128 deep")) return;
+    }
+    for (size_t i = 0; i < p_.motions.size(); ++i) {
+      part("motion", i);
+      const Motion& m = p_.motions[i];
+      require(is_expr(m.stride), "expression out of range");
+      require(m.ring >= 0 && m.phase >= 0, "negative ring or phase");
+      if (!require(below(m.loop, p_.steps), "loop out of range")) continue;
+      const Step& loop = p_.steps[static_cast<size_t>(m.loop)];
+      require(loop.kind == Step::Kind::loop, "its step is no loop");
+      require(m.ring > 0 || loop.control.trips >= 0,
+              "its loop does not know how many trips it does");
+    }
+  }
+
+  void control(const Step& s, int32_t index) {
+    const Step::Control& c = s.control;
+    const auto scalar = [&](ViewId id, DType dtype, const char* what) {
+      if (id == kNoView) return;
+      use(id, index, false);
+      if (ok())
+        require(p_.views[static_cast<size_t>(id)].extents.empty() && dtype_of_view(id) == dtype,
+                what);
+    };
+    require(c.trips == -1 || is_expr(c.trips), "expression out of range");
+    scalar(c.trip_count, DType::i64, "the trip count is no i64 scalar");
+    scalar(c.condition, DType::boolean, "the condition is no bool scalar");
+    scalar(c.trip, DType::i64, "the trip number is no i64 scalar");
+    if (c.trip != kNoView) use(c.trip, index, true);
+    require(s.kind == Step::Kind::loop || c.condition != kNoView, "a branch needs a condition");
+    require(s.kind != Step::Kind::loop || c.trips >= 0 || c.trip_count != kNoView ||
+                c.condition != kNoView,
+            "nothing ends the loop");
+    for (const auto& [first, second] : c.rings) {
+      use(first, index, true);
+      use(second, index, false);
+      if (ok()) require(same_shape(first, second), "the places of a ring differ");
+    }
+  }
+
+  /// A view may move with the loops around the steps that use it, outermost first.
+  bool moves_with(const View& v, int32_t step) const {
+    int32_t outer = -1;
+    for (int32_t id : v.motions) {
+      const int32_t loop = p_.motions[static_cast<size_t>(id)].loop;
+      const int32_t span = p_.steps[static_cast<size_t>(loop)].control.span;
+      if (loop <= outer || step <= loop || step > loop + span) return false;
+      outer = loop;
+    }
+    return true;
+  }
+
   void views() {
     for (size_t i = 0; i < p_.views.size(); ++i) {
       part("view", i);
@@ -159,6 +236,7 @@ class Validator {
       require(v.extents.size() <= kMaxStridedRank, "rank is above 32");
       require(is_expr(v.offset) && are_exprs(v.extents) && are_exprs(v.strides),
               "expression out of range");
+      for (int32_t m : v.motions) require(below(m, p_.motions), "motion out of range");
     }
   }
 
@@ -170,6 +248,7 @@ class Validator {
       for (const Step::Alternative& a : s.alternatives) alternative(a, index);
       return;
     }
+    if (s.kind == Step::Kind::loop || s.kind == Step::Kind::branch) return control(s, index);
     for (ViewId v : s.inputs)
       if (v != kNoView || s.kind != Step::Kind::host) use(v, index, false);
     for (ViewId v : s.outputs) use(v, index, true);
@@ -226,6 +305,8 @@ class Validator {
   void use(ViewId id, int32_t step, bool write) {
     if (!require(is_view(id), "view out of range") || !ok()) return;
     const Storage& s = storage_of(id);
+    require(moves_with(p_.views[static_cast<size_t>(id)], step),
+            "uses a view that moves with another loop");
     if (s.kind == Storage::Kind::arena)
       require(s.first_step <= step && step <= s.last_step, "uses a storage outside its lifetime");
     if (write)

@@ -26,6 +26,17 @@ void GraphBuilder::output(const std::string& name, Variable value) {
   graph_->add_output(name, value.value());
 }
 
+Variable GraphBuilder::state(const std::string& name, Tensor initial) {
+  if (!names_.insert(name).second) throw Error("state '" + name + "': the name is taken");
+  return {*this, graph_->add_state(name, std::move(initial))};
+}
+
+void GraphBuilder::set_next(const Variable& state, Variable next) {
+  if (graph_->state_of(state.value()) == nullptr)
+    throw Error("'" + state.value()->name() + "' is no state; make one with GraphBuilder::state");
+  graph_->set_next(state.value(), next.value());
+}
+
 std::string GraphBuilder::begin(std::string_view stem, const std::string& name) {
   std::string full = prefix_ + name;
   if (name.empty()) {
@@ -66,6 +77,17 @@ Variable GraphBuilder::node(const std::string& layer, std::string_view op,
     values.push_back(v.value());
   }
   return {*this, builder.make(op, std::move(values), std::move(attrs))};
+}
+
+std::vector<Variable> GraphBuilder::nodes(const std::string& layer, std::string_view op,
+                                          std::vector<Value*> operands, AttrMap attrs,
+                                          int results) {
+  Builder builder(*graph_);
+  builder.set_origins({layer});
+  const Node* n = builder.create(op, std::move(operands), std::move(attrs), results);
+  std::vector<Variable> list;
+  for (int i = 0; i < results; ++i) list.emplace_back(*this, n->result(i));
+  return list;
 }
 
 Variable GraphBuilder::finish(const std::string& layer, std::string_view op, Variable result,

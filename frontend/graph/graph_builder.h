@@ -122,12 +122,19 @@ struct Lrn {
 };
 
 class GraphBuilder;
+// Layers for sequences: frontend/graph/recurrent.h.
+struct Recurrent;
+struct RecurrentResult;
+struct Embedding;
+struct Conv1d;
+struct Pool1d;
 
 /// A value in a GraphBuilder, cheap to copy; every method adds a layer and returns its result.
 class Variable {
  public:
   Variable(GraphBuilder& builder, Value* value) : builder_(&builder), value_(value) {}
   Value* value() const { return value_; }
+  GraphBuilder& builder() const { return *builder_; }
   const Shape& shape() const { return value_->shape(); }
 
   Variable conv2d(const Conv2d& options) const;
@@ -138,6 +145,16 @@ class Variable {
   Variable batch_norm(const BatchNorm& options = {}) const;
   Variable layer_norm(const LayerNorm& options = {}) const;
   Variable lrn(const Lrn& options = {}) const;
+
+  // Over N,T,features.
+  RecurrentResult rnn(const Recurrent& options) const;
+  RecurrentResult gru(const Recurrent& options) const;
+  RecurrentResult lstm(const Recurrent& options) const;
+  Variable conv1d(const Conv1d& options) const;
+  Variable max_pool1d(const Pool1d& options) const;
+  Variable avg_pool1d(const Pool1d& options) const;
+  /// A row per id.
+  Variable embedding(const Embedding& options) const;
 
   Variable max_pool2d(const Pool2d& options) const;
   Variable avg_pool2d(const Pool2d& options) const;
@@ -177,6 +194,7 @@ class Variable {
 
  private:
   Variable pool(std::string_view op, std::string_view stem, const Pool2d& options) const;
+  Variable pool1d(std::string_view op, std::string_view stem, const Pool1d& options) const;
   Variable unary(std::string_view op, std::string_view stem, const std::string& name,
                  AttrMap attrs = {}) const;
   Variable binary(std::string_view op, std::string_view stem, Variable other,
@@ -207,6 +225,10 @@ class GraphBuilder {
 
   Variable input(const std::string& name, TensorType type);
   void output(const std::string& name, Variable value);
+  /// A tensor that outlives a run (Graph::add_state): what a stream carries from call to call.
+  Variable state(const std::string& name, Tensor initial);
+  /// The value that a state has after a run.
+  void set_next(const Variable& state, Variable next);
   Variable concat(const std::vector<Variable>& values, int64_t axis = 1,
                   const std::string& name = "");
   /// A constant without a name of its own.
@@ -240,6 +262,9 @@ class GraphBuilder {
   /// A node that belongs to the layer.
   Variable node(const std::string& layer, std::string_view op,
                 const std::vector<Variable>& operands, AttrMap attrs = {});
+  /// The same with several results and with operands that may be absent.
+  std::vector<Variable> nodes(const std::string& layer, std::string_view op,
+                              std::vector<Value*> operands, AttrMap attrs, int results);
   /// Ends a layer: adds its row to layers().
   Variable finish(const std::string& layer, std::string_view op, Variable result,
                   int64_t multiply_adds_per_element = 0);

@@ -91,7 +91,8 @@ std::string BodyExporter::fresh(const std::string& stem) {
 void BodyExporter::name_values() {
   // The interface keeps its names at all costs, values keep theirs where they are still free.
   for (const auto& input : graph_.inputs())
-    names_[input.get()] = fresh(input->name().empty() ? "input" : input->name());
+    if (names_.count(input.get()) == 0)
+      names_[input.get()] = fresh(input->name().empty() ? "input" : input->name());
   for (size_t i = 0; i < graph_.output_count(); ++i) {
     const Value* v = graph_.output(i);
     const std::string& wanted = graph_.output_name(i);
@@ -140,9 +141,10 @@ std::string BodyExporter::operand(int i) const {
   return v == nullptr ? "" : names_.at(v);
 }
 
-void BodyExporter::emit_node(const std::string& op, const std::string& domain,
-                             std::vector<std::string> inputs,
-                             const std::vector<std::string>& outputs, const AttrMap& attrs) {
+onnx::NodeProto& BodyExporter::emit_node(const std::string& op, const std::string& domain,
+                                         std::vector<std::string> inputs,
+                                         const std::vector<std::string>& outputs,
+                                         const AttrMap& attrs) {
   onnx::NodeProto& proto = *nodes_.Add();
   proto.set_op_type(op);
   proto.set_domain(domain);
@@ -154,6 +156,7 @@ void BodyExporter::emit_node(const std::string& op, const std::string& domain,
   for (std::string& i : inputs) proto.add_input(std::move(i));
   for (const std::string& o : outputs) proto.add_output(o);
   export_attributes(attrs, proto);
+  return proto;
 }
 
 std::string BodyExporter::emit(const std::string& op, std::vector<std::string> inputs,
@@ -175,13 +178,16 @@ std::string BodyExporter::int64s(const std::vector<int64_t>& values) {
 }
 
 std::string BodyExporter::symbol(const std::string& name) {
-  for (size_t i = 0; i < graph_.inputs().size(); ++i) {
-    const Shape& shape = graph_.inputs()[i]->shape();
-    for (size_t axis = 0; axis < shape.size(); ++axis)
-      if (shape[axis].symbol_name() == name) {
-        const auto at = static_cast<int64_t>(axis);
-        return emit("Shape", {input_name(i)}, {{"start", at}, {"end", at + 1}});
-      }
+  // A body may count in extents of the graphs around it.
+  for (const BodyExporter* b = this; b != nullptr; b = b->outer_) {
+    for (size_t i = 0; i < b->graph_.inputs().size(); ++i) {
+      const Shape& shape = b->graph_.inputs()[i]->shape();
+      for (size_t axis = 0; axis < shape.size(); ++axis)
+        if (shape[axis].symbol_name() == name) {
+          const auto at = static_cast<int64_t>(axis);
+          return emit("Shape", {b->input_name(i)}, {{"start", at}, {"end", at + 1}});
+        }
+    }
   }
   throw Error("cannot export: no input has the extent '" + name + "'");
 }
@@ -241,6 +247,7 @@ void BodyExporter::export_node(const Node& node) {
     const bool is_output = std::find(outputs_.begin(), outputs_.end(), result(i)) != outputs_.end();
     describe(result(i), v->type(), v->dtype() != DType::undefined && !is_output);
   }
+  if (node.op().has(kControl)) return export_control(*this);
   if (node.body() != nullptr) return export_region(node);
   if (node.op().is_core() ? export_core_op(*this) : export_split(*this)) return;
   std::vector<std::string> inputs, outputs;
@@ -287,6 +294,34 @@ void BodyExporter::export_region(const Node& node) {
   for (int i = 0; i < node.operand_count(); ++i) inputs.push_back(operand(i));
   for (int i = 0; i < node.result_count(); ++i) outputs.push_back(result(i));
   emit_node(name, kTintypeDomain, inputs, outputs, {});
+}
+
+onnx::GraphProto BodyExporter::subgraph(const Graph& body,
+                                        const std::map<size_t, std::string>& bound) {
+  onnx::GraphProto proto;
+  BodyExporter inner(body, model_, *proto.mutable_node(), *proto.mutable_value_info(),
+                     /*is_main=*/false);
+  inner.outer_ = this;
+  inner.taken_ = taken_;
+  inner.node_names_ = node_names_;
+  for (const auto& [i, name] : bound) inner.names_[body.inputs()[i].get()] = name;
+  inner.run();
+  proto.set_name(body.name().empty() ? "body" : body.name());
+  for (size_t i = 0; i < body.inputs().size(); ++i) {
+    if (bound.count(i) != 0) continue;
+    auto* input = proto.add_input();
+    input->set_name(inner.input_name(i));
+    *input->mutable_type() = type_proto(body.inputs()[i]->type());
+  }
+  for (size_t i = 0; i < body.output_count(); ++i) {
+    auto* output = proto.add_output();
+    output->set_name(inner.output_name(i));
+    *output->mutable_type() = type_proto(body.output(i)->type());
+  }
+  // Names inside must differ from those used later outside.
+  taken_ = inner.taken_;
+  node_names_ = inner.node_names_;
+  return proto;
 }
 
 }  // namespace tintype

@@ -32,13 +32,16 @@ struct ExportedModel {
 using NodeProtos = google::protobuf::RepeatedPtrField<onnx::NodeProto>;
 using ValueInfos = google::protobuf::RepeatedPtrField<onnx::ValueInfoProto>;
 
-/// Exports one graph: the main one, whose constants become initializers, or the body of a region,
-/// whose constants become `Constant` nodes.
+/// Exports one graph: the main one, whose constants become initializers, or the body of a region or
+/// a control op, whose constants become `Constant` nodes.
 class BodyExporter {
  public:
   BodyExporter(const Graph& graph, ExportedModel& model, NodeProtos& nodes, ValueInfos& infos,
                bool is_main);
   void run();
+  /// The body of a control op as a graph that reads input i of the body under the name bound[i] of
+  /// this graph; the other inputs are its own.
+  onnx::GraphProto subgraph(const Graph& body, const std::map<size_t, std::string>& bound);
 
   /// Name of a graph output in the exported model.
   const std::string& output_name(size_t i) const { return outputs_[i]; }
@@ -50,8 +53,9 @@ class BodyExporter {
   /// Adds a node with one output, which gets a new name unless one is given.
   std::string emit(const std::string& op, std::vector<std::string> inputs,
                    const AttrMap& attrs = {}, std::string output = "");
-  void emit_node(const std::string& op, const std::string& domain, std::vector<std::string> inputs,
-                 const std::vector<std::string>& outputs, const AttrMap& attrs);
+  onnx::NodeProto& emit_node(const std::string& op, const std::string& domain,
+                             std::vector<std::string> inputs,
+                             const std::vector<std::string>& outputs, const AttrMap& attrs);
   std::string constant(const Tensor& value, const std::string& name = "");
   std::string int64s(const std::vector<int64_t>& values);
   /// int64[1] tensor holding an extent.
@@ -76,6 +80,7 @@ class BodyExporter {
   NodeProtos& nodes_;
   ValueInfos& infos_;
   const bool is_main_;
+  const BodyExporter* outer_ = nullptr;  ///< whose names a subgraph sees
   const Node* node_ = nullptr;
   std::unordered_map<const Value*, std::string> names_;
   std::vector<std::string> outputs_;
@@ -86,6 +91,8 @@ class BodyExporter {
 
 /// Writes a core op with counterparts in ONNX; false when it has none.
 bool export_core_op(BodyExporter& body);
+/// Writes scan, loop and if as Scan, Loop and If.
+void export_control(BodyExporter& body);
 /// Writes a Split into a number of parts as one into parts of known sizes, which every opset
 /// understands; false when the node is none or the sizes are symbolic.
 bool export_split(BodyExporter& body);

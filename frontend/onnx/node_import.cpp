@@ -46,15 +46,6 @@ std::string without_place(const std::string& message, const std::string& origin)
   return message.compare(at, 2, ": ") == 0 ? message.substr(at + 2) : message;
 }
 
-std::optional<bool> known_condition(const Value* v) {
-  if (const Tensor* t = v->constant();
-      t != nullptr && t->size() == 1 && t->dtype() == DType::boolean)
-    return *static_cast<const uint8_t*>(t->data()) != 0;
-  if (v->content() && v->content()->size() == 1 && v->content()->front().is_static())
-    return v->content()->front().value() != 0;
-  return std::nullopt;
-}
-
 /// Extents that overflow or divide by zero are mistakes of the model.
 template <typename Work>
 void with_arithmetic_errors(Work&& work) {
@@ -98,18 +89,12 @@ bool has_graph(const onnx::NodeProto& node) {
   return false;
 }
 
-const onnx::AttributeProto* find_attribute(const onnx::NodeProto& node, std::string_view name) {
-  for (const auto& a : node.attribute())
-    if (a.name() == name) return &a;
-  return nullptr;
-}
-
 }  // namespace
 
 Value* NodeImporter::weight(const std::string& name, const TensorRecord& record,
                             const std::shared_ptr<const void>& owner) {
   try {
-    Builder b(graph_);
+    Builder b(*graph_);
     Value* v = b.constant(decode_tensor(record, owner, external_, limits_));
     v->set_name(name);
     return v;
@@ -121,16 +106,16 @@ Value* NodeImporter::weight(const std::string& name, const TensorRecord& record,
 }
 
 Value* NodeImporter::find(Scope& scope, const std::string& name) {
-  for (Scope* s = &scope; s != nullptr; s = const_cast<Scope*>(s->outer)) {
-    if (const auto it = s->values.find(name); it != s->values.end()) return it->second;
-    if (s->poisoned.count(name) != 0) return nullptr;
-    const auto initializer = s->initializers.find(name);
-    if (initializer == s->initializers.end()) continue;
-    const std::string bytes = initializer->second->SerializeAsString();
+  if (const auto it = scope.values.find(name); it != scope.values.end()) return it->second;
+  if (scope.poisoned.count(name) != 0) return nullptr;
+  if (const auto it = scope.initializers.find(name); it != scope.initializers.end()) {
+    const std::string bytes = it->second->SerializeAsString();
     const TensorRecord record =
         scan_tensor({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
-    return s->values[name] = weight(name, record, nullptr);
+    return scope.values[name] = weight(name, record, nullptr);
   }
+  if (scope.body != nullptr) return capture(scope, name);
+  if (scope.outer != nullptr) return find(*const_cast<Scope*>(scope.outer), name);
   if (const auto it = weights_.find(name); it != weights_.end()) return it->second;
   const auto stored = skeleton_.weights.find(name);
   if (stored == skeleton_.weights.end())
@@ -213,7 +198,12 @@ void NodeImporter::import_node(const onnx::NodeProto& node, const Place& place, 
   while (!operands.empty() && operands.back() == nullptr) operands.pop_back();
   if (is_default_domain(node.domain()) && node.op_type() == "If" && !operands.empty())
     return import_if(node, operands[0], scope, depth);
-  if (has_graph(node)) throw Error("control flow is not supported");
+  if (is_default_domain(node.domain()) && node.op_type() == "Scan")
+    return import_scan(node, operands, scope, depth);
+  if (is_default_domain(node.domain()) && node.op_type() == "Loop")
+    return import_loop(node, operands, scope, depth);
+  if (has_graph(node))
+    throw Error("operators with graphs inside other than If, Loop and Scan are not supported");
   const std::string name =
       is_default_domain(node.domain()) ? node.op_type() : node.domain() + "::" + node.op_type();
   // Core ops of Tintype itself have no domain; those that plugins bring do.
@@ -247,32 +237,9 @@ void NodeImporter::import_constant(const onnx::NodeProto& node, Scope& scope) {
   } else {
     throw Error("constants given as '" + printable(name) + "' are not supported");
   }
-  Builder b(graph_);
+  Builder b(*graph_);
   b.set_origins(origins_);
   bind(scope, node, 0, b.constant(std::move(value)));
-}
-
-void NodeImporter::import_if(const onnx::NodeProto& node, Value* condition, Scope& scope,
-                             int depth) {
-  const std::optional<bool> taken = known_condition(condition);
-  if (!taken.has_value())
-    throw Error(
-        "control flow that depends on data is not supported; the condition must be constant");
-  const onnx::AttributeProto* branch = find_attribute(node, *taken ? "then_branch" : "else_branch");
-  if (branch == nullptr || !branch->has_g()) throw Error("the branch taken is missing");
-  const onnx::GraphProto& body = branch->g();
-  if (body.output_size() != node.output_size())
-    throw Error("the branch has " + std::to_string(body.output_size()) + " outputs, the node " +
-                std::to_string(node.output_size()));
-  Scope inner;
-  inner.outer = &scope;
-  for (const auto& t : body.initializer()) inner.initializers[t.name()] = &t;
-  import_nodes(body.node(), inner, depth + 1);
-  for (int i = 0; i < body.output_size(); ++i) {
-    Value* v = find(inner, body.output(i).name());
-    if (v == nullptr) throw Error("the branch has a problem");
-    bind(scope, node, i, v);
-  }
 }
 
 void NodeImporter::import_record(const onnx::NodeProto& node, const OpDef& def,
@@ -285,7 +252,7 @@ void NodeImporter::import_record(const onnx::NodeProto& node, const OpDef& def,
   if (def.max_results >= 0 && results > def.max_results)
     throw Error(std::to_string(results) + " outputs are wanted, at most " +
                 std::to_string(def.max_results) + " are supported");
-  Builder b(graph_);
+  Builder b(*graph_);
   b.set_origins(origins_);
   adapt_operands(b, def.name, prepared_.info.opset, operands);
   Node* created = b.create(def.name, std::move(operands), std::move(attrs), results);

@@ -23,8 +23,18 @@ struct Scope {
   std::unordered_map<std::string, Value*> values;
   std::unordered_map<std::string, const onnx::TensorProto*> initializers;
   std::set<std::string> poisoned;  ///< results of nodes that have a problem already
+  /// Set where the body of a control node begins: values of the outer scopes become its inputs.
+  struct BodyImport* body = nullptr;
 
   bool is_poisoned(const std::string& name) const;
+};
+
+/// The body of a scan, loop or `if` while its nodes are imported.
+struct BodyImport {
+  std::unique_ptr<Graph> graph;
+  Graph* outer = nullptr;
+  /// Values of the outer graph that the body reads by name; each is an input behind the others.
+  std::vector<Value*> captures;
 };
 
 /// Attributes of a node as the IR knows them. Throws Error.
@@ -38,7 +48,7 @@ class NodeImporter {
   NodeImporter(Graph& graph, const PreparedModel& prepared, const Skeleton& skeleton,
                std::shared_ptr<const void> owner, ExternalData& external, const Limits& limits,
                ProblemHandler problem)
-      : graph_(graph), prepared_(prepared), skeleton_(skeleton), owner_(std::move(owner)),
+      : graph_(&graph), prepared_(prepared), skeleton_(skeleton), owner_(std::move(owner)),
         external_(external), limits_(limits), problem_(std::move(problem)) {}
 
   /// The nodes of a graph or a function body, in order.
@@ -56,7 +66,23 @@ class NodeImporter {
   Place place_of(const google::protobuf::RepeatedPtrField<onnx::NodeProto>& nodes, int index) const;
   void import_node(const onnx::NodeProto& node, const Place& place, Scope& scope, int depth);
   void import_constant(const onnx::NodeProto& node, Scope& scope);
+  // control_import.cpp
   void import_if(const onnx::NodeProto& node, Value* condition, Scope& scope, int depth);
+  void import_scan(const onnx::NodeProto& node, const std::vector<Value*>& operands, Scope& scope,
+                   int depth);
+  void import_loop(const onnx::NodeProto& node, const std::vector<Value*>& operands, Scope& scope,
+                   int depth);
+  bool import_rolled_loop(const onnx::NodeProto& node, const std::vector<Value*>& operands,
+                          Scope& scope, int depth);
+  void unroll_loop(const onnx::NodeProto& node, const std::vector<Value*>& operands, int64_t trips,
+                   Scope& scope, int depth);
+  void inline_branch(const onnx::NodeProto& node, const onnx::GraphProto& branch, Scope& scope,
+                     int depth);
+  /// Imports the nodes of a graph whose formal inputs are bound in `inner`; the outputs in order.
+  std::vector<Value*> import_graph(const onnx::GraphProto& proto, Scope& inner, int depth);
+  Value* capture(Scope& scope, const std::string& name);
+  template <typename Work>
+  void inside(BodyImport& body, Work&& work);
   void import_record(const onnx::NodeProto& node, const OpDef& def, std::vector<Value*> operands,
                      Scope& scope);
   bool import_function(const onnx::NodeProto& node, const std::vector<Value*>& operands,
@@ -65,7 +91,7 @@ class NodeImporter {
   Value* weight(const std::string& name, const TensorRecord& record,
                 const std::shared_ptr<const void>& owner);
 
-  Graph& graph_;
+  Graph* graph_;  ///< the main graph, or the body that is being imported
   const PreparedModel& prepared_;
   const Skeleton& skeleton_;
   std::shared_ptr<const void> owner_;

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tintype {
@@ -21,6 +22,20 @@ struct CurveOptions {
 /// Learning curves, training and validation over epochs: one panel for the loss and one for every
 /// other metric. Values that are not finite leave a gap.
 std::string curves_svg(const std::vector<HistoryRow>& history, const CurveOptions& options = {});
+
+/// Points joined by a line; those that the axes can not show interrupt it.
+struct Line {
+  std::string name;
+  std::vector<std::pair<double, double>> points;
+};
+
+struct LineOptions {
+  std::string title = {}, x_label = {}, y_label = {};
+  bool log_x = false, log_y = false;
+};
+
+/// Lines in one panel, with a legend.
+std::string lines_svg(const std::vector<Line>& lines, const LineOptions& options = {});
 
 /// The filters of a first layer as a grid of enlarged pictures: weights f32 [filters, channels,
 /// height, width], or [filters, height * width] with square filters. One or three channels are

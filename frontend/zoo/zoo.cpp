@@ -12,6 +12,11 @@ void resnet_of(GraphBuilder& g, const ZooOptions& o) {
   zoo_networks::resnet(g, o, kDepth, kPreActivation);
 }
 
+template <zoo_networks::RowReader kReader>
+void rows_of(GraphBuilder& g, const ZooOptions& o) {
+  zoo_networks::rows(g, o, kReader);
+}
+
 constexpr std::string_view kResNet = "He et al. 2015, Deep Residual Learning for Image Recognition";
 constexpr std::string_view kResNetV2 =
     "He et al. 2016, Identity Mappings in Deep Residual Networks";
@@ -26,6 +31,13 @@ constexpr ZooEntry kZoo[] = {
     {"autoencoder", "images through 32 numbers and back, 28x28 digits",
      "Hinton & Salakhutdinov 2006, Reducing the Dimensionality of Data with Neural Networks", 0,
      autoencoder},
+    {"rnn-rows", "128 tanh units that read a 28x28 digit row by row",
+     "Elman 1990, Finding Structure in Time", 10, rows_of<RowReader::rnn>},
+    {"lstm-rows", "128 LSTM units that read a 28x28 digit row by row",
+     "Hochreiter & Schmidhuber 1997; forget gates: Gers et al. 2000", 10, rows_of<RowReader::lstm>},
+    {"gru-rows", "128 GRU units that read a 28x28 digit row by row",
+     "Cho et al. 2014, Learning Phrase Representations using RNN Encoder-Decoder", 10,
+     rows_of<RowReader::gru>},
     {"alexnet", "AlexNet as published: two groups, LRN, overlapping pooling",
      "Krizhevsky et al. 2012, ImageNet Classification with Deep CNNs", 1000, alexnet},
     {"alexnet-one-tower", "AlexNet without groups and LRN",

@@ -50,6 +50,9 @@ void inception_v2(GraphBuilder& g, const ZooOptions& o);
 void inception_v3(GraphBuilder& g, const ZooOptions& o);
 /// depth 18, 34, 50, 101 or 152; pre_activation selects v2.
 void resnet(GraphBuilder& g, const ZooOptions& o, int depth, bool pre_activation);
+enum class RowReader : uint8_t { rnn, gru, lstm };
+/// 128 units that read a picture as a sequence of rows; the last output is classified.
+void rows(GraphBuilder& g, const ZooOptions& o, RowReader reader);
 /// BatchNorm whose running statistics vary, yet keep the scale of activations; `scale` multiplies.
 BatchNorm seeded_norm(const std::string& name, double scale = 1, double epsilon = 1e-5);
 }  // namespace zoo_networks

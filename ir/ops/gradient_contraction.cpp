@@ -1,6 +1,8 @@
 // Gradients of matrix products, convolution and sliding windows.
 #include "ir/ops/gradients.h"
 
+#include <algorithm>
+
 namespace tintype::ops {
 
 namespace {
@@ -210,11 +212,38 @@ AttrMap window_attributes(const Node& n) {
 }  // namespace
 
 // y = a b:  da = dy b^T,  db = a^T dy
+namespace {
+
+/// True when a single matrix on the left meets several on the right.
+bool shares_left(const Value* left, const Value* right) {
+  const auto single = [](const Dim& d) { return d.is(1); };
+  return std::all_of(left->shape().begin(), left->shape().end() - 2, single) &&
+         !std::all_of(right->shape().begin(), right->shape().end() - 2, single);
+}
+
+// sum over the matrices i of dy_i b_i^T, as one product [M, i N] x [i N, K]
+Value* gradient_of_shared_left(Builder& b, Value* dy, Value* right, const Shape& shape) {
+  std::vector<int64_t> perm = {dy->rank() - 2};
+  for (int64_t i = 0; i < dy->rank(); ++i)
+    if (i != dy->rank() - 2) perm.push_back(i);
+  const Dim rows = dy->shape()[dy->shape().size() - 2];
+  Value* columns = matrix_transpose(b, right);
+  const Dim outer = columns->shape().back();
+  const Dim depth = product(Shape(columns->shape().begin(), columns->shape().end() - 1));
+  Value* wide = b.reshape(b.transpose(dy, perm), {rows, depth});
+  return b.reshape(b.make("dot", {wide, b.reshape(columns, {depth, outer})}), shape);
+}
+
+}  // namespace
+
 Values dot_gradient(Builder& b, const Node& n, const Values& dy) {
   require_unpacked(n);
   Value* left = n.operand(0);
   Value* right = n.operand(1);
-  Value* da = sum_to_shape(b, b.make("dot", {dy[0], matrix_transpose(b, right)}), left->shape());
+  Value* da =
+      shares_left(left, right)
+          ? gradient_of_shared_left(b, dy[0], right, left->shape())
+          : sum_to_shape(b, b.make("dot", {dy[0], matrix_transpose(b, right)}), left->shape());
   Value* g = dy[0];
   if (right->rank() == 2 && left->rank() > 2) {
     // One matrix for all of the batch: one long product instead of a sum of products.

@@ -30,6 +30,8 @@ Gradient reshape_gradient, transpose_gradient, broadcast_gradient, slice_gradien
 // gradient_index.cpp
 Gradient gather_gradient, gather_elements_gradient, gather_nd_gradient, scatter_elements_gradient,
     scatter_nd_gradient, scatter_add_gradient;
+// gradient_control.cpp
+Gradient scan_gradient;
 // gradient_contraction.cpp
 Gradient dot_gradient, conv_gradient, conv_weight_gradient_gradient, window_reduce_gradient,
     window_max_gradient_gradient;

@@ -17,6 +17,7 @@ std::span<const OpDef> core_contraction();
 std::span<const OpDef> core_winograd();
 std::span<const OpDef> core_random();
 std::span<const OpDef> core_structure();
+std::span<const OpDef> core_control();
 std::span<const OpDef> onnx_pointwise();
 std::span<const OpDef> onnx_convolution();
 std::span<const OpDef> onnx_pooling();
@@ -25,6 +26,7 @@ std::span<const OpDef> onnx_shape();
 std::span<const OpDef> onnx_random();
 std::span<const OpDef> onnx_reduction();
 std::span<const OpDef> onnx_matmul();
+std::span<const OpDef> onnx_recurrent();
 
 /// Integer list operand known at compile time (constant, or symbolic content that is static);
 /// throws NeedsInputValue or Error naming `what`.

@@ -285,7 +285,7 @@ TEST_F(OnnxExport, RegionsBecomeFunctions) {
     Value* in = body->add_input("in", {DType::f32, {kN, 8}});
     body->add_output("out", inner.unary("relu", inner.with_scalar("add", in, 1)));
     Node* region = g.create(op("region"), {y}, {{"name", std::string("add_relu")}}, 1);
-    region->set_body(std::move(body));
+    region->add_body(std::move(body));
     infer_node(*region);
     y = region->result();
   }

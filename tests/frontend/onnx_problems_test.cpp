@@ -164,17 +164,31 @@ TEST(OnnxProblems, DuplicateWeights) {
               HasSubstr("two initializers or constants are called 'w'"));
 }
 
-TEST(OnnxProblems, ControlFlow) {
-  const Message body =
+TEST(OnnxProblems, BranchesThatDiffer) {
+  const Message flat =
       graph({.nodes = {node("Relu", {"x"}, {"t"})}, .outputs = {value("t", kFloat, {3})}});
+  const Message column =
+      graph({.nodes = {node("Flatten", {"x"}, {"e"})}, .outputs = {value("e", kFloat, {3, 1})}});
   GraphParts parts =
       one(node("If", {"c"}, {"y"},
-               {graph_attribute("then_branch", body), graph_attribute("else_branch", body)}));
+               {graph_attribute("then_branch", flat), graph_attribute("else_branch", column)}));
   parts.inputs.push_back(value("c", kBool, {}));
+  EXPECT_EQ(import_error(model(parts)),
+            "model.onnx:If_0 (If-16): output of the two branches 0 must agree, got f32[3] and "
+            "f32[3,1]");
+}
+
+TEST(OnnxProblems, LoopsOfUnknownLength) {
+  const Message body =
+      graph({.nodes = {node("Identity", {"on"}, {"still"}), node("Relu", {"x"}, {"slice"})},
+             .inputs = {value("trip", kInt64, {}), value("on", kBool, {})},
+             .outputs = {value("still", kBool, {}), value("slice", kFloat, {3})}});
+  GraphParts parts = one(node("Loop", {"n", ""}, {"y"}, {graph_attribute("body", body)}));
+  parts.inputs.push_back(value("n", kInt64, {}));
   EXPECT_EQ(
       import_error(model(parts)),
-      "model.onnx:If_0 (If-16): control flow that depends on data is not supported; the condition "
-      "must be constant");
+      "model.onnx:Loop_0 (Loop-16): its trip count decides the extent of its outputs and must "
+      "be known when compiling; it depends on input 'n': give its value with --known-input");
 }
 
 std::string with_functions(const std::vector<Message>& functions,

@@ -28,6 +28,10 @@ const std::map<std::string, Published>& published() {
   static const std::map<std::string, Published> table = {
       {"mlp", {784 * 512 + 512 + 512 * 512 + 512 + 512 * 10 + 10, 0, 0}},
       {"lenet5", {61706, 0, 0}},
+      // torch.nn.RNN(28, 128) and its kin, and Linear(128, 10).
+      {"rnn-rows", {20224 + 1290, 0, 0}},
+      {"lstm-rows", {80896 + 1290, 0, 0}},
+      {"gru-rows", {60672 + 1290, 0, 0}},
       {"alexnet", {60965224, 0, 0}},
       {"alexnet-one-tower", {61100840, 0.714, 0.0005}},
       {"vgg16", {138357544, 15.47, 0.005}},

@@ -87,7 +87,32 @@ def resnet18():
     return fill(torchvision.models.resnet18(num_classes=10), order=order)
 
 
-DATA = {"mlp": ((20,), 5), "lenet": ((1, 28, 28), 10), "normed": ((2, 8, 8), 3), "resnet18": ((3, 32, 32), 10)}
+
+class Recurrent(nn.Module):
+    """An LSTM whose parameters have ONNX's shapes and order of gates, and a classifier."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.empty(1, 32, 6))
+        self.r = nn.Parameter(torch.empty(1, 32, 8))
+        self.b = nn.Parameter(torch.empty(1, 64))
+        self.output = nn.Linear(8, 3)
+        self.lstm = [nn.LSTM(6, 8, batch_first=True)]  # in a list: its own parameters do not count
+
+    def forward(self, x):
+        rows = lambda v: torch.cat([v.chunk(4)[i] for i in (0, 2, 3, 1)])
+        parameters = {"weight_ih_l0": rows(self.w[0]), "weight_hh_l0": rows(self.r[0]),
+                      "bias_ih_l0": rows(self.b[0, :32]), "bias_hh_l0": rows(self.b[0, 32:])}
+        y, _ = torch.func.functional_call(self.lstm[0], parameters, (x,))
+        return self.output(y[:, -1])
+
+
+def lstm():
+    return fill(Recurrent())
+
+
+DATA = {"mlp": ((20,), 5), "lenet": ((1, 28, 28), 10), "normed": ((2, 8, 8), 3), "resnet18": ((3, 32, 32), 10),
+        "lstm": ((5, 6), 3)}
 OPTIMIZERS = {
     "sgd,lr=0.05,momentum=0.9,weight_decay=0.0005":
         lambda p: torch.optim.SGD(p, 0.05, momentum=0.9, weight_decay=5e-4),
@@ -120,7 +145,7 @@ def train(make, name, optimizer_of, steps, clip=None, group=None):
 
 def main():
     out = {"examples": EXAMPLES, "batch": BATCH, "losses": []}
-    for name, make in (("mlp", mlp), ("lenet", lenet), ("normed", normed)):
+    for name, make in (("mlp", mlp), ("lenet", lenet), ("normed", normed), ("lstm", lstm)):
         for spec, optimizer in OPTIMIZERS.items():
             model, losses = train(make, name, optimizer, 100)
             out["losses"].append({"network": name, "optimizer": spec, "losses": losses})

@@ -1,7 +1,7 @@
 // Networks of the fixtures, built with the graph API.
 #include "tests/train/networks.h"
 
-#include "frontend/graph/graph_builder.h"
+#include "frontend/graph/recurrent.h"
 #include "frontend/train/parameters.h"
 #include "frontend/zoo/zoo.h"
 
@@ -37,6 +37,11 @@ void normed(GraphBuilder& g) {
   auto x = g.input("x", f32("N", 2, 8, 8));
   x = x.conv2d({.filters = 4, .kernel = 3, .stride = 2, .padding = 1, .bias = false}).batch_norm();
   g.output("y", x.relu().max_pool2d({.kernel = 2}).flatten().linear({.units = 3}));
+}
+
+void lstm(GraphBuilder& g) {
+  const auto x = g.input("x", f32("N", 5, 6));
+  g.output("y", last_step(x.lstm({.units = 8}).y).linear({.units = 3}));
 }
 
 void fill(Graph& graph) {
@@ -76,6 +81,7 @@ std::unique_ptr<Graph> make_network(const std::string& name) {
   GraphBuilder g(name);
   if (name == "mlp") mlp(g);
   else if (name == "lenet") lenet(g);
+  else if (name == "lstm") lstm(g);
   else normed(g);
   std::unique_ptr<Graph> graph = g.take();
   fill(*graph);
@@ -88,6 +94,7 @@ std::map<std::string, Tensor> make_examples(const std::string& name, int64_t cou
   if (name == "lenet") dims = {count, 1, 28, 28}, classes = 10;
   if (name == "resnet18") dims = {count, 3, 32, 32}, classes = 10;
   if (name == "normed") dims = {count, 2, 8, 8}, classes = 3;
+  if (name == "lstm") dims = {count, 5, 6}, classes = 3;
   Tensor labels = Tensor::empty(DType::i64, {count});
   for (int64_t i = 0; i < count; ++i)
     labels.mutable_values<int64_t>()[static_cast<size_t>(i)] =

@@ -70,7 +70,7 @@ TEST_P(LossCurves, FollowPyTorch) {
   expect_losses(losses_of(trainer, *data, j["losses"].size()), j["losses"],
                 j["optimizer"].get<std::string>());
 }
-INSTANTIATE_TEST_SUITE_P(Networks, LossCurves, testing::Range(0, 6));
+INSTANTIATE_TEST_SUITE_P(Networks, LossCurves, testing::Range(0, 8));
 
 // Only extents, such as the divisor of a mean, are left to host ops.
 TEST(Trainer, StepsConsistOfKernels) {

@@ -196,3 +196,58 @@ case("top_k", {"x": draw(2, 5)}, constants(k="i64[1](2)") + ["%y, %i = TopK(%x, 
 case("pad_reflect", {"x": draw(1, 1, 3, 4)},
      constants(p="i64[8](0, 0, 1, 2, 0, 0, 2, 1)") + ['%y = Pad(%x, %p) {mode = "reflect"}'],
      lambda x: F.pad(x, (2, 1, 1, 2), "reflect"))
+
+# ---- recurrent networks: 20 random configurations, every result part of the loss -----------------
+GATES = {"RNN": (1, [0]), "GRU": (3, [1, 0, 2]), "LSTM": (4, [0, 2, 3, 1])}  # PyTorch's order
+
+
+def recurrent(number, op, steps, batch, features, hidden, directions, lengths):
+    gates, order = GATES[op]
+    rows = gates * hidden
+    names = ["x", "w", "r", "b", "h"] + (["c"] if op == "LSTM" else [])
+    shapes = [(steps, batch, features), (directions, rows, features), (directions, rows, hidden),
+              (directions, 2 * rows)] + [(directions, batch, hidden)] * 2
+    module = getattr(torch.nn, op)(features, hidden, bidirectional=directions == 2)
+
+    def torch_rows(v):
+        return torch.cat([v.chunk(gates)[i] for i in order])
+
+    def model(x, w, r, b, h, c=None):
+        parameters = {}
+        for d in range(directions):
+            end = "_l0" + ("_reverse" if d else "")
+            parameters["weight_ih" + end] = torch_rows(w[d])
+            parameters["weight_hh" + end] = torch_rows(r[d])
+            parameters["bias_ih" + end] = torch_rows(b[d][:rows])
+            parameters["bias_hh" + end] = torch_rows(b[d][rows:])
+        given = x
+        if lengths:
+            given = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
+        y, last = torch.func.functional_call(module, parameters,
+                                             (given, h if c is None else (h, c)))
+        if lengths:
+            y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, total_length=steps)
+        y = y.reshape(steps, batch, directions, hidden).permute(0, 2, 1, 3)
+        states = [last] if c is None else list(last)
+        return torch.cat([v.reshape(-1) for v in [y] + states])
+
+    attrs = f'direction = "{"bidirectional" if directions == 2 else "forward"}"'
+    attrs += f", hidden_size = {hidden}" + (", linear_before_reset = 1" if op == "GRU" else "")
+    lines = constants(flat="i64[1](-1)")
+    operands = ["%x", "%w", "%r", "%b", "none", "%h"] + (["%c"] if op == "LSTM" else [])
+    if lengths:
+        lines += constants(l=f"i32[{batch}]({', '.join(map(str, lengths))})")
+        operands[4] = "%l"
+    results = ["%a", "%e"] + (["%f"] if op == "LSTM" else [])
+    lines.append(f"{', '.join(results)} = {op}({', '.join(operands)}) {{{attrs}}}")
+    lines += [f"{v}1 = Reshape({v}, %flat)" for v in results]
+    lines.append(f"%y = Concat({', '.join(v + '1' for v in results)}) {{axis = 0}}")
+    case(f"{op.lower()}_{number}", dict(zip(names, (draw(*s) for s in shapes))), lines, model)
+
+
+for number in range(20):
+    pick = lambda low, high: int(torch.randint(low, high + 1, ()))
+    steps, batch = pick(1, 5), pick(1, 3)
+    lengths = [pick(1, steps) for _ in range(batch)] if number % 4 == 3 else None
+    recurrent(number, list(GATES)[number % 3], steps, batch, pick(1, 4), pick(1, 4), pick(1, 2),
+              lengths)

@@ -1,0 +1,63 @@
+// The CPU schedule of a recurrent cell: a product with several matrices at once, whose slices meet
+// in pointwise ops.
+#include "codegen/schedule/schedules.h"
+
+#include <algorithm>
+
+namespace tintype {
+
+using Halide::Expr;
+using Halide::Func;
+using Halide::TailStrategy;
+using Halide::Var;
+using Halide::VarOrRVar;
+
+// A tile is `rows` sequences by `vectors` vectors of hidden units: the sums of all gates stay in
+// registers while the state runs by, then the pointwise part turns them into all results of the
+// kernel. With few sequences the time goes into reading the matrices: each thread gets the same
+// panels on every step, so that they stay in its caches.
+void schedule_cell(Composition& c, const KernelSpec& spec, const Machine& machine) {
+  const int lanes = vector_lanes(spec, machine);
+  const int panel = lanes * spec.vectors;
+  Func& out = c.outputs[0];
+  Anchor& a = c.anchors.at(0);
+  const Var& unit = c.vars[0];
+  const Var& row = c.vars[1];
+  Var ko("ko"), ki("ki"), bt("bt"), bi("bi"), task("task");
+  const bool masked = spec.tail == PanelTail::masked;
+  const TailStrategy tail = spec.tail == PanelTail::whole     ? TailStrategy::RoundUp
+                            : spec.tail == PanelTail::shifted ? TailStrategy::ShiftInwards
+                                                              : TailStrategy::Predicate;
+  const Expr units = out.output_buffers()[0].dim(0).extent();
+  if (spec.tail == PanelTail::whole)
+    for (Halide::OutputImageParam buffer : out.output_buffers())
+      buffer.dim(0).set_extent((buffer.dim(0).extent() / panel) * panel);
+  const Expr panels = (units + panel - 1) / panel;
+  const Expr chunk = Halide::max((panels + spec.tasks - 1) / spec.tasks, 1);
+  out.split(unit, ko, ki, panel, tail);
+  if (spec.rows > 1) out.split(row, bt, bi, spec.rows, TailStrategy::ShiftInwards);
+  else out.split(row, bt, bi, 1);
+  out.split(ko, task, ko, chunk, TailStrategy::GuardWithIf);
+  std::vector<VarOrRVar> loops = {ki, bi, bt, ko, task};
+  if (c.vars.size() > 2) loops.emplace_back(c.vars[2]);  // of extent 1
+  out.reorder(loops).vectorize(ki, lanes).unroll(ki).unroll(bi).parallel(task);
+  const TailStrategy inner = masked ? TailStrategy::Predicate : TailStrategy::Auto;
+  const int64_t gates = a.node->result()->shape()[0].value();
+  if (spec.tail == PanelTail::padded) a.func.bound_extent(a.vars[0], panel);
+  a.func.compute_at(out, bt)
+      .bound(a.vars[2], 0, static_cast<int>(gates))
+      .vectorize(a.vars[0], lanes, inner)
+      .unroll(a.vars[1])
+      .unroll(a.vars[2]);
+  std::vector<VarOrRVar> order = {a.vars[0], a.vars[1], a.vars[2]};
+  for (const Halide::RVar& r : a.func.rvars()) order.emplace_back(r);  // none for a depth of 1
+  Halide::Stage update = a.func.update();
+  update.reorder(order).vectorize(a.vars[0], lanes, inner).unroll(a.vars[1]).unroll(a.vars[2]);
+  if (!masked) {
+    a.func.unroll(a.vars[0]);
+    update.unroll(a.vars[0]);
+  }
+  if (spec.depth_multiple > 1) update.unroll(a.domain[0], std::min(spec.depth_multiple, 2));
+}
+
+}  // namespace tintype

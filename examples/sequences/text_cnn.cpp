@@ -1,0 +1,136 @@
+// A 1-D convolutional network tells languages apart by 64 characters of text.
+//
+//   build/release/examples/text_cnn                       # the files of this project
+//   build/release/examples/text_cnn --root DIR --kinds .cpp,.py,.md
+//
+// Every kind of file is a class; pieces of four fifths of the files train, the others validate. The
+// network is that of Kim 2014 (Convolutional Neural Networks for Sentence Classification) on
+// characters: filters of several widths over embeddings, the largest response of each over time.
+#include "frontend/graph/recurrent.h"
+#include "frontend/plot/plots.h"
+#include "ir/diagnostic.h"
+#include "tools/driver/trainer.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <fmt/format.h>
+#include <fstream>
+#include <iterator>
+
+namespace {
+
+using namespace tintype;
+namespace fs = std::filesystem;
+
+constexpr int64_t kCharacters = 128, kLength = 64;
+
+struct Options {
+  std::string root = ".", folder = "build/text_cnn";
+  std::vector<std::string> kinds = {".cpp", ".py", ".md", ".ir"};
+  int64_t pieces = 800, epochs = 6, batch = 32;
+  uint64_t seed = 1;
+};
+
+std::vector<fs::path> files_of(const Options& o, const std::string& kind) {
+  std::vector<fs::path> files;
+  for (auto it = fs::recursive_directory_iterator(o.root); it != fs::end(it); ++it) {
+    const std::string name = it->path().filename().string();
+    if (it->is_directory() && (name == "build" || name[0] == '.')) it.disable_recursion_pending();
+    else if (it->is_regular_file() && it->path().extension() == kind) files.push_back(it->path());
+  }
+  std::sort(files.begin(), files.end());
+  if (files.size() < 2) throw Error(fmt::format("{} has fewer than two {} files", o.root, kind));
+  return files;
+}
+
+struct Examples {
+  std::vector<int64_t> characters, labels;
+  void add(const std::string& text, size_t at, int64_t label) {
+    for (size_t i = 0; i < kLength; ++i)
+      characters.push_back(static_cast<unsigned char>(text[at + i]) % kCharacters);
+    labels.push_back(label);
+  }
+  std::map<std::string, Tensor> tensors() const {
+    const auto count = static_cast<int64_t>(labels.size());
+    return {{"characters", Tensor::from<int64_t>({count, kLength}, characters)},
+            {"target", Tensor::from<int64_t>({count}, labels)}};
+  }
+};
+
+/// Pieces of the files of a kind, evenly spread; each fifth file validates.
+void collect(const Options& o, int64_t label, Examples& training, Examples& validation) {
+  std::string text[2];
+  size_t number = 0;
+  for (const fs::path& path : files_of(o, o.kinds[static_cast<size_t>(label)])) {
+    std::ifstream file(path, std::ios::binary);
+    text[number++ % 5 == 1] +=
+        std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  }
+  for (int part = 0; part < 2; ++part) {
+    const auto count = static_cast<size_t>(part == 0 ? o.pieces : o.pieces / 4);
+    if (text[part].size() < 2 * kLength)
+      throw Error(fmt::format("{} has too little text in {} files", o.root,
+                              o.kinds[static_cast<size_t>(label)]));
+    const size_t room = text[part].size() - kLength;
+    for (size_t i = 0; i < count; ++i)
+      (part == 0 ? training : validation).add(text[part], i * room / count, label);
+  }
+}
+
+std::unique_ptr<Graph> make_model(const Options& o) {
+  GraphBuilder g("text_cnn", {.seed = o.seed});
+  const Variable ids = g.input("characters", {DType::i64, {Dim::symbol("N"), kLength}});
+  const Variable x = ids.embedding({.name = "embedding", .count = kCharacters, .width = 16});
+  std::vector<Variable> features;
+  for (int64_t width : {3, 5, 7})
+    features.push_back(max_over_time(
+        x.conv1d({.name = fmt::format("conv{}", width), .filters = 32, .kernel = width}).relu()));
+  const Variable all = g.concat(features).dropout(0.3);
+  g.output("scores", all.linear({.name = "output", .units = static_cast<int64_t>(o.kinds.size())}));
+  return g.take();
+}
+
+void run(const Options& o) {
+  Examples training, validation;
+  for (size_t k = 0; k < o.kinds.size(); ++k)
+    collect(o, static_cast<int64_t>(k), training, validation);
+  Trainer trainer(make_model(o), {.training = {.optimizer = Adam{.lr = 2e-3}, .seed = o.seed}});
+  const auto data =
+      batches_of(training.tensors(), {.batch = o.batch, .shuffle = true, .seed = o.seed});
+  const auto held = batches_of(validation.tensors(), {.batch = o.batch});
+  trainer.fit(*data, held.get(),
+              {.epochs = o.epochs, .on_epoch = [](const HistoryRow& row) {
+                 fmt::print("epoch {:2}  loss {:.3f}  validation accuracy {:.3f}  ({:.1f} s)\n",
+                            row.epoch + 1, row.training.at("loss"), row.validation.at("accuracy"),
+                            row.seconds);
+                 std::fflush(stdout);
+                 return true;
+               }});
+  fs::create_directories(o.folder);
+  const Status saved = save_text(curves_svg(trainer.history(), {.title = "kinds of files"}),
+                                 o.folder + "/curves.svg");
+  if (!saved.ok()) throw Error(saved.message());
+  fmt::print("curves: {}/curves.svg\n", o.folder);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Tells kinds of files apart by 64 characters");
+  Options o;
+  app.add_option("--root", o.root, "folder with files")->capture_default_str();
+  app.add_option("--kinds", o.kinds, "endings, each a class")->delimiter(',');
+  app.add_option("--pieces", o.pieces, "pieces of text per kind")->capture_default_str();
+  app.add_option("--epochs", o.epochs, "times to see them")->capture_default_str();
+  app.add_option("--seed", o.seed, "of weights and order")->capture_default_str();
+  app.add_option("-o,--output", o.folder, "folder for the curves")->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  try {
+    run(o);
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "error: {}\n", e.what());
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,292 @@
+// RNN, GRU and LSTM nodes of random configurations, with the results of ONNX Runtime
+// (make_recurrent_cases.py); then what lies beyond them: lengths, empty sequences, mistakes.
+#include "frontend/data/npy.h"
+#include "frontend/graph/recurrent.h"
+#include "ir/builder.h"
+#include "ir/diagnostic.h"
+#include "runtime/session.h"
+#include "tests/support/evaluate.h"
+#include "tools/driver/driver.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <functional>
+
+namespace tintype::test {
+
+namespace {
+
+using json = nlohmann::ordered_json;
+
+Attr attribute(const json& value) {
+  if (value.is_number_integer()) return value.get<int64_t>();
+  if (value.is_number()) return value.get<double>();
+  if (value.is_string()) return value.get<std::string>();
+  if (value.at(0).is_string()) return value.get<std::vector<std::string>>();
+  return value.get<std::vector<double>>();
+}
+
+/// The elements of all tensors, one after the other.
+class Elements {
+ public:
+  Elements() : all_(load_npy(TINTYPE_TEST_DIR "/data/recurrent.npy").value()) {}
+  Tensor next(const std::string& name, const std::vector<int64_t>& dims) {
+    Tensor t = Tensor::empty(name == "sequence_lens" ? DType::i32 : DType::f32, dims);
+    for (int64_t i = 0; i < t.size(); ++i) {
+      const float v = all_.values<float>()[at_++];
+      if (t.dtype() == DType::f32) t.mutable_values<float>()[static_cast<size_t>(i)] = v;
+      else t.mutable_values<int32_t>()[static_cast<size_t>(i)] = static_cast<int32_t>(v);
+    }
+    return t;
+  }
+
+ private:
+  Tensor all_;
+  size_t at_ = 0;
+};
+
+struct RecurrentCase {
+  std::string op;
+  AttrMap attributes;
+  bool constant = false;  ///< weights are constants of the graph
+  std::map<std::string, Tensor> inputs;
+  std::vector<Tensor> outputs;
+};
+
+std::vector<RecurrentCase> read_cases() {
+  std::ifstream file(TINTYPE_TEST_DIR "/data/recurrent.json");
+  const json index = json::parse(file);
+  Elements elements;
+  std::vector<RecurrentCase> cases;
+  for (const json& about : index) {
+    RecurrentCase c;
+    c.op = about.at("op");
+    c.constant = about.at("constant");
+    for (const auto& [name, value] : about.at("attributes").items())
+      c.attributes.set(name, attribute(value));
+    for (const auto& [name, dims] : about.at("inputs").items())
+      c.inputs[name] = elements.next(name, dims);
+    for (const auto& [name, dims] : about.at("outputs").items())
+      c.outputs.push_back(elements.next(name, dims));
+    cases.push_back(std::move(c));
+  }
+  return cases;
+}
+
+struct BuiltGraph {
+  std::unique_ptr<Graph> graph;
+  std::vector<Tensor> inputs;
+};
+
+BuiltGraph build(const RecurrentCase& c) {
+  BuiltGraph built{std::make_unique<Graph>(c.op), {}};
+  Builder b(*built.graph);
+  std::vector<Value*> operands;
+  for (const char* name : {"X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P"}) {
+    const auto it = c.inputs.find(name);
+    if (it == c.inputs.end()) {
+      operands.push_back(nullptr);
+      continue;
+    }
+    const std::vector<int64_t>& dims = it->second.dims();
+    const bool weight = std::string("WRBP").find(name[0]) != std::string::npos && name[1] == 0;
+    if (weight && c.constant) {
+      operands.push_back(b.constant(it->second));
+    } else {
+      operands.push_back(
+          built.graph->add_input(name, {it->second.dtype(), Shape(dims.begin(), dims.end())}));
+      built.inputs.push_back(it->second);
+    }
+  }
+  while (operands.back() == nullptr) operands.pop_back();
+  const Node* n = b.create(c.op, operands, c.attributes, static_cast<int>(c.outputs.size()));
+  for (size_t i = 0; i < c.outputs.size(); ++i)
+    built.graph->add_output("y" + std::to_string(i), n->result(static_cast<int>(i)));
+  return built;
+}
+
+void expect_results(const std::vector<Tensor>& got, const RecurrentCase& c, size_t number,
+                    const char* how) {
+  ASSERT_EQ(got.size(), c.outputs.size());
+  for (size_t i = 0; i < got.size(); ++i)
+    EXPECT_EQ(difference(got[i], c.outputs[i], 1e-5), "")
+        << how << ", case " << number << ": " << c.op << ", output " << i;
+}
+
+TEST(Recurrent, HostEvaluationAgreesWithOnnxRuntime) {
+  const std::vector<RecurrentCase> cases = read_cases();
+  ASSERT_EQ(cases.size(), 200u);
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const BuiltGraph built = build(cases[i]);
+    expect_results(evaluate(*built.graph, built.inputs), cases[i], i, "host");
+  }
+}
+
+// Compiling all of them takes minutes; TINTYPE_ALL_CASES=1 does it.
+TEST(Recurrent, KernelsAgreeWithOnnxRuntime) {
+  const std::vector<RecurrentCase> cases = read_cases();
+  const size_t step = std::getenv("TINTYPE_ALL_CASES") != nullptr ? 1 : 8;
+  for (size_t i = 0; i < cases.size(); i += step) {
+    BuiltGraph built = build(cases[i]);
+    const CompiledModel m = compile_graph(std::move(built.graph));
+    auto results = m.model.run(std::span<const Tensor>(built.inputs));
+    ASSERT_TRUE(results.ok()) << results.status().message();
+    expect_results(results.value(), cases[i], i, "compiled");
+  }
+}
+
+std::vector<Tensor> run(const Model& m, const std::vector<Tensor>& inputs, int threads = 0) {
+  RunOptions options;
+  options.threads = threads;
+  auto results = m.run(std::span<const Tensor>(inputs), options);
+  if (!results.ok()) throw Error(results.status().message());
+  return std::move(results).value();
+}
+
+Tensor random_values(std::vector<int64_t> dims, uint64_t seed) {
+  Graph g;
+  g.add_input("x", {DType::f32, Shape(dims.begin(), dims.end())});
+  return random_inputs(g, {}, seed)[0];
+}
+
+/// An LSTM over X [T, N, 3] with constant weights, bidirectional, with lengths.
+std::unique_ptr<Graph> symbolic_lstm(int64_t hidden) {
+  auto graph = std::make_unique<Graph>("lstm");
+  Builder b(*graph);
+  Value* x = graph->add_input("x", {DType::f32, {Dim::symbol("T"), Dim::symbol("N"), 3}});
+  Value* lengths = graph->add_input("lengths", {DType::i32, {Dim::symbol("N")}});
+  const Node* n =
+      b.create("LSTM",
+               {x, b.constant(random_values({2, 4 * hidden, 3}, 1)),
+                b.constant(random_values({2, 4 * hidden, hidden}, 2)),
+                b.constant(random_values({2, 8 * hidden}, 3)), lengths},
+               {{"direction", std::string("bidirectional")}, {"hidden_size", hidden}}, 3);
+  for (int i = 0; i < 3; ++i) graph->add_output("y" + std::to_string(i), n->result(i));
+  return graph;
+}
+
+Tensor lengths_of(const std::vector<int32_t>& values) {
+  return Tensor::from<int32_t>({static_cast<int64_t>(values.size())}, values);
+}
+
+// One compiled model: any number of steps, none included, any batch, lengths of 0 and of all steps.
+TEST(Recurrent, StepsAndBatchAreSymbols) {
+  const auto graph = symbolic_lstm(19);
+  const CompiledModel m = compile_graph(graph->clone());
+  const std::vector<std::vector<int32_t>> batches = {{5, 0, 3}, {1}, {7, 7}, {0, 0}};
+  for (const auto& lengths : batches) {
+    const int64_t steps = *std::max_element(lengths.begin(), lengths.end());
+    const std::vector<Tensor> inputs = {
+        random_values({steps, static_cast<int64_t>(lengths.size()), 3}, 5), lengths_of(lengths)};
+    const std::vector<Tensor> want = evaluate(*graph, inputs);
+    const std::vector<Tensor> got = run(m.model, inputs);
+    for (size_t i = 0; i < want.size(); ++i) EXPECT_EQ(difference(got[i], want[i], 1e-5), "");
+  }
+}
+
+TEST(Recurrent, ResultsDoNotDependOnTheNumberOfThreads) {
+  const CompiledModel m = compile_graph(symbolic_lstm(70));
+  const std::vector<Tensor> inputs = {random_values({9, 13, 3}, 5),
+                                      lengths_of({9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 9})};
+  const std::vector<Tensor> one = run(m.model, inputs, 1);
+  for (int threads : {2, 3}) {
+    const std::vector<Tensor> many = run(m.model, inputs, threads);
+    for (size_t i = 0; i < one.size(); ++i)
+      EXPECT_EQ(std::memcmp(one[i].data(), many[i].data(), one[i].bytes()), 0);
+  }
+}
+
+// Lengths beyond the data count as all steps.
+TEST(Recurrent, LengthsBeyondTheDataMeanAllSteps) {
+  const CompiledModel m = compile_graph(symbolic_lstm(5));
+  const Tensor x = random_values({4, 2, 3}, 5);
+  const std::vector<Tensor> want = run(m.model, {x, lengths_of({4, 0})});
+  const std::vector<Tensor> got = run(m.model, {x, lengths_of({99, -3})});
+  for (size_t i = 0; i < want.size(); ++i) EXPECT_EQ(difference(got[i], want[i], 0), "");
+}
+
+std::string mistake_of(const std::function<void(RecurrentCase&)>& spoil) {
+  RecurrentCase c;
+  c.op = "LSTM";
+  c.attributes = {{"hidden_size", int64_t{2}}};
+  c.inputs = {{"X", random_values({3, 2, 4}, 1)},
+              {"W", random_values({1, 8, 4}, 2)},
+              {"R", random_values({1, 8, 2}, 3)}};
+  c.outputs.resize(1);
+  spoil(c);
+  try {
+    build(c);
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no mistake";
+}
+
+TEST(Recurrent, MistakesAreNamed) {
+  using Case = RecurrentCase;
+  EXPECT_EQ(mistake_of([](Case&) {}), "no mistake");
+  EXPECT_EQ(mistake_of([](Case& c) { c.attributes.set("hidden_size", int64_t{3}); }),
+            "LSTM: hidden_size is 3, the weights R are f32[1,8,2]");
+  EXPECT_EQ(mistake_of([](Case& c) { c.inputs["W"] = random_values({1, 8, 5}, 1); }),
+            "LSTM: W must be [1,8,4], got f32[1,8,5]");
+  EXPECT_EQ(mistake_of([](Case& c) { c.attributes.set("direction", std::string("both")); }),
+            "LSTM: direction 'both' is not one of forward, reverse, bidirectional");
+  EXPECT_EQ(
+      mistake_of([](Case& c) { c.attributes.set("direction", std::string("bidirectional")); }),
+      "LSTM: W must be [2,8,4], got f32[1,8,4]");
+  EXPECT_EQ(mistake_of([](Case& c) {
+              c.attributes.set("activations", std::vector<std::string>{"Sigmoid", "Tanhh", "Tanh"});
+            }),
+            "LSTM: there is no activation 'Tanhh' (did you mean 'tanh'?)");
+  EXPECT_EQ(mistake_of(
+                [](Case& c) { c.attributes.set("activations", std::vector<std::string>{"Tanh"}); }),
+            "LSTM: attribute 'activations' needs 3 functions, has 1");
+  EXPECT_EQ(mistake_of([](Case& c) { c.inputs["sequence_lens"] = lengths_of({1, 2, 3}); }),
+            "LSTM: sequence_lens must be [2], got i32[3]");
+  EXPECT_EQ(mistake_of([](Case& c) { c.inputs["initial_h"] = random_values({1, 2, 3}, 1); }),
+            "LSTM: initial_h must be [1,2,2], got f32[1,2,3]");
+}
+
+// A stream fed step by step ends where one run over all steps does.
+TEST(Recurrent, SessionsKeepTheStatesOfAStream) {
+  const auto make = [](bool stream) {
+    GraphBuilder g("stream");
+    const Variable x = g.input("x", f32(1, "T", 3));
+    Recurrent options{.name = "lstm", .units = 6, .layers = 2};
+    if (stream) {
+      options.h = g.state("h", Tensor::zeros(DType::f32, {2, 1, 6}));
+      options.c = g.state("c", Tensor::zeros(DType::f32, {2, 1, 6}));
+    }
+    const RecurrentResult r = x.lstm(options);
+    g.output("y", r.y);
+    if (stream) {
+      g.set_next(*options.h, r.h);
+      g.set_next(*options.c, *r.c);
+    }
+    return compile_graph(g.take());
+  };
+  const CompiledModel whole = make(false), stream = make(true);
+  const Tensor x = random_values({1, 7, 3}, 4);
+  const Tensor want = run(whole.model, {x})[0];
+  auto session = Session::create(stream.model);
+  ASSERT_TRUE(session.ok());
+  for (int64_t t = 0; t < 7; ++t) {
+    const Tensor step =
+        Tensor::from<float>({1, 1, 3}, x.values<float>().subspan(static_cast<size_t>(3 * t), 3));
+    const std::vector<Tensor> inputs = {step};
+    const auto got = session.value().run(std::span<const Tensor>(inputs));
+    ASSERT_TRUE(got.ok()) << got.status().message();
+    for (size_t u = 0; u < 6; ++u)
+      EXPECT_NEAR(got.value()[0].values<float>()[u],
+                  want.values<float>()[static_cast<size_t>(6 * t) + u], 1e-6);
+  }
+}
+
+}  // namespace
+
+}  // namespace tintype::test
