@@ -13,6 +13,7 @@ ReferenceRun::ReferenceRun(const CompileOptions& options, uint64_t seed,
   options_.reference = true;
   options_.passes.clear();
   options_.disabled_passes.clear();
+  options_.recompute.reset();
   options_.explain = nullptr;
   options_.progress = nullptr;
 }
