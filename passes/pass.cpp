@@ -54,7 +54,7 @@ std::map<std::string, int64_t> PassContext::extents(std::string_view option) con
     const char* first = part.data() + std::min(colon, part.size() - 1) + 1;
     const auto [rest, error] = std::from_chars(first, part.data() + part.size(), value);
     if (colon == std::string::npos || error != std::errc() || rest != part.data() + part.size())
-      throw Error("option '" + std::string(option) + "' of " + std::string(pass_) +
+      throw Error("option '" + std::string(option) + "' of " + std::string(pass_name()) +
                   " expects NAME:VALUE, got '" + part + "'");
     extents[part.substr(0, colon)] = value;
     at = end + 1;

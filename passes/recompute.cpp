@@ -262,7 +262,7 @@ class Repetition {
     // A view of what is there is there, too.
     if (is_view(*n) && operands[0] == n->operand(0)) return again_[v] = v;
     Node* copy = graph_.create(n->op(), operands, n->attrs(), n->result_count(), reader);
-    if (n->body() != nullptr) copy->set_body(n->body()->clone());
+    for (int k = 0; k < n->body_count(); ++k) copy->add_body(n->body(k)->clone());
     std::vector<std::string> origins = n->origins();
     for (std::string& o : origins) o = "again:" + o;
     copy->set_origins(std::move(origins));

@@ -95,7 +95,10 @@ void run(const Options& o) {
   Examples training, validation;
   for (size_t k = 0; k < o.kinds.size(); ++k)
     collect(o, static_cast<int64_t>(k), training, validation);
-  Trainer trainer(make_model(o), {.training = {.optimizer = Adam{.lr = 2e-3}, .seed = o.seed}});
+  TrainerOptions options;
+  options.training.optimizer = Adam{.lr = 2e-3};
+  options.training.seed = o.seed;
+  Trainer trainer(make_model(o), options);
   const auto data =
       batches_of(training.tensors(), {.batch = o.batch, .shuffle = true, .seed = o.seed});
   const auto held = batches_of(validation.tensors(), {.batch = o.batch});

@@ -32,7 +32,7 @@ class Part {
     for (Value* v : n.operands()) operands.push_back(v == nullptr ? nullptr : value(*v));
     Node* m = graph_->create(n.op(), std::move(operands), n.attrs(), n.result_count());
     m->set_origins(n.origins());
-    if (n.body() != nullptr) m->set_body(n.body()->clone());
+    for (int i = 0; i < n.body_count(); ++i) m->add_body(n.body(i)->clone());
     for (int i = 0; i < n.result_count(); ++i) describe(*n.result(i), m->result(i));
   }
 
