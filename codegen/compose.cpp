@@ -666,21 +666,23 @@ class Composer {
       if (values.size() == 1) out(c_.vars) = values[0];
       else out(c_.vars) = Halide::Tuple(values);
       for (size_t i = 0; i < values.size(); ++i)
-        describe_output(out.output_buffers()[i], spec_.outputs[i]);
+        describe_output(out.output_buffers()[i], spec_.outputs[i], i == 0);
       c_.outputs.push_back(out);
       return;
     }
     for (size_t i = 0; i < values.size(); ++i) {
       Func out("out" + std::to_string(i));
       out(c_.vars) = values[i];
-      describe_output(out.output_buffer(), spec_.outputs[i]);
+      describe_output(out.output_buffer(), spec_.outputs[i], true);
       c_.outputs.push_back(out);
     }
   }
 
-  static void describe_output(Halide::OutputImageParam buffer, const BufferSpec& spec) {
+  /// The results of one Func share the bounds of its first.
+  static void describe_output(Halide::OutputImageParam buffer, const BufferSpec& spec,
+                              bool bounds) {
     const auto rank = static_cast<int>(spec.unit.size());
-    for (int d = 0; d < rank; ++d) {
+    for (int d = 0; bounds && d < rank; ++d) {
       buffer.dim(d).set_min(0);
       if (spec.unit[static_cast<size_t>(rank - 1 - d)]) buffer.dim(d).set_extent(1);
     }

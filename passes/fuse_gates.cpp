@@ -156,10 +156,12 @@ class GateFuser {
     Value* left = products[0]->operand(0);
     Value* all = b.make(
         "dot", {b.reshape(left, {1, left->shape()[0], left->shape()[1]}), b.concat(weights, 0)});
+    std::vector<Value*> gates;
     for (size_t i = 0; i < products.size(); ++i) {
       Value* gate = b.slice_axis(all, 0, static_cast<int64_t>(i), 1);
-      replace_node(body_, *products[i], b.reshape(gate, products[i]->result()->shape()));
+      gates.push_back(b.reshape(gate, products[i]->result()->shape()));
     }
+    for (size_t i = 0; i < products.size(); ++i) replace_node(body_, *products[i], gates[i]);
     report(*all->def(),
            std::to_string(products.size()) + " products with the same left side are one");
   }

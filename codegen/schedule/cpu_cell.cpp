@@ -29,9 +29,8 @@ void schedule_cell(Composition& c, const KernelSpec& spec, const Machine& machin
                             : spec.tail == PanelTail::shifted ? TailStrategy::ShiftInwards
                                                               : TailStrategy::Predicate;
   const Expr units = out.output_buffers()[0].dim(0).extent();
-  if (spec.tail == PanelTail::whole)
-    for (Halide::OutputImageParam buffer : out.output_buffers())
-      buffer.dim(0).set_extent((buffer.dim(0).extent() / panel) * panel);
+  if (spec.tail == PanelTail::whole)  // the other results have the bounds of the first
+    out.output_buffers()[0].dim(0).set_extent((units / panel) * panel);
   const Expr panels = (units + panel - 1) / panel;
   const Expr chunk = Halide::max((panels + spec.tasks - 1) / spec.tasks, 1);
   out.split(unit, ko, ki, panel, tail);

@@ -109,7 +109,8 @@ void NodeImporter::inside(BodyImport& body, Work&& work) {
   graph_ = before;
 }
 
-// A value of an outer graph: constants are repeated inside, everything else is handed in.
+// A value of an outer graph: constants and what describes shapes are repeated inside, everything
+// else is handed in.
 Value* NodeImporter::capture(Scope& scope, const std::string& name) {
   BodyImport& body = *scope.body;
   Graph* inner = std::exchange(graph_, body.outer);
@@ -127,9 +128,12 @@ Value* NodeImporter::capture(Scope& scope, const std::string& name) {
     Builder b(*inner);
     twin = b.constant(*t);
     twin->set_name(v->name());
+  } else if (v->content() && v->rank() <= 1) {
+    Builder b(*inner);
+    twin = b.cast(b.reshape(b.dims(*v->content()), v->shape()), v->dtype());
+    twin->set_content(v->content());
   } else {
     twin = inner->add_input(v->name(), v->type());
-    twin->set_content(v->content());
     body.captures.push_back(v);
   }
   return scope.values[name] = twin;
