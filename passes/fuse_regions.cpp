@@ -46,6 +46,8 @@ class Fuser {
     const std::vector<Node*> nodes = graph_.node_list();
     for (Node* n : nodes)
       if (is_anchor(*n) && !taken(n)) add_group(grow_from_anchor(n));
+    // Once every anchor has what follows it, so that none loses its bias to the users of its result.
+    for (Group& g : groups_) absorb_producers_of_tail(g);
     for (Node* n : nodes)
       if (!taken(n) && (n->op().has(kPointwise) || needs_kernel(*n))) add_group(grow_pointwise(n));
     for (const auto& g : groups_) wrap(g);
@@ -93,12 +95,23 @@ class Fuser {
     if (anchor->op().has(kReduction)) return grow_rows(anchor);
     if (is_cell(*anchor)) return grow_cell(anchor);
     const Shape shape = anchor->result()->shape();
-    Group g = grow(anchor, [shape](const Node& n) {
+    return grow(anchor, [shape](const Node& n) {
       return n.op().has(kPointwise) && n.result()->shape() == shape;
     });
+  }
+
+  /// Pulls in pointwise ops that only the ops behind the anchor of a group read.
+  void absorb_producers_of_tail(Group& g) {
+    const auto anchor = std::find_if(g.begin(), g.end(), [](Node* n) { return is_anchor(*n); });
+    if (single_ops_ || (*anchor)->op().has(kKernel | kReduction) || is_cell(**anchor)) return;
     // What the anchor reads is read once per tap: computing it there would repeat it.
-    absorb_producers(g, shape, anchor);
-    return g;
+    absorb_producers(g, (*anchor)->result()->shape(), *anchor);
+    arrange(g);
+  }
+
+  void arrange(Group& g) {
+    std::sort(g.begin(), g.end(), [this](Node* a, Node* b) { return position_[a] < position_[b]; });
+    for (Node* n : g) taken_.insert(n);
   }
 
   /// A product with several matrices, one per gate: gates are slices of its first axis.
@@ -300,8 +313,7 @@ class Fuser {
   }
 
   void add_group(Group g) {
-    std::sort(g.begin(), g.end(), [this](Node* a, Node* b) { return position_[a] < position_[b]; });
-    for (Node* n : g) taken_.insert(n);
+    arrange(g);
     if (context_.explaining() && !single_ops_) explain(g);
     groups_.push_back(std::move(g));
   }

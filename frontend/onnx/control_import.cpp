@@ -287,8 +287,13 @@ void NodeImporter::import_loop(const onnx::NodeProto& node, const std::vector<Va
     }
     return unroll_loop(node, operands, trips->value(), scope, depth);
   }
-  if (!import_rolled_loop(node, operands, scope, depth))
-    needs_trip_count(operands.empty() ? nullptr : operands[0]);
+  try {
+    if (import_rolled_loop(node, operands, scope, depth)) return;
+  } catch (const NeedsInputValue&) {
+    // What the body wants to know may be the number of the trip, which writing it out would tell.
+    if (trips) throw;
+  }
+  needs_trip_count(operands.empty() ? nullptr : operands[0]);
 }
 
 bool NodeImporter::import_rolled_loop(const onnx::NodeProto& node,
