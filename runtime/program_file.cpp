@@ -161,7 +161,11 @@ Result<LoadedProgram> load_sections(const Sections& sections,
   LoadedProgram loaded;
   loaded.program = program.value();
   const std::span<const std::byte> code = sections.parts[kCodeSection];
-  if (code.empty()) return loaded;
+  if (code.empty()) {
+    if (!loaded.program->kernels.empty())
+      return Status(StatusCode::corrupt_file, "the program has kernels, but no machine code");
+    return loaded;
+  }
   if (Status s = check_cpu(loaded.program->target); !s.ok()) return s;
   Result<std::shared_ptr<const KernelLibrary>> kernels = load_shared_object(code);
   if (!kernels.ok()) return kernels.status();

@@ -173,7 +173,7 @@ TEST_F(ProgramFileTest, ForgedProgramsNeverCrash) {
       Result<Model> m = Model::load(path("bad.tt"));
       ++(m.ok() ? accepted : refused);
       if (m.ok()) (void)m.value().run({{"x", Tensor::zeros(DType::f32, {2, 2})}});
-      else EXPECT_EQ(m.status().code(), StatusCode::corrupt_file);
+      else EXPECT_EQ(m.status().code(), StatusCode::corrupt_file) << m.status().message();
     }
   EXPECT_GT(refused, 100);
   EXPECT_GT(accepted, 100);
