@@ -125,7 +125,7 @@ TEST(TrainingGraph, MistakesAreExplained) {
   EXPECT_THAT(message({.losses = {}}), HasSubstr("at least one loss"));
   EXPECT_THAT(message({.freeze = "("}), HasSubstr("--freeze '(' is not a regular expression"));
   EXPECT_THAT(message({.freeze = "conv"}),
-              HasSubstr("--freeze 'conv' matches no parameter; the first is 'fc1."));
+              HasSubstr("--freeze 'conv' matches no parameter; the first is 'fc1.bias'"));
   EXPECT_THAT(message({.freeze = "."}), HasSubstr("--freeze '.' leaves nothing to train"));
   EXPECT_THAT(message({.groups = {{.pattern = "conv"}}}),
               HasSubstr("'conv' matches no trained parameter"));
