@@ -18,6 +18,7 @@ bool recompute(Graph& graph, PassContext& context);
 bool roll_loops(Graph& graph, PassContext& context);
 bool simplify_control(Graph& graph, PassContext& context);
 bool simplify(Graph& graph, PassContext& context);
+bool sink_repeats(Graph& graph, PassContext& context);
 bool sink_transposes(Graph& graph, PassContext& context);
 
 }  // namespace tintype

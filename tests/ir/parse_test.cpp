@@ -104,6 +104,18 @@ TEST(Parse, MistakesNameTheLine) {
             "line 1: expected '{', found the end of the text");
 }
 
+TEST(Parse, StatesOfAGraphThatContainsOthers) {
+  expect_round_trip(R"(graph "g"(%x: f32[2], state %s: f32[2](1.0, 2.0)) {
+  %0 = region(%x, %s) {name = "add"} : f32[2]
+    graph "add"(%a: f32[2], %b: f32[2]) {
+      %1 = add(%a, %b) : f32[2]
+      return %1 as "r"
+    }
+  return %0 next "s"
+}
+)");
+}
+
 TEST(Parse, AbsurdTensorsAllocateNothing) {
   EXPECT_EQ(
       mistake_in(
