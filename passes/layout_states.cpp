@@ -4,6 +4,7 @@
 // A constant weight is rearranged once; a state would be at every step, and its update would read a
 // gradient across. So when all transposes of a state agree, the state itself is kept transposed,
 // and with it the states of the same shape that meet it in pointwise ops: those of its optimizer.
+// A state is moved once: the gradient reads it as it was before, and would have it back.
 //   s, transpose(s, p)  =  transpose(s', p^-1), s'     where s' = transpose(s, p)
 #include "ir/builder.h"
 #include "passes/evaluate.h"
@@ -108,8 +109,9 @@ class Relayout {
 bool layout_states(Graph& graph, PassContext& context) {
   std::unordered_set<const Value*> done;
   bool changed = false;
-  std::vector<const Value*> states;
-  for (const State& s : graph.states()) states.push_back(s.current);
+  std::vector<const Value*> states, moved;
+  for (const State& s : graph.states()) (s.layout.empty() ? states : moved).push_back(s.current);
+  done.insert(moved.begin(), moved.end());
   for (const Value* v : states) {
     const std::optional<Order> order = done.count(v) == 0 ? wanted_order(*v) : std::nullopt;
     if (!order) continue;
