@@ -385,6 +385,12 @@ class Selector {
     std::vector<int64_t> steps = {1};
     steps.insert(steps.end(), strides.begin(), strides.end());
     steps.push_back(1);
+    if (std::equal(window.begin(), window.end(), x->shape().begin() + 1,
+                   [](int64_t w, const Dim& extent) { return extent.is(w); })) {
+      // One window that is the whole image.
+      sizes.back() = product(Shape(x->shape().begin() + 1, x->shape().end()));
+      return b.reshape(x, sizes);
+    }
     std::vector<Value*> taps;
     std::vector<int64_t> tap(spatial, 0);
     for (bool more = true; more;) {
