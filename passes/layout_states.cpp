@@ -12,6 +12,7 @@
 #include "passes/patterns.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <optional>
 #include <unordered_set>
@@ -41,7 +42,18 @@ std::optional<Order> wanted_order(const Value& v) {
   return order && !is_identity(*order) ? order : std::nullopt;
 }
 
+/// Zeros stay what they are in every order, and large ones need no memory (Tensor::zeros).
+bool all_zero(const Tensor& t) {
+  const auto* bytes = static_cast<const unsigned char*>(t.data());
+  return t.bytes() > 0 && bytes[0] == 0 && std::memcmp(bytes, bytes + 1, t.bytes() - 1) == 0;
+}
+
 Tensor transposed(const Tensor& t, const Order& p) {
+  if (all_zero(t)) {
+    std::vector<int64_t> dims;
+    for (const int64_t axis : p) dims.push_back(t.dims()[static_cast<size_t>(axis)]);
+    return Tensor::zeros(t.dtype(), std::move(dims));
+  }
   Graph scratch;
   Builder b(scratch);
   const SymbolLookup none = [](std::string_view) -> std::optional<int64_t> { return std::nullopt; };
