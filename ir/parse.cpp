@@ -179,7 +179,7 @@ class Parser {
                " types");
     Node* n = g.create(*def, std::move(operands), std::move(attrs), static_cast<int>(keys.size()));
     n->set_origins(origins(in_.comment()));
-    while (next_is_graph()) n->add_body(inner_graph());
+    while (next_is_graph()) n->add_body(body());
     finish(g, *n, types, line);
     // The name of a tensor beside the text is that of its value, so that it prints the same again.
     if (!tensor_name_.empty()) n->result()->set_name(std::move(tensor_name_));
@@ -198,15 +198,14 @@ class Parser {
     return ahead.accept("graph \"");
   }
 
-  std::unique_ptr<Graph> inner_graph() {
-    // What waits belongs to the graph around it.
-    std::vector<DimConstraint> outer = std::move(stated_constraints_);
-    stated_constraints_.clear();
-    std::map<std::string, State> outer_states = std::exchange(states_, {});
-    std::unique_ptr<Graph> body = graph();
-    stated_constraints_ = std::move(outer);
-    states_ = std::move(outer_states);
-    return body;
+  /// A graph within the one that is being read, whose constraints and states wait meanwhile.
+  std::unique_ptr<Graph> body() {
+    const auto constraints = std::exchange(stated_constraints_, {});
+    auto states = std::exchange(states_, {});
+    std::unique_ptr<Graph> inner = graph();
+    stated_constraints_ = constraints;
+    states_ = std::move(states);
+    return inner;
   }
 
   /// Stated types must be those of inference, but for the choice between extents that a constraint
