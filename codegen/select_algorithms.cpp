@@ -149,16 +149,15 @@ class Selector {
     Value* w = n->operand(1);
     const Dim gates = w->shape()[0], depth = w->shape()[1];
     const int64_t columns = w->shape()[2].value();
-    const int64_t block = cell_vectors(gates.value(), columns, hint(n->result()->shape()[1]),
-                                       o_.machine.lanes, o_.machine) *
-                          o_.machine.lanes;
+    const CellTile tile = pick_cell_tile(gates.value(), columns, hint(n->result()->shape()[1]),
+                                         o_.machine.lanes, 0, o_.machine);
+    const int64_t block = int64_t{tile.vectors} * o_.machine.lanes;
     const Dim panels = ceil_div(Dim(columns), Dim(block));
     const Dim filled = panels * Dim(block);
     Builder b = builder_before(n);
     Value* flat = b.transpose(b.pad(w, {0, 0, 0}, {0, 0, filled - Dim(columns)}), {1, 0, 2});
     flat = b.reshape(flat, {depth, gates * filled});
-    Value* packed =
-        b.make("pack", {flat}, {{"perm", identity(2)}, {"block", block}});
+    Value* packed = b.make("pack", {flat}, {{"perm", identity(2)}, {"block", block}});
     packed = b.reshape(packed, {gates, panels, depth, Dim(block)});
     replace(n, b.make("dot", {n->operand(0), packed}, {{"block", block}, {"columns", columns}}));
   }
