@@ -319,6 +319,7 @@ Trainer::Trainer(std::unique_ptr<Graph> model, TrainerOptions options)
     throw Error(
         "averaged weights are either exponential (ema_decay) or stochastic (swa_start), not both");
   options.training.average = a.ema_decay > 0 || a.swa_start >= 0;
+  if (options.compile.recompute) options.training.segment_scans = true;
   s.options = std::move(options);
   s.model = std::move(model);
   s.train = compile_program(make_training_graph(s.model->clone(), s.options.training),
