@@ -326,7 +326,13 @@ std::unique_ptr<Graph> export_trained(const Graph& model, const StateValues& val
       Value* x = node->operand(0);
       if (x->name().empty()) x->set_name(y->name());
       graph->replace_all_uses(y, x);
+      const std::vector<Value*> operands = node->operands();
       graph->erase(node);
+      // The ratio and the switch of training would stay behind as initializers of nothing.
+      for (size_t i = 1; i < operands.size(); ++i)
+        if (Value* v = operands[i];
+            v != nullptr && v->constant() != nullptr && v->uses().empty() && v->output_uses() == 0)
+          graph->erase(v->def());
     }
   }
   return graph;

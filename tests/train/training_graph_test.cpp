@@ -135,6 +135,20 @@ TEST(TrainingGraph, NotesParametersThatNodesShare) {
           "parameters that several nodes share stay tied: 1, the first is 'tied.weight' by 2"));
 }
 
+TEST(ExportTrained, LeavesNothingOfDropoutBehind) {
+  GraphBuilder g("dropped");
+  g.output("y", g.input("x", f32("N", 4)).linear({.units = 3}).dropout(0.25).relu());
+  const auto model = g.take();
+  const auto as_it_is = [](const std::string&) { return std::optional<Tensor>(); };
+  const std::unique_ptr<Graph> exported = export_trained(*model, as_it_is);
+  verify(*exported);
+  EXPECT_LT(exported->size(), model->size());
+  for (const auto& n : exported->nodes()) {
+    EXPECT_FALSE(n->is("Dropout"));
+    EXPECT_TRUE(!n->result()->uses().empty() || n->result()->output_uses() > 0) << n->name();
+  }
+}
+
 TEST(TrainingGraph, MistakesAreExplained) {
   const auto message = [](const TrainingOptions& options) {
     return message_of([&] { make_training_graph(make_network("mlp"), options); });
@@ -227,9 +241,8 @@ TEST(Regularizers, MaxNormScalesUnitsDownToTheLimit) {
 
 TEST(Regularizers, PenaltiesAddUp) {
   const Tensor w = Tensor::from<float>({2, 2}, {1, -2, 3, -4});
-  const Tensor p = fragment(w, [](Builder& b, Value* x) {
-    return add_penalty(b, {x, x}, 0.1, 0.01);
-  });
+  const Tensor p =
+      fragment(w, [](Builder& b, Value* x) { return add_penalty(b, {x, x}, 0.1, 0.01); });
   EXPECT_NEAR(p.values<float>()[0], 2 * (0.1 * 10 + 0.01 * 30), 1e-6);
 }
 
