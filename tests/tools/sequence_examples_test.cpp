@@ -103,14 +103,18 @@ TEST_F(SequenceExample, MistakesAreNamed) {
   EXPECT_THAT(start("delayed_recall", "--delays 0").text, HasSubstr("needs positive numbers"));
 }
 
+// The plain network gets there, too: 28 rows are not far. Gates are ahead of it all the same.
 TEST_F(TrainCommand, ReadsDigitsRowByRow) {
-  for (const char* network : {"lstm-rows", "gru-rows", "rnn-rows"}) {
+  const std::pair<const char*, double> networks[] = {
+      {"lstm-rows", 0.93}, {"gru-rows", 0.93}, {"rnn-rows", 0.75}};
+  for (const auto& [network, least] : networks) {
     const Outcome o = train(std::string(network) + " --data " + kDigits +
                             " --resize 28 --validation-split 0.2 --epochs 6 --optimizer "
-                            "adam,lr=3e-3 --clip global_norm=1 --json -o " +
+                            "adam,lr=1e-3 --clip global_norm=1 --json -o " +
                             path(network));
     ASSERT_EQ(o.code, 0) << o.text;
-    EXPECT_GE(report_in(o)["history"][5]["validation"]["accuracy"].get<double>(), 0.9) << network;
+    const double accuracy = report_in(o)["history"][5]["validation"]["accuracy"];
+    EXPECT_GE(accuracy, least) << network;
     EXPECT_GT(fs::file_size(path(std::string(network) + "/curves.svg")), 100u);
   }
 }
