@@ -70,7 +70,8 @@ std::string KernelSpec::text() const {
                   " rows=" + std::to_string(rows) + " vectors=" + std::to_string(vectors) +
                   " tail=" + std::to_string(static_cast<int>(tail)) +
                   " depth=" + std::to_string(depth_multiple) +
-                  (schedule == ScheduleKind::cell ? " tasks=" + std::to_string(tasks) : "") + "\n";
+                  (schedule == ScheduleKind::cell ? " tasks=" + std::to_string(tasks) : "") +
+                  (lanes > 0 ? " lanes=" + std::to_string(lanes) : "") + "\n";
   for (size_t i = 0; i < inputs.size(); ++i) {
     names[body->inputs()[i].get()] = "a" + std::to_string(i);
     s += "a" + std::to_string(i) + ": " + buffer_text(inputs[i]) + "\n";
@@ -147,8 +148,10 @@ std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
     if (spec.schedule == ScheduleKind::elementwise || spec.schedule == ScheduleKind::rows ||
         spec.schedule == ScheduleKind::reference)
       target.set_feature(Halide::Target::StrictFloat);
-    Composition c = compose(spec, machine);
-    schedule(c, spec, machine);
+    Machine vectors = machine;
+    if (spec.lanes > 0) vectors.lanes = spec.lanes;
+    Composition c = compose(spec, vectors);
+    schedule(c, spec, vectors);
     Halide::Pipeline pipeline(c.outputs);
     const ScratchFile file;
     pipeline.compile_to_object(file.path(), c.arguments, symbol, target);

@@ -118,7 +118,7 @@ bool Lowering::claimable(const Value* v) const {
 /// Next values of states are written in place where nothing reads the old ones any more. Results
 /// of steps become outputs directly; everything else is copied at the end.
 void Lowering::claim_outputs() {
-  const StateUpdates updates(graph_);
+  const StateUpdates updates(graph_, options_.machine);
   for (const State& s : graph_.states()) {
     const Value* next = graph_.output(static_cast<size_t>(s.next));
     if (claimable(next) && updates.in_place(s)) places_->set(next, places_->of(s.current));
@@ -128,7 +128,10 @@ void Lowering::claim_outputs() {
     const Value* v = graph_.output(i);
     const auto index = static_cast<int32_t>(result_.program.outputs.size());
     Placement place = whole(v, Storage::Kind::output, index);
-    if (claimable(v)) places_->set(v, place);
+    const Value* maker = v;
+    if (const auto behind = place_behind_views(maker, place);
+        behind && is_dense(*behind, maker->shape()) && claimable(maker))
+      places_->set(maker, *behind);
     result_.program.outputs.push_back({graph_.output_name(i), v->dtype(),
                                        builder_.expressions(v->shape()),
                                        builder_.view(v->dtype(), place, v->shape())});
@@ -288,9 +291,9 @@ void Lowering::set_attribute(Step& s, const std::string& name, const Attr& value
   // Element types and string lists are already visible in the views.
 }
 
-/// The right side of an unpacked dot is read along its columns: they must be adjacent. Its left side
-/// is read along its rows, for every panel of columns; in a transposed matrix they are strided, and
-/// where the stride is a power of two, lie in few sets of the caches.
+/// The right side of an unpacked dot is read along its columns: they must be adjacent. Its left
+/// side is read along its rows, for every panel of columns; in a transposed matrix they are
+/// strided, and where the stride is a power of two, lie in few sets of the caches.
 Placement Lowering::region_input(const Node& region, int i) {
   const Value* v = region.operand(i);
   const Placement at = places_->of(v);

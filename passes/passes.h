@@ -19,6 +19,7 @@ bool roll_loops(Graph& graph, PassContext& context);
 bool segment_scans(Graph& graph, PassContext& context);
 bool simplify_control(Graph& graph, PassContext& context);
 bool simplify(Graph& graph, PassContext& context);
+bool sink_repeats(Graph& graph, PassContext& context);
 bool sink_transposes(Graph& graph, PassContext& context);
 
 }  // namespace tintype

@@ -77,6 +77,7 @@ constexpr Pass kPasses[] = {
      "moves constants into loops and branches, what never changes out of loops, drops what is unused",
      {},
      simplify_control},
+    {"sink-repeats", "lets pointwise kernels read repeated operands as they lie", {}, sink_repeats},
     {"sink-transposes",
      "moves transposes towards the outputs until they cancel",
      {},
