@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares the time of one training step with PyTorch's, eager and torch.compile.
 
-usage: train_peers.py [mlp,lenet5,resnet18] [--threads 2] [--rounds 3] [--seconds 1]
+usage: train_peers.py [mlp,lenet5,resnet18,lstm] [--threads 2] [--rounds 3] [--seconds 1]
                       [--tintype build/release/tintype] [--no-compile] [--json FILE] [--markdown FILE]
 
 A step is forward, backward and an update of SGD with momentum 0.9, on random data that is already
@@ -28,6 +28,7 @@ NETWORKS = {  # batch, shape of an example, classes, title
     "mlp": (128, (784,), 10, "MLP 784-512-512-10"),
     "lenet5": (64, (1, 28, 28), 10, "LeNet-5, 28x28"),
     "resnet18": (16, (3, 64, 64), 10, "ResNet-18, 64x64"),
+    "lstm": (64, (28, 28), 10, "LSTM, 28 steps of 28, 128 units"),
 }
 
 
@@ -40,6 +41,18 @@ def network(name, nn):
                              nn.Conv2d(6, 16, 5), nn.Tanh(), nn.AvgPool2d(2), nn.Flatten(),
                              nn.Linear(400, 120), nn.Tanh(), nn.Linear(120, 84), nn.Tanh(),
                              nn.Linear(84, 10))
+    if name == "lstm":
+
+        class LastState(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.lstm = nn.LSTM(28, 128, batch_first=True)
+                self.output = nn.Linear(128, 10)
+
+            def forward(self, x):
+                return self.output(self.lstm(x)[0][:, -1])
+
+        return LastState()
     import torchvision
 
     return torchvision.models.resnet18(num_classes=10)
@@ -137,7 +150,7 @@ def measure(engine, name, options, step):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--networks", default="mlp,lenet5,resnet18")
+    parser.add_argument("--networks", default="mlp,lenet5,resnet18,lstm")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.0)

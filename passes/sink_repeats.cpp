@@ -104,6 +104,9 @@ class Sinking {
     Value* merged = b.reshape(now->result(), region.result()->shape());
     merged->set_name(region.result()->name());
     graph_.replace_all_uses(region.result(), merged);
+    const std::vector<Use> uses = merged->uses();
+    for (const Use& u : uses)  // a reshape of a reshape is one
+      if (u.node->is("reshape")) u.node->set_operand(u.operand, now->result());
     graph_.erase(&region);
   }
 
