@@ -242,12 +242,14 @@ class Fuser {
   /// optimizer makes of a gradient.
   Group grow(Node* seed, const Allowed& allowed) {
     return grow(seed, allowed, [&](const std::vector<Value*>& open) {
-      if (open.size() != 1) return are_updates(open);
+      if (open.size() != 1) return is_anchor(*seed) && are_updates(open);
       return open[0]->def()->op().has(kPointwise) || open[0]->def() == seed ||
              is_anchor(*open[0]->def());
     });
   }
 
+  /// Only behind what makes the gradient: it then takes no memory at all. An update of momentum
+  /// that waited for the last reader of the weights would keep its gradient as long.
   bool are_updates(const std::vector<Value*>& open) const {
     constexpr size_t kMostStates = 4;
     return open.size() <= kMostStates && std::all_of(open.begin(), open.end(), [&](const Value* v) {

@@ -158,7 +158,8 @@ class Roller {
 
   bool match(int t, Value* a, Value* b, Step& before, Step& after) {
     if (a == nullptr || b == nullptr) return a == b;
-    if (const auto it = paired_.find(b); it != paired_.end()) return it->second == a;
+    if (const auto it = paired_.find(b); it != paired_.end())
+      return it->second == a || (t == 0 && same_elements(*it->second, *a));
     const int la = level(a), lb = level(b);
     if (!(a->type() == b->type()) && !(t == 0 && lb == 0 && broadcasts_to(*a, *b))) return false;
     paired_[b] = a;
@@ -215,6 +216,12 @@ class Roller {
     for (size_t d = 0; d < a.shape().size(); ++d)
       if (!a.shape()[d].is(1) && !(a.shape()[d] == b.shape()[d + skip])) return false;
     return true;
+  }
+
+  /// Two constants of nothing but the same element.
+  static bool same_elements(const Value& a, const Value& b) {
+    const auto x = constant_splat(&a), y = constant_splat(&b);
+    return x && y && *x == *y && a.dtype() == b.dtype();
   }
 
   static bool same_constant(const Value* a, const Value* b) {

@@ -7,14 +7,12 @@
 // time. The states at the end of a step are where the next one begins, so gradients go back
 // `--steps` characters and the memory further: truncated back-propagation through time. Writing
 // uses the same network with one stream and one character at a time.
+#include "examples/sequences/common/example.h"
 #include "frontend/graph/recurrent.h"
 #include "frontend/plot/plots.h"
 #include "ir/diagnostic.h"
-#include "tools/driver/trainer.h"
 
-#include <CLI/CLI.hpp>
 #include <cmath>
-#include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
 #include <iterator>
@@ -25,7 +23,7 @@ namespace {
 using namespace tintype;
 
 struct Options {
-  std::string text = "README.md", folder = "build/char_model";
+  std::string text = "README.md";
   int64_t units = 128, streams = 16, steps = 48, epochs = 60, sample = 300;
   double temperature = 0.7;
   uint64_t seed = 1;
@@ -133,7 +131,8 @@ class Writer {
   std::unique_ptr<Session> session_;
 };
 
-void run(const Options& o) {
+void run(const examples::Example& example, Options& o) {
+  o.seed = example.seed();
   const Corpus corpus = read_corpus(o.text);
   const auto characters = static_cast<int64_t>(corpus.characters.size());
   fmt::print("{}: {} characters, {} different ones\n", o.text, corpus.ids.size(), characters);
@@ -142,27 +141,24 @@ void run(const Options& o) {
                                 .clipping = {.global_norm = 1.0},
                                 .seed = o.seed}});
   const auto data = batches_of(examples_of(corpus, o), {.batch = o.streams});
-  trainer.fit(*data, nullptr, {.epochs = o.epochs, .on_epoch = [&](const HistoryRow& row) {
-                                 const double loss = row.training.at("loss");
-                                 fmt::print("epoch {:3}  bits per character {:.3f}  ({:.1f} s)\n",
-                                            row.epoch + 1, loss / std::log(2.0), row.seconds);
-                                 std::fflush(stdout);
-                                 return true;
-                               }});
-  std::filesystem::create_directories(o.folder);
-  const std::string curves =
-      curves_svg(trainer.history(), {.title = "character model of " + o.text});
-  const Status saved = save_text(curves, o.folder + "/curves.svg");
-  if (!saved.ok()) throw Error(saved.message());
-  fmt::print("curves: {}/curves.svg\n\n{}\n", o.folder,
-             Writer(o, corpus, trainer.weights()).write(o.sample));
+  const double loss =
+      trainer.fit(*data, nullptr, example.watched(o.epochs)).back().training.at("loss");
+  example.picture(curves_svg(trainer.history(), {.title = "character model of " + o.text}),
+                  "curves.svg");
+  const std::string text = Writer(o, corpus, trainer.weights()).write(o.sample);
+  fmt::print("\n{}\n\n", text);
+  example.result({{"loss", loss},
+                  {"bits_per_character", loss / std::log(2.0)},
+                  {"uniform_bits", std::log2(static_cast<double>(characters))},
+                  {"written", static_cast<double>(text.size())}});
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Trains a character language model and lets it write");
+  examples::Example example("Trains a character language model and lets it write", "char_model");
   Options o;
+  CLI::App& app = example.options();
   app.add_option("--text", o.text, "what to learn")->capture_default_str();
   app.add_option("--units", o.units, "LSTM units")->capture_default_str();
   app.add_option("--streams", o.streams, "parts of the text read side by side")
@@ -171,14 +167,5 @@ int main(int argc, char** argv) {
   app.add_option("--epochs", o.epochs, "times to read the text")->capture_default_str();
   app.add_option("--sample", o.sample, "characters to write")->capture_default_str();
   app.add_option("--temperature", o.temperature, "below 1: safer choices")->capture_default_str();
-  app.add_option("--seed", o.seed, "of weights and writing")->capture_default_str();
-  app.add_option("-o,--output", o.folder, "folder for the curves")->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
-  try {
-    run(o);
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "error: {}\n", e.what());
-    return 1;
-  }
-  return 0;
+  return example.run(argc, argv, [&] { run(example, o); });
 }

@@ -6,12 +6,11 @@
 // Every kind of file is a class; pieces of four fifths of the files train, the others validate. The
 // network is that of Kim 2014 (Convolutional Neural Networks for Sentence Classification) on
 // characters: filters of several widths over embeddings, the largest response of each over time.
+#include "examples/sequences/common/example.h"
 #include "frontend/graph/recurrent.h"
 #include "frontend/plot/plots.h"
 #include "ir/diagnostic.h"
-#include "tools/driver/trainer.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <fmt/format.h>
@@ -26,9 +25,9 @@ namespace fs = std::filesystem;
 constexpr int64_t kCharacters = 128, kLength = 64;
 
 struct Options {
-  std::string root = ".", folder = "build/text_cnn";
+  std::string root = ".";
   std::vector<std::string> kinds = {".cpp", ".py", ".md", ".ir"};
-  int64_t pieces = 800, epochs = 6, batch = 32;
+  int64_t pieces = 800, epochs = 10, batch = 32;
   uint64_t seed = 1;
 };
 
@@ -91,7 +90,8 @@ std::unique_ptr<Graph> make_model(const Options& o) {
   return g.take();
 }
 
-void run(const Options& o) {
+void run(const examples::Example& example, Options& o) {
+  o.seed = example.seed();
   Examples training, validation;
   for (size_t k = 0; k < o.kinds.size(); ++k)
     collect(o, static_cast<int64_t>(k), training, validation);
@@ -102,38 +102,22 @@ void run(const Options& o) {
   const auto data =
       batches_of(training.tensors(), {.batch = o.batch, .shuffle = true, .seed = o.seed});
   const auto held = batches_of(validation.tensors(), {.batch = o.batch});
-  trainer.fit(*data, held.get(),
-              {.epochs = o.epochs, .on_epoch = [](const HistoryRow& row) {
-                 fmt::print("epoch {:2}  loss {:.3f}  validation accuracy {:.3f}  ({:.1f} s)\n",
-                            row.epoch + 1, row.training.at("loss"), row.validation.at("accuracy"),
-                            row.seconds);
-                 std::fflush(stdout);
-                 return true;
-               }});
-  fs::create_directories(o.folder);
-  const Status saved = save_text(curves_svg(trainer.history(), {.title = "kinds of files"}),
-                                 o.folder + "/curves.svg");
-  if (!saved.ok()) throw Error(saved.message());
-  fmt::print("curves: {}/curves.svg\n", o.folder);
+  const HistoryRow last = trainer.fit(*data, held.get(), example.watched(o.epochs)).back();
+  example.picture(curves_svg(trainer.history(), {.title = "kinds of files"}), "curves.svg");
+  example.result({{"loss", last.training.at("loss")},
+                  {"validation_accuracy", last.validation.at("accuracy")},
+                  {"chance", 1.0 / static_cast<double>(o.kinds.size())}});
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Tells kinds of files apart by 64 characters");
+  examples::Example example("Tells kinds of files apart by 64 characters", "text_cnn");
   Options o;
+  CLI::App& app = example.options();
   app.add_option("--root", o.root, "folder with files")->capture_default_str();
   app.add_option("--kinds", o.kinds, "endings, each a class")->delimiter(',');
   app.add_option("--pieces", o.pieces, "pieces of text per kind")->capture_default_str();
   app.add_option("--epochs", o.epochs, "times to see them")->capture_default_str();
-  app.add_option("--seed", o.seed, "of weights and order")->capture_default_str();
-  app.add_option("-o,--output", o.folder, "folder for the curves")->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
-  try {
-    run(o);
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "error: {}\n", e.what());
-    return 1;
-  }
-  return 0;
+  return example.run(argc, argv, [&] { run(example, o); });
 }

@@ -82,7 +82,9 @@ class Stack {
     const Variable w = parameter("weight_ih_l", {directions_, rows, features});
     const Variable r = parameter("weight_hh_l", {directions_, rows, o_.units});
     Variable b = parameter("bias_l", {directions_, 2 * rows});
-    if (lstm() && o_.forget_bias != 0) raise_forget_bias(b);
+    // Gates of lstm are in the order i, o, f, c, those of gru z, r, h.
+    if (lstm()) raise_bias(b, 0, o_.input_bias);
+    if (kind_.gates > 1) raise_bias(b, lstm() ? 2 : 0, o_.forget_bias);
     std::vector<Value*> operands = {x.value(), w.value(), r.value(), b.value(),
                                     o_.lengths ? o_.lengths->value() : nullptr};
     if (o_.h) operands.push_back(initial(*o_.h, i));
@@ -101,15 +103,15 @@ class Stack {
     return g_.nodes(layer_, kind_.op, operands, std::move(attrs), lstm() ? 3 : 2);
   }
 
-  /// Gates of lstm are in the order i, o, f, c; the input's half of the bias is first.
-  void raise_forget_bias(Variable& b) {
+  /// The bias of a gate is twice there; it is the input's half, which is first, that is raised.
+  void raise_bias(Variable& b, int64_t gate, double by) {
     const Tensor* t = b.value()->constant();
-    if (t->data() == nullptr) return;  // only shapes are wanted
+    if (by == 0 || t->data() == nullptr) return;  // without data only shapes are wanted
     const auto values = const_cast<Tensor*>(t)->mutable_values<float>();
     for (int64_t d = 0; d < directions_; ++d)
       for (int64_t u = 0; u < o_.units; ++u)
-        values[static_cast<size_t>((d * 8 + 2) * o_.units + u)] +=
-            static_cast<float>(o_.forget_bias);
+        values[static_cast<size_t>((d * 2 * kind_.gates + gate) * o_.units + u)] +=
+            static_cast<float>(by);
   }
 
   Value* initial(const Variable& all, int64_t i) {

@@ -27,8 +27,12 @@ struct Recurrent {
   /// Of gru: the reset gate multiplies the recurrent product (as PyTorch, Keras and cuDNN do), not
   /// the state before it (Cho et al. 2014).
   bool reset_after = true;
-  /// Added to the forget gate's bias of lstm: Jozefowicz et al. 2015 advise 1.
+  /// Added to the bias of the gate that keeps the state, lstm's forget gate (Jozefowicz et al. 2015
+  /// advise 1) and gru's update gate: log(T) for what shall last T steps.
   double forget_bias = 0;
+  /// Added to the bias of lstm's input gate: -log(T) keeps T steps of noise out of the cell, as
+  /// gru's update gate does by itself (Tallec & Ollivier 2018).
+  double input_bias = 0;
   /// Steps of each sequence, i32[N]; later ones do not count and put out zeros.
   std::optional<Variable> lengths = {};
   /// States before the first step, [layers * directions, N, units]; zeros when absent.

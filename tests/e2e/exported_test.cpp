@@ -42,7 +42,7 @@ int64_t loops_of(const std::string& name) {
 
 // Cells that Python wrote out step by step are loops again, whoever exported them.
 TEST(ExportedCells, RollUp) {
-  for (const char* cell : {"lstm_cells", "gru_cells", "rnn_cells"})
+  for (const char* cell : {"cell_by_hand", "lstm_cells", "gru_cells", "rnn_cells"})
     for (const char* how : {"_script", "_dynamo"})
       EXPECT_EQ(loops_of(std::string(cell) + how), 1) << cell << how;
 }

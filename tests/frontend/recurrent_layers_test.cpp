@@ -61,6 +61,29 @@ TEST(RecurrentLayers, ForgetGatesStartOpen) {
   }
 }
 
+TEST(RecurrentLayers, InputGatesStartClosed) {
+  GraphBuilder g("bias");
+  const auto x = g.input("x", f32("N", "T", 2));
+  x.lstm({.name = "lstm", .units = 2, .input_bias = -10});
+  for (const auto& n : g.graph().nodes()) {
+    if (n->result()->name() != "lstm.bias_l0") continue;
+    const auto b = n->result()->constant()->values<float>();
+    for (size_t i = 0; i < 16; ++i) EXPECT_EQ(b[i] < -5, i < 2) << i;
+  }
+}
+
+TEST(RecurrentLayers, UpdateGatesStartClosed) {
+  GraphBuilder g("bias");
+  const auto x = g.input("x", f32("N", "T", 2));
+  x.gru({.name = "gru", .units = 2, .bidirectional = true, .forget_bias = 10});
+  for (const auto& n : g.graph().nodes()) {
+    if (n->result()->name() != "gru.bias_l0") continue;
+    const auto b = n->result()->constant()->values<float>();
+    ASSERT_EQ(b.size(), 24u);
+    for (size_t i = 0; i < 24; ++i) EXPECT_EQ(b[i] > 5, i % 12 < 2) << i;
+  }
+}
+
 TEST(RecurrentLayers, TimeIsTheMiddleAxis) {
   GraphBuilder g("time");
   const auto ids = g.input("ids", {DType::i64, {Dim::symbol("N"), 12}});
