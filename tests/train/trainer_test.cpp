@@ -72,6 +72,23 @@ TEST_P(LossCurves, FollowPyTorch) {
 }
 INSTANTIATE_TEST_SUITE_P(Networks, LossCurves, testing::Range(0, 8));
 
+class ResNetCurves : public testing::TestWithParam<int> {};
+
+TEST_P(ResNetCurves, FollowPyTorch) {
+  const nlohmann::json all = fixture("resnet18");
+  ASSERT_EQ(all["losses"].size(), 2u);
+  const nlohmann::json& j = all["losses"][static_cast<size_t>(GetParam())];
+  ASSERT_EQ(j["losses"].size(), 100u);
+  const Optimizer optimizer = parse_optimizer(j["optimizer"].get<std::string>());
+  TrainerOptions options = {.training = {.optimizer = optimizer}};
+  options.compile.batch = kBatch;
+  Trainer trainer(make_network("resnet18"), options);
+  const auto data = data_of("resnet18");
+  expect_losses(losses_of(trainer, *data, j["losses"].size()), j["losses"],
+                j["optimizer"].get<std::string>());
+}
+INSTANTIATE_TEST_SUITE_P(Optimizers, ResNetCurves, testing::Range(0, 2));
+
 // Only extents, such as the divisor of a mean, are left to host ops.
 TEST(Trainer, StepsConsistOfKernels) {
   for (const char* name : {"mlp", "lenet", "normed"}) {
