@@ -70,7 +70,8 @@ std::string KernelSpec::text() const {
                   " rows=" + std::to_string(rows) + " vectors=" + std::to_string(vectors) +
                   " tail=" + std::to_string(static_cast<int>(tail)) +
                   " depth=" + std::to_string(depth_multiple) +
-                  (schedule == ScheduleKind::cell ? " tasks=" + std::to_string(tasks) : "") + "\n";
+                  (schedule == ScheduleKind::cell ? " tasks=" + std::to_string(tasks) : "") +
+                  (cuda ? " cuda" : "") + "\n";
   for (size_t i = 0; i < inputs.size(); ++i) {
     names[body->inputs()[i].get()] = "a" + std::to_string(i);
     s += "a" + std::to_string(i) + ": " + buffer_text(inputs[i]) + "\n";
@@ -138,6 +139,20 @@ void silence_warnings() {
 
 }  // namespace
 
+namespace {
+
+/// The newest capability that Halide has a name for and the device understands: PTX for an older
+/// one runs on newer ones.
+Halide::Target::Feature capability_feature(int capability) {
+  using T = Halide::Target;
+  if (capability >= 86) return T::CUDACapability86;
+  if (capability >= 80) return T::CUDACapability80;
+  if (capability >= 75) return T::CUDACapability75;
+  return T::CUDACapability70;
+}
+
+}  // namespace
+
 std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
                                  const std::string& symbol) {
   silence_warnings();
@@ -147,6 +162,10 @@ std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
     if (spec.schedule == ScheduleKind::elementwise || spec.schedule == ScheduleKind::rows ||
         spec.schedule == ScheduleKind::reference)
       target.set_feature(Halide::Target::StrictFloat);
+    if (spec.cuda) {
+      target.set_feature(Halide::Target::CUDA);
+      target.set_feature(capability_feature(machine.cuda));
+    }
     Composition c = compose(spec, machine);
     schedule(c, spec, machine);
     Halide::Pipeline pipeline(c.outputs);

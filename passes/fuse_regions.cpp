@@ -46,7 +46,8 @@ class Fuser {
     const std::vector<Node*> nodes = graph_.node_list();
     for (Node* n : nodes)
       if (is_anchor(*n) && !taken(n)) add_group(grow_from_anchor(n));
-    // Once every anchor has what follows it, so that none loses its bias to the users of its result.
+    // Once every anchor has what follows it, so that none loses its bias to the users of its
+    // result.
     for (Group& g : groups_) absorb_producers_of_tail(g);
     for (Node* n : nodes)
       if (!taken(n) && (n->op().has(kPointwise) || needs_kernel(*n))) add_group(grow_pointwise(n));
