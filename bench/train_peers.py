@@ -108,7 +108,7 @@ def save_step(tintype, name, folder):
     step = f"{folder}/{name}.ir"
     subprocess.run([tintype, "train", model, "--data", f"{folder}/x.npy", f"{folder}/y.npy",
                     "--epochs", "1", "--batch", str(batch), "--optimizer", "sgd,lr=1e-3,momentum=0.9",
-                    "--save-step", step, "-o", f"{folder}/run"], check=True, capture_output=True)
+                    "--save-step", step, "-o", f"{folder}/{name}-run"], check=True, capture_output=True)
     return step
 
 
@@ -119,7 +119,9 @@ def measure(engine, name, options, step):
         folder = pathlib.Path(step).parent
         command = [options.tintype, "bench", step, "--threads", str(options.threads), "--batch",
                    str(NETWORKS[name][0]), "--seconds", str(options.seconds), "--json", "-",
-                   "--cache", f"{folder}/{name}-kernels", "--input", f"learning_rate={folder}/rate.npy", "--input", f"target={folder}/y.npy"]
+                   "--cache", f"{folder}/{name}-kernels",
+                   "--input", f"learning_rate={folder}/rate.npy",
+                   "--input", f"target={folder}/y.npy"]
     else:
         command = [sys.executable, __file__, "--worker", engine, "--networks", name, "--threads",
                    str(options.threads), "--seconds", str(options.seconds)]

@@ -3,6 +3,7 @@
 #include "codegen/compose.h"
 
 #include "codegen/define/gradient.h"
+#include "codegen/define/math.h"
 #include "codegen/define/random.h"
 #include "codegen/define/winograd.h"
 #include "ir/diagnostic.h"
@@ -539,12 +540,12 @@ class Composer {
     // NaN wins, as in numpy.
     if (n.is("reduce_max"))
       return {lowest(t), [](const Expr& a, const Expr& b) {
-                return a.type().is_float() ? Halide::select(b > a || Halide::is_nan(b), b, a)
+                return a.type().is_float() ? Halide::select(b > a || math::is_nan(b), b, a)
                                            : Halide::max(a, b);
               }};
     TINTYPE_CHECK(n.is("reduce_min"), "unknown reduction " + std::string(n.name()));
     return {highest(t), [](const Expr& a, const Expr& b) {
-              return a.type().is_float() ? Halide::select(b < a || Halide::is_nan(b), b, a)
+              return a.type().is_float() ? Halide::select(b < a || math::is_nan(b), b, a)
                                          : Halide::min(a, b);
             }};
   }

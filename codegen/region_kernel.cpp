@@ -366,7 +366,7 @@ std::vector<KernelChoice> cell_choices(const Node& region, const Node& anchor,
     const bool whole = units.is_static() && units.value() % block == 0;
     c.spec.tail = whole ? PanelTail::whole : PanelTail::padded;
   } else {
-    c.spec.vectors = cell_vectors(gates, units, options.hint(rows), lanes, machine);
+    c.spec.vectors = pick_cell_tile(gates, units, options.hint(rows), lanes, 0, machine).vectors;
     const int64_t panel = c.spec.vectors * lanes;
     if (!units.is_static() || units.value() < panel) {
       c.spec.vectors = 1;
@@ -379,11 +379,11 @@ std::vector<KernelChoice> cell_choices(const Node& region, const Node& anchor,
   }
   const int64_t depth = static_or(anchor.operand(0)->shape().back(), 1);
   c.spec.depth_multiple = depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
-  // With many sequences there is enough to do for more pieces than processors.
   const int64_t batch = options.hint(rows);
-  c.spec.tasks = batch >= 8 ? 4 * machine.cores : machine.cores;
+  c.spec.tasks = machine.cores;
   std::vector<KernelChoice> out;
-  expand_tiles(out, c, rows, cell_rows(gates, c.spec.vectors, batch, machine));
+  expand_tiles(out, c, rows,
+               pick_cell_tile(gates, units, batch, lanes, c.spec.vectors, machine).rows);
   return out;
 }
 

@@ -206,9 +206,9 @@ class Selector {
     Value* w = n->operand(1);
     const Dim gates = w->shape()[0], depth = w->shape()[1];
     const int64_t columns = w->shape()[2].value();
-    const int64_t block = cell_vectors(gates.value(), columns, hint(n->result()->shape()[1]),
-                                       o_.machine.lanes, o_.machine) *
-                          o_.machine.lanes;
+    const CellTile tile = pick_cell_tile(gates.value(), columns, hint(n->result()->shape()[1]),
+                                         o_.machine.lanes, 0, o_.machine);
+    const int64_t block = int64_t{tile.vectors} * o_.machine.lanes;
     const Dim panels = ceil_div(Dim(columns), Dim(block));
     const Dim filled = panels * Dim(block);
     Builder b = builder_before(n);

@@ -29,35 +29,47 @@ TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare,
   return best;
 }
 
-int cell_vectors(int64_t gates, const Dim& units, int64_t batch, int64_t lanes,
+namespace {
+
+/// Cycles of all tiles of a cell, up to a common factor.
+double cell_cost(int64_t gates, int64_t vectors, int64_t rows, double panels, int64_t batch,
                  const Machine& machine) {
-  const int64_t most = std::max<int64_t>(1, (machine.registers - 3) / gates);
-  if (!units.is_static()) return 1;
-  int best = 1;
+  const auto weights = static_cast<double>(gates * vectors);
+  const auto height = static_cast<double>(rows);
+  // A step of the reduction takes at least the latency of a multiply-add, and two operands are
+  // loaded per cycle. Weights come from the second-level cache; the broadcasts of the state and the
+  // loop itself cost the same for narrow tiles as for wide ones.
+  const double cycles =
+      std::max({weights * height / machine.multiply_adds, (weights + height) / 2, 4.0}) +
+      0.7 * weights + 0.5 * height + 0.5;
+  return panels * std::ceil(static_cast<double>(batch) / height) * cycles;
+}
+
+}  // namespace
+
+CellTile pick_cell_tile(int64_t gates, const Dim& units, int64_t batch, int64_t lanes,
+                        int fixed_vectors, const Machine& machine) {
+  const int64_t widest = std::clamp<int64_t>((machine.registers - 3) / gates, 1, 4);
+  const bool fixed = fixed_vectors > 0 || !units.is_static();
+  const int64_t from = fixed ? std::max(fixed_vectors, 1) : 1;
+  CellTile best;
   double best_cost = 1e30;
-  for (int v = 1; v <= std::min<int64_t>(most, 4); ++v) {
-    const int64_t rows = cell_rows(gates, v, batch, machine);
+  for (int64_t v = from; v <= (fixed ? from : widest); ++v) {
     const double panels =
-        std::ceil(static_cast<double>(units.value()) / static_cast<double>(v * lanes));
-    const double sums = static_cast<double>(gates * v * rows);
-    // A step of the reduction takes at least the latency of a multiply-add; the broadcasts of the
-    // state and the loop itself cost the same for narrow tiles as for wide ones.
-    const double cycles =
-        std::max(sums / machine.multiply_adds, 4.0) + 0.5 * static_cast<double>(rows) + 0.5;
-    const double cost =
-        panels * std::ceil(static_cast<double>(batch) / static_cast<double>(rows)) * cycles;
-    if (cost < best_cost - 1e-9) {
-      best = v;
+        fixed ? 1.0
+              : std::ceil(static_cast<double>(units.value()) / static_cast<double>(v * lanes));
+    // The sums, one vector of weights per gate and the addresses of the rows: a tile that leaves
+    // fewer registers spills and runs at half the speed.
+    const int64_t most = (machine.registers - gates * v - kMatrixSpare) / (gates * v);
+    for (int64_t rows = 1; rows <= std::clamp<int64_t>(batch, 1, std::max<int64_t>(most, 1));
+         ++rows) {
+      const double cost = cell_cost(gates, v, rows, panels, batch, machine);
+      if (cost > best_cost - 1e-9) continue;
+      best = {static_cast<int>(v), static_cast<int>(rows)};
       best_cost = cost;
     }
   }
   return best;
-}
-
-int cell_rows(int64_t gates, int vectors, int64_t batch, const Machine& machine) {
-  // Two registers for a vector of weights and a broadcast element of the state.
-  const int64_t most = std::max<int64_t>(1, (machine.registers - 2) / (gates * vectors));
-  return static_cast<int>(std::clamp<int64_t>(batch, 1, most));
 }
 
 }  // namespace tintype

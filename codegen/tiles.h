@@ -24,11 +24,15 @@ inline constexpr int kImageSpare = 0;
 /// and reads the panel seldom where it lies in the second-level cache.
 TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare, const Machine& machine);
 
-/// Vectors of hidden units per tile of a recurrent cell with so many gates: enough independent sums
-/// to keep the multiply-add pipeline busy, little waste on the last panel.
-int cell_vectors(int64_t gates, const Dim& units, int64_t batch, int64_t lanes,
-                 const Machine& machine);
-/// Sequences per tile of a recurrent cell: the sums of all gates have to fit the registers.
-int cell_rows(int64_t gates, int vectors, int64_t batch, const Machine& machine);
+struct CellTile {
+  int vectors = 1;  ///< of hidden units
+  int rows = 1;     ///< sequences
+};
+
+/// The tile of a recurrent cell: the sums of all gates of `vectors` vectors of hidden units for
+/// `rows` sequences fit the registers, keep the multiply-add pipeline busy and waste little on the
+/// last panel and the last sequences. `fixed_vectors` > 0 where the weights are packed already.
+CellTile pick_cell_tile(int64_t gates, const Dim& units, int64_t batch, int64_t lanes,
+                        int fixed_vectors, const Machine& machine);
 
 }  // namespace tintype

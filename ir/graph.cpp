@@ -103,8 +103,11 @@ void Node::add_origins(const std::vector<std::string>& more) {
 
 std::string Node::where() const {
   if (origins_.empty()) return std::string(name());
+  constexpr size_t kMost = 24;  // a loop may stand for thousands of nodes of the model
   std::string s;
-  for (const std::string& o : origins_) s += (s.empty() ? "" : ", ") + o;
+  for (size_t i = 0; i < std::min(origins_.size(), kMost); ++i)
+    s += (s.empty() ? "" : ", ") + origins_[i];
+  if (origins_.size() > kMost) s += " and " + std::to_string(origins_.size() - kMost) + " more";
   return s;
 }
 

@@ -125,6 +125,12 @@ class Folder {
 
   bool allowed(const Node& node, int64_t bytes, int64_t operand_bytes) const {
     if (node.op().has(kPrepack)) return true;
+    if (!weights_ && node.op().has(kContraction)) {
+      // The first step of a network written out step by step, from a state of zeros: without its
+      // products it would no longer look like the others.
+      context_.declined(node, std::string(node.name()) + " stays: it may be the step of a loop");
+      return false;
+    }
     if (!weights_ && bytes > kWeightBytes && node.op().has(kMovement) &&
         leads_to_weights(*node.result())) {
       context_.declined(node, std::string(node.name()) + " stays: packing will take it over");

@@ -359,8 +359,10 @@ class Fuser {
 
   void wrap(const Group& g) {
     const std::unordered_set<const Node*> inside(g.begin(), g.end());
-    const std::vector<Value*> results = leaving(g);
+    std::vector<Value*> results = leaving(g);
     if (results.empty()) return;  // dead code
+    const size_t distinct = results.size();
+    if (is_cell(*g.front())) add_repeated_outputs(results);
     auto body = std::make_unique<Graph>(region_name(g));
     std::unordered_map<const Value*, Value*> map;
     std::vector<Value*> operands;
@@ -400,9 +402,27 @@ class Fuser {
       r->set_type(results[i]->type());
       r->set_name(results[i]->name());
       r->set_content(results[i]->content());
-      graph_.replace_all_uses(results[i], r);
+      if (i < distinct) graph_.replace_all_uses(results[i], r);
+      else move_last_output(region->result(index_of(results, results[i])), r);
     }
     for (auto it = g.rbegin(); it != g.rend(); ++it) graph_.erase(*it);
+  }
+
+  /// What a step hands on as its state and stacks as well becomes two results: the kernel stores it
+  /// twice, which costs less than a copy on every trip.
+  static void add_repeated_outputs(std::vector<Value*>& results) {
+    const std::vector<Value*> distinct = results;
+    for (Value* v : distinct)
+      for (int more = v->output_uses() - 1; more > 0; --more) results.push_back(v);
+  }
+
+  static int index_of(const std::vector<Value*>& list, const Value* v) {
+    return static_cast<int>(std::find(list.begin(), list.end(), v) - list.begin());
+  }
+
+  void move_last_output(const Value* from, Value* to) {
+    for (size_t i = graph_.output_count(); i-- > 0;)
+      if (graph_.output(i) == from) return graph_.set_output(static_cast<int>(i), to);
   }
 
   void drop_unused_leaves() {

@@ -48,7 +48,7 @@ class Roller {
   bool run() {
     if (chain_.size() < kLeastSteps) return false;
     find_levels();
-    if (!compare_steps() || !find_next_states() || !find_scanned()) {
+    if (!find_steps() || !find_scanned()) {
       context_.declined(*chain_[0], "steps with the same weights do not roll up: " + reason_);
       return false;
     }
@@ -64,7 +64,7 @@ class Roller {
     return false;
   }
 
-  /// The last product of the chain that a value depends on; -1 when there is none.
+  /// The last product of the chain whose state a value depends on; -1 when there is none.
   int level(const Value* v) const {
     if (v->def() == nullptr) return -1;
     const auto it = levels_.find(v->def());
@@ -84,6 +84,34 @@ class Roller {
   }
 
   // ---- comparing ----------------------------------------------------------------------------
+
+  /// What a step reads of the one before is a state if that one computes it, too. Otherwise it is
+  /// computed here, from states: another product with the last output, a peephole on the cell.
+  bool find_steps() {
+    for (;;) {
+      steps_.clear();
+      next_.clear();
+      if (!compare_steps()) return false;
+      bool complete = true;
+      for (size_t k = 0; k < step(0).states.size(); ++k)
+        if (!computed_before(k)) {
+          complete = false;
+          for (int t = 0; t < trips(); ++t)
+            if (!own_.insert(step(t).states[k]).second)
+              return fail("a state is not computed by the step before");
+        }
+      if (complete) return find_next_states();
+    }
+  }
+
+  bool computed_before(size_t state) {
+    for (int t = 0; t + 1 < trips(); ++t) {
+      const auto& computed = step(t).computed;
+      if (std::find(computed.begin(), computed.end(), step(t + 1).states[state]) == computed.end())
+        return false;
+    }
+    return true;
+  }
 
   /// The state that product t reads.
   Value* state_of(int t) const { return chain_[static_cast<size_t>(t)]->operand(0); }
@@ -130,17 +158,18 @@ class Roller {
 
   bool match(int t, Value* a, Value* b, Step& before, Step& after) {
     if (a == nullptr || b == nullptr) return a == b;
-    if (const auto it = paired_.find(a); it != paired_.end()) return it->second == b;
-    if (!(a->type() == b->type())) return false;
-    paired_[a] = b;
+    if (const auto it = paired_.find(b); it != paired_.end()) return it->second == a;
     const int la = level(a), lb = level(b);
+    if (!(a->type() == b->type()) && !(t == 0 && lb == 0 && broadcasts_to(*a, *b))) return false;
+    paired_[b] = a;
     if (a == b) {
       if (la >= 0) return false;
       before.invariants.push_back(a);
       after.invariants.push_back(b);
       return true;
     }
-    if (lb == t && (la == t - 1 || (t == 0 && la == -1))) {
+    const bool own = own_.count(b) != 0;
+    if (!own && lb == t && (la == t - 1 || (t == 0 && la == -1))) {
       before.states.push_back(a);
       after.states.push_back(b);
       return true;
@@ -148,7 +177,7 @@ class Roller {
     if (la == -1 && lb == -1) {
       if (same_constant(a, b)) {
         before.invariants.push_back(a);
-        after.invariants.push_back(a);
+        after.invariants.push_back(b);
         return true;
       }
       const std::optional<Cut> ca = cut_of(a), cb = cut_of(b);
@@ -158,7 +187,7 @@ class Roller {
         after.slices.push_back(b);
         return true;
       }
-    } else if (la != t || lb != t + 1) {
+    } else if (!own && (la != t || lb != t + 1)) {
       return false;
     }
     return match_nodes(t, a, b, before, after);
@@ -175,6 +204,16 @@ class Roller {
       if (!match(t, x->operand(i), y->operand(i), before, after)) return false;
     before.computed.push_back(a);
     after.computed.push_back(b);
+    return true;
+  }
+
+  /// What the first step reads may be smaller than what the others do: a state of equal elements
+  /// was left with one of them.
+  static bool broadcasts_to(const Value& a, const Value& b) {
+    if (a.dtype() != b.dtype() || a.rank() > b.rank()) return false;
+    const auto skip = static_cast<size_t>(b.rank() - a.rank());
+    for (size_t d = 0; d < a.shape().size(); ++d)
+      if (!a.shape()[d].is(1) && !(a.shape()[d] == b.shape()[d + skip])) return false;
     return true;
   }
 
@@ -269,9 +308,11 @@ class Roller {
     return s.backwards ? b.make("reverse", {v}, {{"axes", std::vector<int64_t>{0}}}) : v;
   }
 
-  /// Values of a place that something outside the steps reads.
+  /// True when something outside the steps reads the place in a step. The last value of a state is
+  /// there without being stacked.
   bool leaves(size_t place) {
-    for (int t = 0; t < trips(); ++t)
+    const bool state = std::find(next_.begin(), next_.end(), place) != next_.end();
+    for (int t = 0; t < trips() - (state ? 1 : 0); ++t)
       if (used_outside(*step(t).computed[place])) return true;
     return false;
   }
@@ -295,33 +336,36 @@ class Roller {
     std::vector<Value*> operands;
     Builder in(*body);
     in.set_origins(b.origins());
-    const Step& first = step(0);
-    for (Value* v : first.states) {
-      operands.push_back(v);
-      map[v] = body->add_input("", v->type());
+    // What the first step reads may be one value for several states; that of the second is not.
+    const Step &first = step(0), &model = step(1);
+    for (size_t k = 0; k < first.states.size(); ++k) {
+      const TensorType& type = model.states[k]->type();
+      const bool whole = first.states[k]->type() == type;
+      operands.push_back(whole ? first.states[k] : b.broadcast(first.states[k], type.shape));
+      map[model.states[k]] = body->add_input("", type);
     }
     for (size_t k = 0; k < scanned_.size(); ++k) {
       operands.push_back(stacked_slices(b, scanned_[k]));
       const Shape& all = operands.back()->shape();
       Value* input =
           body->add_input("", {operands.back()->dtype(), Shape(all.begin() + 1, all.end())});
-      map[first.slices[k]] = in.reshape(input, first.slices[k]->shape());
+      map[model.slices[k]] = in.reshape(input, model.slices[k]->shape());
     }
-    for (Value* v : first.invariants) {
-      operands.push_back(v);
-      map[v] = body->add_input("", v->type());
+    for (size_t k = 0; k < model.invariants.size(); ++k) {
+      operands.push_back(first.invariants[k]);
+      map[model.invariants[k]] = body->add_input("", operands.back()->type());
     }
-    for (Value* v : first.computed) {
+    for (Value* v : model.computed) {
       std::vector<Value*> inner;
       for (Value* o : v->def()->operands()) inner.push_back(o == nullptr ? nullptr : map.at(o));
       map[v] = in.make(v->def()->name(), std::move(inner), v->def()->attrs());
     }
-    for (size_t place : next_) body->add_output("state", map.at(first.computed[place]));
+    for (size_t place : next_) body->add_output("state", map.at(model.computed[place]));
     std::vector<size_t> stacked;
-    for (size_t place = 0; place < first.computed.size(); ++place) {
+    for (size_t place = 0; place < model.computed.size(); ++place) {
       if (!leaves(place)) continue;
       stacked.push_back(place);
-      body->add_output("y", map.at(first.computed[place]));
+      body->add_output("y", map.at(model.computed[place]));
     }
     const auto results = static_cast<int>(body->output_count());
     std::vector<std::unique_ptr<Graph>> bodies;
@@ -394,7 +438,8 @@ class Roller {
   PassContext& context_;
   std::string reason_;
   std::unordered_map<const Node*, int> levels_;
-  std::unordered_map<const Value*, Value*> paired_;
+  std::unordered_map<const Value*, const Value*> paired_;  ///< by the value of the later step
+  std::unordered_set<const Value*> own_;  ///< not states, although the step before has all of it
   std::vector<Step> steps_;
   std::vector<size_t> next_;
   std::vector<Scanned> scanned_;

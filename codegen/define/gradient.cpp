@@ -1,5 +1,6 @@
 // Sums over windows and indices as Halide Funcs.
 #include "codegen/define/gradient.h"
+#include "codegen/define/math.h"
 
 #include "codegen/compose.h"
 
@@ -116,8 +117,7 @@ Sum window_max_gradient(const Node& n, const std::vector<Var>& vars, const Opera
       x, at(start, [&](size_t i) { return Expr(t[static_cast<int>(g.axes() - 1 - i)]); }));
   const Expr largest = best(best_vars)[0];
   Expr better = value > largest;
-  if (value.type().is_float())
-    better = better || (Halide::is_nan(value) && !Halide::is_nan(largest));
+  if (value.type().is_float()) better = better || (math::is_nan(value) && !math::is_nan(largest));
   best(best_vars) = Halide::Tuple(Halide::select(better, value, largest),
                                   Halide::select(better, number, best(best_vars)[1]));
   stages.push_back(best);

@@ -1,6 +1,7 @@
-// Vector forms of tanh, erf, sigmoid and pow.
+// Vector forms of exp, tanh, erf, sigmoid and pow.
 #include "codegen/define/math.h"
 
+#include <cstdint>
 #include <initializer_list>
 #include <limits>
 
@@ -22,20 +23,52 @@ Expr external(const char* name, const Expr& x) {
   return Halide::Internal::Call::make(x.type(), name, {x}, Halide::Internal::Call::PureExtern);
 }
 
+/// exp of what is neither NaN nor beyond the normal numbers: 2^k exp(r) with |r| <= ln(2) / 2, k
+/// rounded by adding 1.5 * 2^23, where the last place of a float is one. The polynomial is that of
+/// expf in the Cephes library.
+Expr bounded_exp(const Expr& x) {
+  constexpr float kRounder = 12582912.0f;
+  const Expr shifted = Halide::reinterpret<int32_t>(x * 1.44269504088896341f + kRounder) -
+                       Halide::reinterpret<int32_t>(Expr(kRounder));
+  const Expr k = Halide::cast<float>(shifted);
+  const Expr r = x - k * 0.693359375f - k * -2.12194440e-4f;
+  const Expr p = polynomial(r, {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
+                                4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f}) *
+                     (r * r) +
+                 (r + 1.0f);
+  return Halide::reinterpret<float>(Halide::reinterpret<int32_t>(p) + (shifted << 23));
+}
+
 }  // namespace
+
+Expr is_nan(const Expr& x) {
+  const Halide::Type bits = Halide::Int(x.type().bits());
+  const bool single = x.type() == Halide::Float(32);
+  const int64_t magnitude = single ? INT64_C(0x7fffffff) : INT64_C(0x7fffffffffffffff);
+  const int64_t infinity = single ? INT64_C(0x7f800000) : INT64_C(0x7ff0000000000000);
+  return (Halide::reinterpret(bits, x) & Halide::Internal::make_const(bits, magnitude)) >
+         Halide::Internal::make_const(bits, infinity);
+}
+
+Expr exp(const Expr& x) {
+  if (x.type() != Halide::Float(32)) return Halide::exp(x);
+  constexpr float kLeast = -87.3365448f, kMost = 88.7228394f;  // of 2^-126 and 2^128
+  const Expr infinity = std::numeric_limits<float>::infinity();
+  return select(math::is_nan(x), x, x < kLeast, 0.0f, x >= kMost, infinity, bounded_exp(x));
+}
 
 Expr tanh(const Expr& x) {
   if (x.type() != Halide::Float(32)) return Halide::tanh(x);
-  const Expr a = Halide::abs(x);
-  const Expr z = x * x;
-  const Expr small = polynomial(z, {-5.70498872745e-3f, 2.06390887954e-2f, -5.37397155531e-2f,
-                                    1.33314422036e-1f, -3.33332819422e-1f}) *
-                         z * x +
-                     x;
-  // Beyond 9 the result is 1 in f32, and exp stays finite.
-  const Expr e = Halide::exp(2.0f * Halide::min(a, 9.0f));
-  const Expr big = 1.0f - 2.0f / (e + 1.0f);
-  return select(a < 0.625f, small, x < 0.0f, -big, Halide::is_nan(x), x, big);
+  // Beyond 7.9988 the result is 1 in f32.
+  const Expr c = Halide::clamp(x, -7.99881172180175781f, 7.99881172180175781f);
+  const Expr z = c * c;
+  const Expr p =
+      polynomial(z, {-2.76076847742355e-16f, 2.00018790482477e-13f, -8.60467152213735e-11f,
+                     5.12229709037114e-08f, 1.48572235717979e-05f, 6.37261928875436e-04f,
+                     4.89352455891786e-03f});
+  const Expr q = polynomial(z, {1.19825839466702e-06f, 1.18534705686654e-04f, 2.26843463243900e-03f,
+                                4.89352518554385e-03f});
+  return select(math::is_nan(x), x, c * p / q);
 }
 
 Expr erf(const Expr& x) {
@@ -49,14 +82,19 @@ Expr erf(const Expr& x) {
   const Expr q =
       polynomial(z, {-1.45660718464996e-05f, -2.13374055278905e-04f, -1.68282697438203e-03f,
                      -7.37332916720468e-03f, -1.42647390514189e-02f});
-  return select(Halide::is_nan(x), x, c * p / q);
+  return select(math::is_nan(x), x, c * p / q);
 }
 
 Expr sigmoid(const Expr& x) {
+  const Expr one = Halide::cast(x.type(), 1.0f);
+  if (x.type() == Halide::Float(32)) {
+    // Within these bounds the exponential is a normal number.
+    const Expr e = bounded_exp(-Halide::clamp(x, -87.0f, 87.0f));
+    return select(math::is_nan(x), x, one / (one + e));
+  }
   // exp of a non-positive argument cannot overflow; the other half follows by symmetry.
   const Expr e = Halide::exp(-Halide::abs(x));
-  const Expr one = Halide::cast(x.type(), 1.0f);
-  return select(x < Halide::cast(x.type(), 0.0f), e / (one + e), one / (one + e));
+  return select(x < Halide::cast(x.type(), 0.0f), e, one) / (one + e);
 }
 
 Expr power(const Expr& x, const Expr& y) {
@@ -71,8 +109,8 @@ Expr power(const Expr& x, const Expr& y) {
   const Expr signed_power =
       select(x >= zero, magnitude, !integral, nan, odd, -magnitude, magnitude);
   const Expr infinity = Halide::cast(x.type(), std::numeric_limits<float>::infinity());
-  return select(y == zero || x == one, one, Halide::is_nan(x) || Halide::is_nan(y), x + y,
-                x == zero, select(y > zero, zero, infinity), signed_power);
+  return select(y == zero || x == one, one, math::is_nan(x) || math::is_nan(y), x + y, x == zero,
+                select(y > zero, zero, infinity), signed_power);
 }
 
 }  // namespace tintype::math

@@ -5,7 +5,12 @@
 
 namespace tintype::math {
 
-/// f32: odd polynomial below 0.625, exponentials above (Cephes tanhf's split), error below 2 ulp.
+/// Of f32 and f64, by their bits. Halide's own makes its operand strict: all that computes it would
+/// be compiled twice, once without fused multiply-adds.
+Halide::Expr is_nan(const Halide::Expr& x);
+/// f32: Cephes expf, error below 2 ulp, 0 where the result would be denormal. f64: libm.
+Halide::Expr exp(const Halide::Expr& x);
+/// f32: odd rational approximation on [-8, 8] (as in Eigen and XLA), error below 6 ulp.
 /// f64: libm.
 Halide::Expr tanh(const Halide::Expr& x);
 /// f32: odd rational approximation on [-4, 4] (as in Eigen and XLA), absolute error below 2e-7.

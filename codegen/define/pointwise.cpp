@@ -115,12 +115,12 @@ Expr power(const Node&, Args a) {
 /// NaN in either operand gives NaN, as ONNX and numpy have it.
 Expr maximum(const Node&, Args a) {
   if (!is_real(a[0])) return Halide::max(a[0], a[1]);
-  return Halide::select(a[0] > a[1] || Halide::is_nan(a[0]), a[0], a[1]);
+  return Halide::select(a[0] > a[1] || math::is_nan(a[0]), a[0], a[1]);
 }
 
 Expr minimum(const Node&, Args a) {
   if (!is_real(a[0])) return Halide::min(a[0], a[1]);
-  return Halide::select(a[0] < a[1] || Halide::is_nan(a[0]), a[0], a[1]);
+  return Halide::select(a[0] < a[1] || math::is_nan(a[0]), a[0], a[1]);
 }
 
 /// The count as an unsigned number, at most the width: negative counts act like huge ones.
@@ -207,7 +207,7 @@ const std::unordered_map<std::string_view, Definition>& table() {
          return a[0].type().is_uint() ? a[0] : Halide::cast(a[0].type(), Halide::abs(a[0]));
        }},
       {"sign", sign},
-      {"exp", [](const Node&, Args a) -> Expr { return Halide::exp(a[0]); }},
+      {"exp", [](const Node&, Args a) -> Expr { return math::exp(a[0]); }},
       {"log", [](const Node&, Args a) -> Expr { return Halide::log(a[0]); }},
       {"sqrt", [](const Node&, Args a) -> Expr { return Halide::sqrt(a[0]); }},
       {"rsqrt", [](const Node&, Args a) -> Expr { return one_like(a[0]) / Halide::sqrt(a[0]); }},
@@ -232,7 +232,7 @@ const std::unordered_map<std::string_view, Definition>& table() {
       {"round", [](const Node&, Args a) -> Expr { return Halide::round(a[0]); }},
       {"not", logical_not},
       {"bit_not", [](const Node&, Args a) -> Expr { return ~a[0]; }},
-      {"is_nan", [](const Node&, Args a) -> Expr { return Halide::is_nan(a[0]); }},
+      {"is_nan", [](const Node&, Args a) -> Expr { return math::is_nan(a[0]); }},
       {"is_inf", is_inf},
       {"select", [](const Node&, Args a) -> Expr { return Halide::select(a[0], a[1], a[2]); }},
       {"cast", convert},

@@ -48,7 +48,9 @@ void schedule_cell(Composition& c, const KernelSpec& spec, const Machine& machin
       .vectorize(a.vars[0], lanes, inner)
       .unroll(a.vars[1])
       .unroll(a.vars[2]);
-  std::vector<VarOrRVar> order = {a.vars[0], a.vars[1], a.vars[2]};
+  // Row by row, so that the weights of all gates stay in registers and one broadcast element of the
+  // state serves them all; gate by gate, the elements of all rows would have to stay.
+  std::vector<VarOrRVar> order = {a.vars[0], a.vars[2], a.vars[1]};
   for (const Halide::RVar& r : a.func.rvars()) order.emplace_back(r);  // none for a depth of 1
   Halide::Stage update = a.func.update();
   update.reorder(order).vectorize(a.vars[0], lanes, inner).unroll(a.vars[1]).unroll(a.vars[2]);

@@ -97,7 +97,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Layer{"line", 2, 17, 17, 64, 64, {1, 3}, {1, 1}, 0},
                     Layer{"large_window", 2, 16, 16, 32, 32, {5, 5}, {1, 1}, 2},
                     Layer{"narrow_image", 16, 2, 2, 64, 128, {3, 3}, {1, 1}, 1},
-                    Layer{"narrow_strided", 8, 4, 4, 64, 64, {3, 3}, {2, 2}, 1, "gemm"},
+                    Layer{"narrow_strided", 16, 2, 2, 64, 128, {3, 3}, {2, 2}, 1, "gemm"},
                     Layer{"strided", 2, 16, 16, 32, 64, {3, 3}, {2, 2}, 1},
                     Layer{"strided_odd", 2, 15, 14, 16, 32, {3, 3}, {2, 2}, 1},
                     Layer{"strided_mixed", 1, 13, 11, 8, 16, {4, 3}, {3, 2}, 0},
