@@ -40,11 +40,17 @@ class Composer {
  private:
   static bool is_unit(const Value* v, size_t dim) { return v->shape()[dim].is(1); }
 
+  /// Halide has no bf16 on CUDA devices.
+  bool by_bits(DType dtype) const { return spec_.cuda && dtype == DType::bf16; }
+  Halide::Type storage_type(DType dtype) const {
+    return by_bits(dtype) ? Halide::UInt(16) : halide_type(dtype);
+  }
+
   void make_inputs() {
     for (size_t i = 0; i < spec_.inputs.size(); ++i) {
       const BufferSpec& b = spec_.inputs[i];
       // Halide makes up names like "a0" while generating code; an input must not be called so.
-      Halide::ImageParam p(halide_type(b.dtype), static_cast<int>(b.unit.size()),
+      Halide::ImageParam p(storage_type(b.dtype), static_cast<int>(b.unit.size()),
                            "input_buffer_" + std::to_string(i));
       for (int d = 0; d < p.dimensions(); ++d) p.dim(d).set_min(0);
       if (p.dimensions() > 0 && !b.dense) p.dim(0).set_stride(Expr());
@@ -109,6 +115,7 @@ class Composer {
     for (size_t d = 0; d < at.size(); ++d)
       if (is_unit(v, d)) at[d] = 0;
     const Expr e = p(reversed(at));
+    if (by_bits(v->dtype())) return math::from_bf16_bits(e);
     return Halide::cast(arithmetic_type(v->dtype()), e);
   }
 
@@ -202,7 +209,8 @@ class Composer {
   }
 
   /// 16-bit floats compute in f32 and round after every op, as one op at a time would.
-  static Expr rounded(DType dtype, const Expr& e) {
+  Expr rounded(DType dtype, const Expr& e) const {
+    if (by_bits(dtype)) return math::from_bf16_bits(math::bf16_bits(e));
     if (dtype != DType::f16 && dtype != DType::bf16) return e;
     return Halide::cast(Halide::Float(32), Halide::cast(halide_type(dtype), e));
   }
@@ -683,7 +691,9 @@ class Composer {
       Index index = index_of(c_.vars);
       for (size_t d = 0; d < index.size(); ++d)
         if (is_unit(v, d)) index[d] = 0;
-      values.push_back(Halide::cast(halide_type(v->dtype()), value(v, index)));
+      const Expr e = value(v, index);
+      values.push_back(by_bits(v->dtype()) ? math::bf16_bits(e)
+                                           : Halide::cast(halide_type(v->dtype()), e));
     }
     if (spec_.schedule == ScheduleKind::cell) {  // all results in one loop
       Func out("out");

@@ -318,7 +318,7 @@ Expr define_pointwise(const Node& node, const std::vector<Expr>& operands) {
 
 namespace {
 
-/// libdevice's names for the functions of libm that definitions call.
+/// libdevice's names for the functions of libm that definitions call, and bf16 by its bits.
 class DeviceFunctions final : public Halide::Internal::IRGraphMutator {
   using Halide::Internal::IRGraphMutator::visit;
   Expr visit(const Halide::Internal::Call* call) override {
@@ -332,13 +332,20 @@ class DeviceFunctions final : public Halide::Internal::IRGraphMutator {
     return Halide::Internal::Call::make(call->type, known->second, arguments,
                                         Halide::Internal::Call::PureExtern);
   }
+  Expr visit(const Halide::Internal::Cast* cast) override {
+    const auto* to_bf16 = cast->value.as<Halide::Internal::Cast>();
+    if (to_bf16 == nullptr || !to_bf16->type.is_bfloat())
+      return Halide::Internal::IRGraphMutator::visit(cast);
+    const Expr x = Halide::cast<float>(mutate(to_bf16->value));
+    return Halide::cast(cast->type, math::from_bf16_bits(math::bf16_bits(x)));
+  }
 };
 
 }  // namespace
 
 Expr device_functions(const Node& node, const Expr& e) {
   // The only ops with such calls; others need no walk through all that their operands are made of.
-  if (!node.is("mod") && !node.is("erf")) return e;
+  if (!node.is("mod") && !node.is("erf") && !node.is("cast")) return e;
   return DeviceFunctions().mutate(e);
 }
 

@@ -129,6 +129,7 @@ struct Instruction {
   Combine combine = Combine::none;
   Round round = Round::none;
   bool flush = false, saturate = false, nan = false;
+  bool carry_in = false, carry_out = false, high = false;  ///< of additions and mad
   Operand guard;
   std::vector<Operand> to, operands;
   int32_t target = -1;

@@ -107,8 +107,14 @@ class Parser {
   void take(std::string_view line) {
     if (kernel_ == nullptr) return outside(line);
     if (header_) return parameter(line);
-    if (line == "{") return;
-    if (line == "}") return end_kernel();
+    if (line == "{") {
+      ++depth_;
+      return;
+    }
+    if (line == "}") {
+      if (--depth_ == 0) end_kernel();
+      return;
+    }
     if (line.front() == '{') return scope(line);
     if (line.front() == '.') return declaration(line);
     if (line.back() == ':') {
@@ -177,7 +183,8 @@ class Parser {
   }
 
   void declaration(std::string_view line) {
-    if (line.starts_with(".reg") || line.starts_with(".pragma") || line.starts_with(".loc")) return;
+    if (line.starts_with(".reg") || line.starts_with(".pragma") || line.starts_with(".loc "))
+      return;
     if (line.starts_with(".maxntid") || line.starts_with(".minnctapersm")) return;
     if (line.starts_with(".local")) {
       symbols_[name_in(line)] = kernel_->local_bytes;
@@ -329,10 +336,16 @@ class Parser {
     };
     if (name == "mul") in.op = has("wide") ? Op::mul_wide : has("hi") ? Op::mul_hi : Op::mul_lo;
     else if (name == "mad") in.op = has("wide") ? Op::mad_wide : Op::mad_lo;
+    else if (name == "madc") in.op = Op::mad_lo;
+    else if (name == "addc") in.op = Op::add;
     else if (name == "shf") in.op = has("l") ? Op::shf_left : Op::shf_right;
     else if (const auto it = ops().find(name); it != ops().end()) in.op = it->second;
     else fail("instruction '" + std::string(name) + "' is not supported");
-    if (name == "mad" && has("hi")) fail("mad.hi is not supported");
+    in.carry_in = name == "madc" || name == "addc";
+    in.carry_out = has("cc");
+    in.high = in.op == Op::mad_lo && has("hi");
+    if (in.carry_out && in.op != Op::add && in.op != Op::mad_lo)
+      fail("a carry of '" + std::string(name) + "' is not supported");
     if ((name == "shf" && !has("wrap")) || (name == "prmt" && words.size() > 2))
       fail("this form of '" + std::string(name) + "' is not supported");
     if (in.op == Op::cvt && (has("rz") || has("rm") || has("rp")))
@@ -375,7 +388,7 @@ class Parser {
   std::unique_ptr<Module> module_;
   Kernel* kernel_ = nullptr;
   bool header_ = false;
-  int32_t line_ = 0;
+  int32_t line_ = 0, depth_ = 0;
   size_t shared_ = 0;
   std::unordered_map<std::string, uint64_t> globals_, symbols_;
   std::unordered_map<std::string, int32_t> registers_, labels_;

@@ -53,7 +53,7 @@ struct Thread {
   std::vector<std::byte> local;
   unsigned at[3] = {};
   size_t next = 0;
-  bool finished = false;
+  bool finished = false, carry = false;
 };
 
 /// Who touched a word of shared memory since the last barrier; 0 is nobody.
@@ -266,6 +266,7 @@ class Runner {
       case Op::cvt: return set(in.to[0], convert(in));
       default: break;
     }
+    if (in.carry_in || in.carry_out || in.high) return set(in.to[0], carried(in));
     const uint64_t v = is_float(in.type)       ? float_op(in)
                        : in.type == Type::pred ? integer_op(in) & 1
                                                : integer_op(in);
@@ -441,6 +442,21 @@ class Runner {
       case Op::copysign: return std::copysign(x(1), x(0));
       default: fail("an instruction on floats is not supported");
     }
+  }
+
+  /// add and mad with a carry from the instruction before or to the one behind.
+  uint64_t carried(const Instruction& in) {
+    const int bits = bits_of(in.type);
+    const uint64_t a = masked(arg(in, 0), bits), b = masked(arg(in, 1), bits);
+    uint64_t sum = a, more = b;
+    if (in.op == Op::mad_lo) {
+      sum = in.high ? masked(mul_hi(a, b, bits, is_signed(in.type)), bits) : masked(a * b, bits);
+      more = masked(arg(in, 2), bits);
+    }
+    const bool one = in.carry_in && thread_->carry;
+    const uint64_t first = masked(sum + more, bits), all = masked(first + (one ? 1 : 0), bits);
+    if (in.carry_out) thread_->carry = first < sum || all < first;
+    return all;
   }
 
   uint64_t integer_op(const Instruction& in) const {
