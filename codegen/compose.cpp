@@ -695,21 +695,14 @@ class Composer {
       values.push_back(by_bits(v->dtype()) ? math::bf16_bits(e)
                                            : Halide::cast(halide_type(v->dtype()), e));
     }
-    if (spec_.schedule == ScheduleKind::cell) {  // all results in one loop
-      Func out("out");
-      if (values.size() == 1) out(c_.vars) = values[0];
-      else out(c_.vars) = Halide::Tuple(values);
-      for (size_t i = 0; i < values.size(); ++i)
-        describe_output(out.output_buffers()[i], spec_.outputs[i], i == 0);
-      c_.outputs.push_back(out);
-      return;
-    }
-    for (size_t i = 0; i < values.size(); ++i) {
-      Func out("out" + std::to_string(i));
-      out(c_.vars) = values[i];
-      describe_output(out.output_buffer(), spec_.outputs[i], true);
-      c_.outputs.push_back(out);
-    }
+    // All results in one loop: what they share is computed once, and a state that the kernel
+    // replaces is read before it is written.
+    Func out("out");
+    if (values.size() == 1) out(c_.vars) = values[0];
+    else out(c_.vars) = Halide::Tuple(values);
+    for (size_t i = 0; i < values.size(); ++i)
+      describe_output(out.output_buffers()[i], spec_.outputs[i], i == 0);
+    c_.outputs.push_back(out);
   }
 
   /// The results of one Func share the bounds of its first.

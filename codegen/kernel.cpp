@@ -71,7 +71,8 @@ std::string KernelSpec::text() const {
                   " tail=" + std::to_string(static_cast<int>(tail)) +
                   " depth=" + std::to_string(depth_multiple) +
                   (schedule == ScheduleKind::cell ? " tasks=" + std::to_string(tasks) : "") +
-                  (cuda ? " cuda" : "") + "\n";
+                  (lanes > 0 ? " lanes=" + std::to_string(lanes) : "") + (cuda ? " cuda" : "") +
+                  "\n";
   for (size_t i = 0; i < inputs.size(); ++i) {
     names[body->inputs()[i].get()] = "a" + std::to_string(i);
     s += "a" + std::to_string(i) + ": " + buffer_text(inputs[i]) + "\n";
@@ -166,8 +167,10 @@ std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
       target.set_feature(Halide::Target::CUDA);
       target.set_feature(capability_feature(machine.cuda));
     }
-    Composition c = compose(spec, machine);
-    schedule(c, spec, machine);
+    Machine vectors = machine;
+    if (spec.lanes > 0) vectors.lanes = spec.lanes;
+    Composition c = compose(spec, vectors);
+    schedule(c, spec, vectors);
     Halide::Pipeline pipeline(c.outputs);
     const ScratchFile file;
     pipeline.compile_to_object(file.path(), c.arguments, symbol, target);

@@ -127,7 +127,7 @@ bool Lowering::claimable(const Value* v) const {
 /// Next values of states are written in place where nothing reads the old ones any more. Results
 /// of steps become outputs directly; everything else is copied at the end.
 void Lowering::claim_outputs() {
-  const StateUpdates updates(graph_);
+  const StateUpdates updates(graph_, options_.machine);
   for (const State& s : graph_.states()) {
     const Value* next = graph_.output(static_cast<size_t>(s.next));
     if (claimable(next) && updates.in_place(s)) places_->set(next, places_->of(s.current));
@@ -137,7 +137,11 @@ void Lowering::claim_outputs() {
     const Value* v = graph_.output(i);
     const auto index = static_cast<int32_t>(result_.program.outputs.size());
     Placement place = whole(v, Storage::Kind::output, index);
-    if (claimable(v) && !runs_on_device(*v->def())) places_->set(v, place);
+    const Value* maker = v;
+    if (const auto behind = place_behind_views(maker, place);
+        behind && is_dense(*behind, maker->shape()) && claimable(maker) &&
+        !runs_on_device(*maker->def()))
+      places_->set(maker, *behind);
     result_.program.outputs.push_back({graph_.output_name(i), v->dtype(),
                                        builder_.expressions(v->shape()),
                                        builder_.view(v->dtype(), place, v->shape())});

@@ -16,21 +16,6 @@ bool same_place(const Placement& a, const Placement& b) {
          a.motions == b.motions;
 }
 
-/// The place of the operand of a view whose result has to lie at `p`, if there is one.
-std::optional<Placement> place_behind(const Node& view, const Placement& p) {
-  Placement q = p;
-  if (view.is("transpose")) {
-    const auto perm = view.attrs().integers("perm");
-    for (size_t i = 0; i < perm.size(); ++i) q.strides[static_cast<size_t>(perm[i])] = p.strides[i];
-    return q;
-  }
-  if (!view.is("reshape")) return std::nullopt;
-  auto strides = reshape_strides(view.result()->shape(), p.strides, view.operand(0)->shape());
-  if (!strides) return std::nullopt;
-  q.strides = std::move(*strides);
-  return q;
-}
-
 /// A slice of a tensor along its first axis; the axis itself is left to the trips.
 Placement first_slice(const Placement& all, const Dim& trips, bool reverse) {
   Placement p = all;
@@ -107,12 +92,8 @@ void Lowering::lower_body(const Graph& body, const std::vector<Placement>& input
   for (size_t i = 0; i < inputs.size(); ++i) plan.set(body.inputs()[i].get(), inputs[i]);
   for (size_t i = 0; i < outputs.size(); ++i) {
     const Value* v = body.output(i);
-    std::optional<Placement> place = outputs[i];
-    while (place && v->def() != nullptr && (v->def()->is("transpose") || v->def()->is("reshape"))) {
-      place = place_behind(*v->def(), *place);
-      v = v->def()->operand(0);
-    }
-    if (place && claimable(v) && runs_on_device(*v->def()) == is_on_device(*place))
+    if (const auto place = place_behind_views(v, outputs[i]);
+        place && claimable(v) && runs_on_device(*v->def()) == is_on_device(*place))
       plan.set(v, *place);
   }
   for (const auto& n : body.nodes()) lower_node(*n);

@@ -206,6 +206,33 @@ std::optional<Shape> reshape_strides(const Shape& from, const Shape& strides, co
   return result;
 }
 
+namespace {
+
+std::optional<Placement> place_behind(const Node& view, const Placement& p) {
+  Placement q = p;
+  if (view.is("transpose")) {
+    const auto perm = view.attrs().integers("perm");
+    for (size_t i = 0; i < perm.size(); ++i) q.strides[static_cast<size_t>(perm[i])] = p.strides[i];
+    return q;
+  }
+  if (!view.is("reshape")) return std::nullopt;
+  auto strides = reshape_strides(view.result()->shape(), p.strides, view.operand(0)->shape());
+  if (!strides) return std::nullopt;
+  q.strides = std::move(*strides);
+  return q;
+}
+
+}  // namespace
+
+std::optional<Placement> place_behind_views(const Value*& v, const Placement& p) {
+  std::optional<Placement> place = p;
+  while (place && v->def() != nullptr && (v->def()->is("transpose") || v->def()->is("reshape"))) {
+    place = place_behind(*v->def(), *place);
+    v = v->def()->operand(0);
+  }
+  return place;
+}
+
 std::optional<Placement> view_of(const Node& n, const Placement& operand) {
   const Shape& from = n.operand(0)->shape();
   Placement p{operand.storage, operand.offset, {}, operand.motions};

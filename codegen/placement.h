@@ -64,6 +64,9 @@ class PlacementPlan {
   std::vector<Frame> frames_;
 };
 
+/// Where the value behind the views that v is made of has to lie for v to lie at `p`, if there is
+/// such a place; v becomes that value.
+std::optional<Placement> place_behind_views(const Value*& v, const Placement& p);
 /// Strides under which a strided tensor reads as another shape, if it can without copying.
 std::optional<Shape> reshape_strides(const Shape& from, const Shape& strides, const Shape& to);
 /// The place of the result of a view op (reshape, transpose, broadcast, slice, reverse) given its

@@ -146,7 +146,8 @@ void add_specs(KernelChoice& choice, size_t input_count) {
         .push_back(spec_of(choice.arguments[i]));
 }
 
-KernelChoice elementwise_choice(const Node& region, const std::vector<Buffer>& buffers) {
+KernelChoice elementwise_choice(const Node& region, const std::vector<Buffer>& buffers,
+                                const Machine& machine) {
   const Graph& body = *region.body();
   const Shape space = body.output(0)->shape();
   const auto groups = merge_dims(buffers, space);
@@ -159,6 +160,10 @@ KernelChoice elementwise_choice(const Node& region, const std::vector<Buffer>& b
   c.spec.body =
       rebuild(body, shapes,
               [](Builder&, const Node&, const std::vector<Value*>&) -> Value* { return nullptr; });
+  // Rows that stay apart and do not fill a vector get one that fits.
+  const Shape& extents = c.arguments.back().extents;
+  if (extents.size() > 1 && extents.back().is_static() && extents.back().value() < machine.lanes)
+    c.spec.lanes = extents.back().value() <= 8 ? std::min(8, machine.lanes) : machine.lanes;
   add_specs(c, body.inputs().size());
   return c;
 }
@@ -309,6 +314,35 @@ PanelTail few_channels(const Node& region, const Value* operand, const std::vect
   return PanelTail::masked;
 }
 
+/// The widest panel of whole vectors, of at most `widest`, that divides the columns; 0 for none.
+int dividing_vectors(const Dim& columns, int widest, const Machine& machine) {
+  if (!columns.is_static()) return 0;
+  for (int v = widest; v > 0; --v)
+    if (columns.value() % (v * machine.lanes) == 0) return v;
+  return 0;
+}
+
+int widest_panel(const Machine& machine) { return machine.lanes == 16 ? 4 : 2; }
+
+/// Products whose tiles can be made to fit into the result without a rest.
+bool fits_whole_tiles(const Node& dot, const Machine& machine) {
+  const Shape& s = dot.result()->shape();
+  return dot.is("dot") && s.size() == 2 && s[0].is_static() &&
+         dot.result()->dtype() == DType::f32 &&
+         (dot.attrs().integer("block") > 0 ||
+          dividing_vectors(s[1], widest_panel(machine), machine) > 0);
+}
+
+/// A result lies where an operand does.
+bool replaces_operand(const Node& region, const std::vector<Buffer>& buffers) {
+  const auto inputs = static_cast<std::ptrdiff_t>(region.body()->inputs().size());
+  return std::any_of(buffers.begin() + inputs, buffers.end(), [&](const Buffer& out) {
+    return std::any_of(buffers.begin(), buffers.begin() + inputs, [&](const Buffer& in) {
+      return in.placement.storage == out.placement.storage;
+    });
+  });
+}
+
 std::vector<KernelChoice> contraction_choices(const Node& region, const Node& anchor,
                                               const std::vector<Buffer>& buffers,
                                               const RegionOptions& options) {
@@ -319,12 +353,16 @@ std::vector<KernelChoice> contraction_choices(const Node& region, const Node& an
       merged ? std::move(*merged) : plain_choice(region, buffers, ScheduleKind::contraction);
   const Dim channels = anchor.result()->shape().back();
   c.spec.vectors = static_cast<int>(block / machine.lanes);
+  const bool whole = fits_whole_tiles(anchor, machine) && replaces_operand(region, buffers);
   if (block > 0) {
-    const bool whole = channels.is_static() && channels.value() % block == 0;
-    c.spec.tail = whole ? PanelTail::whole : PanelTail::padded;
+    const bool full = channels.is_static() && channels.value() % block == 0;
+    c.spec.tail = full ? PanelTail::whole : PanelTail::padded;
+  } else if (whole) {
+    c.spec.vectors = dividing_vectors(channels, widest_panel(machine), machine);
+    c.spec.tail = PanelTail::whole;
   } else if (channels.is_static() && channels.value() >= machine.lanes) {
     // Unpacked columns cannot be read past their end: the last panel overlaps its neighbour.
-    const int64_t widest = machine.lanes == 16 ? 4 : 2;
+    const int64_t widest = widest_panel(machine);
     c.spec.vectors = static_cast<int>(std::min(channels.value() / machine.lanes, widest));
     c.spec.tail = channels.value() % (c.spec.vectors * machine.lanes) == 0 ? PanelTail::whole
                                                                            : PanelTail::shifted;
@@ -346,7 +384,8 @@ std::vector<KernelChoice> contraction_choices(const Node& region, const Node& an
   std::vector<KernelChoice> out;
   expand_tiles(
       out, c, positions,
-      pick_tile(options.hint(positions), c.spec.vectors, total_depth(anchor), spare, machine).rows);
+      pick_tile(options.hint(positions), c.spec.vectors, total_depth(anchor), spare, machine, whole)
+          .rows);
   return out;
 }
 
@@ -542,8 +581,11 @@ KernelChoice cuda_choice(const Node& region, const std::vector<Buffer>& buffers,
     if (anchor != nullptr) set_cuda_threads(c);
     return c;
   };
-  if (anchor == nullptr && is_pointwise_only(*region.body()))
-    return elementwise_choice(region, buffers);
+  if (anchor == nullptr && is_pointwise_only(*region.body())) {
+    KernelChoice c = elementwise_choice(region, buffers, *options.machine);
+    c.spec.lanes = 0;  // for vectors of the CPU
+    return c;
+  }
   if (anchor == nullptr) {
     KernelChoice c = plain(ScheduleKind::elementwise, "movement");
     for (const auto& n : region.body()->nodes())
@@ -571,6 +613,28 @@ KernelChoice cuda_choice(const Node& region, const std::vector<Buffer>& buffers,
   return plain(ScheduleKind::rows, "rows");
 }
 
+/// A machine with vectors of half the length, where channels fill no more than those: six channels
+/// leave ten of sixteen lanes idle, but two of eight.
+std::optional<Machine> narrow_machine(const Node& region, const Machine& machine) {
+  const Graph& body = *region.body();
+  const Shape& shape = body.output(0)->shape();
+  const Node* anchor = find_anchor(body);
+  if (machine.lanes != 16 || shape.empty() || !shape.back().is_static() || shape.back().is(1) ||
+      shape.back().value() > machine.lanes / 2 || anchor == nullptr ||
+      anchor->attrs().integer("block") > 0 || !anchor->op().has(kContraction | kWindow | kKernel))
+    return std::nullopt;
+  Machine narrow = machine;
+  narrow.lanes /= 2;
+  narrow.multiply_adds = 2;
+  return narrow;
+}
+
+/// The kernels of these compute every element once: their vectors end where channels do.
+bool ends_with_channels(const Node& n) {
+  const Dim& channels = n.result()->shape().back();
+  return n.is("winograd_weight_adjoint") && channels.is_static() && channels.value() % 16 == 0;
+}
+
 }  // namespace
 
 std::string cuda_problem(const Node& region) {
@@ -580,9 +644,31 @@ std::string cuda_problem(const Node& region) {
   return "";
 }
 
+bool may_replace_operand(const Node& region, int operand, const Machine& machine) {
+  if (!region.is("region")) return false;
+  const Graph& body = *region.body();
+  const Value* input = body.inputs()[static_cast<size_t>(operand)].get();
+  return input->shape() == body.output(0)->shape() &&
+         std::all_of(input->uses().begin(), input->uses().end(),
+                     [](const Use& u) { return u.node->op().has(kPointwise); }) &&
+         std::all_of(body.nodes().begin(), body.nodes().end(), [&](const auto& n) {
+           return n->op().has(kPointwise) || n->is("constant") || ends_with_channels(*n) ||
+                  fits_whole_tiles(*n, machine);
+         });
+}
+
 std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<Placement>& inputs,
                                          const std::vector<Placement>& outputs,
-                                         const RegionOptions& options) {
+                                         const RegionOptions& wide) {
+  if (const auto narrow = narrow_machine(region, *wide.machine);
+      narrow && !wide.reference && !wide.cuda) {
+    RegionOptions options = wide;
+    options.machine = &*narrow;
+    std::vector<KernelChoice> choices = choose_kernels(region, inputs, outputs, options);
+    for (KernelChoice& c : choices) c.spec.lanes = narrow->lanes;
+    return choices;
+  }
+  const RegionOptions& options = wide;
   const std::vector<Buffer> buffers = buffers_of(region, inputs, outputs);
   const Node* anchor = find_anchor(*region.body());
   std::vector<KernelChoice> choices;
@@ -593,7 +679,7 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
     choices = {plain_choice(region, buffers, ScheduleKind::reference)};
     choices[0].algorithm = "reference";
   } else if (anchor == nullptr && is_pointwise_only(*region.body())) {
-    choices = {elementwise_choice(region, buffers)};
+    choices = {elementwise_choice(region, buffers, *options.machine)};
   } else if (anchor == nullptr) {
     const bool pack =
         region.body()->nodes().size() == 1 && region.body()->nodes().front()->op().has(kPrepack);

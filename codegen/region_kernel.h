@@ -50,4 +50,9 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
                                          const std::vector<Placement>& outputs,
                                          const RegionOptions& options);
 
+/// True when the region has a kernel that computes every element of its results once, and reads
+/// `operand` only for the element that it computes: a result may then take the operand's place. (As
+/// a rule tiles reach back at the end of a row.)
+bool may_replace_operand(const Node& region, int operand, const Machine& machine);
+
 }  // namespace tintype

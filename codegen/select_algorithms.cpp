@@ -263,13 +263,15 @@ class Selector {
     const Shape& s = x->shape();
     const size_t rank = s.size();
     const bool fused = x->has_one_use() && x->def() != nullptr && x->def()->op().has(kPointwise);
-    if (o_.strict || fused || rank < 3 || n->attrs().integers("axes").size() + 1 != rank ||
-        !n->result()->shape().back().is(s.back().is_static() ? s.back().value() : -1) ||
-        !s[rank - 2].is_static() || s.back().value() >= 2 * o_.machine.lanes ||
-        s.back().value() % o_.machine.lanes == 0)
+    const auto last = static_cast<int64_t>(rank) - 1;
+    const auto axes = n->attrs().integers("axes");
+    const bool channels_stay =
+        std::none_of(axes.begin(), axes.end(), [&](int64_t a) { return a == last || a == -1; });
+    if (o_.strict || fused || rank < 3 || axes.size() + 1 != rank || !channels_stay ||
+        !s.back().is_static() || !s[rank - 2].is_static() ||
+        s.back().value() >= 2 * o_.machine.lanes || s.back().value() % o_.machine.lanes == 0)
       return;
     Builder b = builder_before(n);
-    const auto last = static_cast<int64_t>(rank) - 1;
     std::vector<int64_t> outer(rank - 2);
     std::iota(outer.begin(), outer.end(), int64_t{0});
     Shape lines(s.begin(), s.end() - 2);
@@ -441,6 +443,12 @@ class Selector {
     std::vector<int64_t> steps = {1};
     steps.insert(steps.end(), strides.begin(), strides.end());
     steps.push_back(1);
+    if (std::equal(window.begin(), window.end(), x->shape().begin() + 1,
+                   [](int64_t w, const Dim& extent) { return extent.is(w); })) {
+      // One window that is the whole image.
+      sizes.back() = product(Shape(x->shape().begin() + 1, x->shape().end()));
+      return b.reshape(x, sizes);
+    }
     std::vector<Value*> taps;
     std::vector<int64_t> tap(spatial, 0);
     for (bool more = true; more;) {

@@ -1,6 +1,7 @@
 // Which states of a graph may be updated where they lie.
 #pragma once
 
+#include "codegen/machine.h"
 #include "ir/graph.h"
 
 #include <unordered_map>
@@ -12,13 +13,14 @@ namespace tintype {
 /// new one has taken its place. Reads through views count for what they are views of.
 class StateUpdates {
  public:
-  explicit StateUpdates(const Graph& graph);
+  StateUpdates(const Graph& graph, const Machine& machine);
   bool in_place(const State& state) const;
 
  private:
   bool reads_are_over(const Value* v, const Node& writer) const;
 
   const Graph& graph_;
+  const Machine& machine_;
   std::unordered_map<const Node*, int> position_;
 };
 

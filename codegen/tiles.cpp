@@ -6,8 +6,8 @@
 
 namespace tintype {
 
-TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare,
-                     const Machine& machine) {
+TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare, const Machine& machine,
+                     bool whole) {
   constexpr int64_t kFirstLevelBytes = 32 << 10;
   constexpr int kMostRows = 12;  // beyond, row addresses no longer fit the integer registers
   // Accumulators, one panel of weights and a broadcast value share the registers.
@@ -16,6 +16,7 @@ TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare,
   const auto positions = static_cast<double>(std::max<int64_t>(extent, 1));
   TileChoice best{1, 1e30};
   for (int rows = 1; rows <= most && rows <= std::max<int64_t>(extent, 1); ++rows) {
+    if (whole && extent % rows != 0) continue;
     const double chains = static_cast<double>(rows) * vectors;
     // Too few independent accumulators leave the pipeline, four cycles long, idle; two operands are
     // loaded per cycle, a broadcast per row and a vector of weights per vector.

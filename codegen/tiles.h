@@ -22,7 +22,10 @@ inline constexpr int kImageSpare = 0;
 /// The best number of rows for `extent` positions and panels of `vectors` vectors by `depth` steps:
 /// it fills the registers, keeps the multiply-add pipeline busy, wastes little on the last tile,
 /// and reads the panel seldom where it lies in the second-level cache.
-TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare, const Machine& machine);
+/// With `whole`, only numbers of rows that divide the extent: no tile then reaches back into
+/// another.
+TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare, const Machine& machine,
+                     bool whole = false);
 
 struct CellTile {
   int vectors = 1;  ///< of hidden units

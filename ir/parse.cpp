@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 #include <unordered_map>
+#include <utility>
 
 namespace tintype {
 
@@ -178,7 +179,7 @@ class Parser {
                " types");
     Node* n = g.create(*def, std::move(operands), std::move(attrs), static_cast<int>(keys.size()));
     n->set_origins(origins(in_.comment()));
-    while (next_is_graph()) n->add_body(graph_keeping_constraints());
+    while (next_is_graph()) n->add_body(body());
     finish(g, *n, types, line);
     // The name of a tensor beside the text is that of its value, so that it prints the same again.
     if (!tensor_name_.empty()) n->result()->set_name(std::move(tensor_name_));
@@ -197,12 +198,14 @@ class Parser {
     return ahead.accept("graph \"");
   }
 
-  std::unique_ptr<Graph> graph_keeping_constraints() {
-    std::vector<DimConstraint> outer = std::move(stated_constraints_);
-    stated_constraints_.clear();
-    std::unique_ptr<Graph> body = graph();
-    stated_constraints_ = std::move(outer);
-    return body;
+  /// A graph within the one that is being read, whose constraints and states wait meanwhile.
+  std::unique_ptr<Graph> body() {
+    const auto constraints = std::exchange(stated_constraints_, {});
+    auto states = std::exchange(states_, {});
+    std::unique_ptr<Graph> inner = graph();
+    stated_constraints_ = constraints;
+    states_ = std::move(states);
+    return inner;
   }
 
   /// Stated types must be those of inference, but for the choice between extents that a constraint

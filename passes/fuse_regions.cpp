@@ -2,8 +2,8 @@
 //
 // A region is an anchor (contraction, window, reductions over the same axes) with the pointwise ops
 // around it, or pointwise ops alone; views, concats, margins and host ops stay outside. Regions
-// grow from anchors along pointwise users until a single value leaves the group. With `single-ops`
-// every op is its own region: the unfused reference program.
+// grow from anchors along pointwise users until a single value leaves the group, or the new values
+// of several states. With `single-ops` every op is its own region: the unfused reference program.
 #include "passes/passes.h"
 
 #include "ir/builder.h"
@@ -40,6 +40,8 @@ class Fuser {
       : graph_(graph), max_ops_(max_ops), single_ops_(single_ops), context_(context) {
     int at = 0;
     for (const auto& n : graph.nodes()) position_[n.get()] = at++;
+    for (const State& state : graph.states())
+      next_states_.insert(graph.output(static_cast<size_t>(state.next)));
   }
 
   int run() {
@@ -198,7 +200,7 @@ class Fuser {
       return n.op().has(kPointwise) &&
              (n.result()->shape() == full || n.result()->shape() == reduced);
     };
-    Group g = grow(seed, fits);
+    Group g = grow(seed, fits, [&](const std::vector<Value*>& open) { return open.size() == 1; });
     absorb_producers(g, full);
     return g;
   }
@@ -236,12 +238,22 @@ class Fuser {
     return open;
   }
 
-  /// The largest group found from which one value leaves.
+  /// The largest group found from which one value leaves, or next values of states alone: what an
+  /// optimizer makes of a gradient.
   Group grow(Node* seed, const Allowed& allowed) {
     return grow(seed, allowed, [&](const std::vector<Value*>& open) {
-      return open.size() == 1 && (open[0]->def()->op().has(kPointwise) || open[0]->def() == seed ||
-                                  is_anchor(*open[0]->def()));
+      if (open.size() != 1) return are_updates(open);
+      return open[0]->def()->op().has(kPointwise) || open[0]->def() == seed ||
+             is_anchor(*open[0]->def());
     });
+  }
+
+  bool are_updates(const std::vector<Value*>& open) const {
+    constexpr size_t kMostStates = 4;
+    return open.size() <= kMostStates && std::all_of(open.begin(), open.end(), [&](const Value* v) {
+             return next_states_.count(v) != 0 && v->def()->op().has(kPointwise) &&
+                    v->shape() == open[0]->shape();
+           });
   }
 
   Group grow(Node* seed, const Allowed& allowed, const Closed& closed) {
@@ -436,6 +448,7 @@ class Fuser {
   bool single_ops_;
   const PassContext& context_;
   std::unordered_map<const Node*, int> position_;
+  std::unordered_set<const Value*> next_states_;
   std::unordered_set<const Node*> taken_;
   std::vector<Group> groups_;
 };

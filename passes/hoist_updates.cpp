@@ -1,11 +1,14 @@
 // hoist-updates: states get their next values as early as nothing needs the current ones any more.
 //
 // Fusion leaves updates, being pointwise, behind all other kernels: every gradient would wait for
-// the end of the step in memory of its own. The order of all other nodes stays.
+// the end of the step in memory of its own. An update that is part of the kernel of its gradient
+// waits, the other way round, for the last reader of what it replaces. The order of all other nodes
+// stays.
 #include "passes/passes.h"
 
 #include <algorithm>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace tintype {
@@ -23,11 +26,17 @@ class Hoisting {
 
   bool run() {
     for (size_t i = 0; i < nodes_.size(); ++i)
-      if (is_update(*nodes_[i])) place_[nodes_[i]] = std::min(i, earliest(*nodes_[i]));
+      if (is_update(*nodes_[i])) {
+        const size_t place = earliest(*nodes_[i]);
+        place_[nodes_[i]] = has_users(*nodes_[i]) ? std::min(i, place) : place;
+        moved_.insert(nodes_[i]);
+      }
     // Those that share a place keep their order, behind the node that was there.
     std::vector<Node*> order = nodes_;
-    std::stable_sort(order.begin(), order.end(),
-                     [&](const Node* a, const Node* b) { return place_.at(a) < place_.at(b); });
+    std::stable_sort(order.begin(), order.end(), [&](const Node* a, const Node* b) {
+      if (place_.at(a) != place_.at(b)) return place_.at(a) < place_.at(b);
+      return moved_.count(a) < moved_.count(b);
+    });
     if (order == nodes_) return false;
     for (Node* n : order) graph_.move_before(n, nullptr);
     return true;
@@ -38,6 +47,12 @@ class Hoisting {
   bool is_update(const Node& n) const {
     const auto found = replaced_.find(&n);
     return found != replaced_.end() && static_cast<int>(found->second.size()) == n.result_count();
+  }
+
+  static bool has_users(const Node& n) {
+    for (int i = 0; i < n.result_count(); ++i)
+      if (!n.result(i)->uses().empty()) return true;
+    return false;
   }
 
   /// The place of the last node that has to be before: makers of operands, readers of what is
@@ -65,6 +80,7 @@ class Hoisting {
   Graph& graph_;
   std::vector<Node*> nodes_;
   std::unordered_map<const Node*, size_t> place_;
+  std::unordered_set<const Node*> moved_;
   /// Nodes that make next values, and the current ones.
   std::unordered_map<const Node*, std::vector<const Value*>> replaced_;
 };

@@ -4,6 +4,7 @@
 // A constant weight is rearranged once; a state would be at every step, and its update would read a
 // gradient across. So when all transposes of a state agree, the state itself is kept transposed,
 // and with it the states of the same shape that meet it in pointwise ops: those of its optimizer.
+// A state is moved once: the gradient reads it as it was before, and would have it back.
 //   s, transpose(s, p)  =  transpose(s', p^-1), s'     where s' = transpose(s, p)
 #include "ir/builder.h"
 #include "passes/evaluate.h"
@@ -11,6 +12,7 @@
 #include "passes/patterns.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <optional>
 #include <unordered_set>
@@ -40,7 +42,18 @@ std::optional<Order> wanted_order(const Value& v) {
   return order && !is_identity(*order) ? order : std::nullopt;
 }
 
+/// Zeros stay what they are in every order, and large ones need no memory (Tensor::zeros).
+bool all_zero(const Tensor& t) {
+  const auto* bytes = static_cast<const unsigned char*>(t.data());
+  return t.bytes() > 0 && bytes[0] == 0 && std::memcmp(bytes, bytes + 1, t.bytes() - 1) == 0;
+}
+
 Tensor transposed(const Tensor& t, const Order& p) {
+  if (all_zero(t)) {
+    std::vector<int64_t> dims;
+    for (const int64_t axis : p) dims.push_back(t.dims()[static_cast<size_t>(axis)]);
+    return Tensor::zeros(t.dtype(), std::move(dims));
+  }
   Graph scratch;
   Builder b(scratch);
   const SymbolLookup none = [](std::string_view) -> std::optional<int64_t> { return std::nullopt; };
@@ -108,8 +121,9 @@ class Relayout {
 bool layout_states(Graph& graph, PassContext& context) {
   std::unordered_set<const Value*> done;
   bool changed = false;
-  std::vector<const Value*> states;
-  for (const State& s : graph.states()) states.push_back(s.current);
+  std::vector<const Value*> states, moved;
+  for (const State& s : graph.states()) (s.layout.empty() ? states : moved).push_back(s.current);
+  done.insert(moved.begin(), moved.end());
   for (const Value* v : states) {
     const std::optional<Order> order = done.count(v) == 0 ? wanted_order(*v) : std::nullopt;
     if (!order) continue;

@@ -16,8 +16,10 @@ bool hoist_updates(Graph& graph, PassContext& context);
 bool layout_states(Graph& graph, PassContext& context);
 bool recompute(Graph& graph, PassContext& context);
 bool roll_loops(Graph& graph, PassContext& context);
+bool segment_scans(Graph& graph, PassContext& context);
 bool simplify_control(Graph& graph, PassContext& context);
 bool simplify(Graph& graph, PassContext& context);
+bool sink_repeats(Graph& graph, PassContext& context);
 bool sink_transposes(Graph& graph, PassContext& context);
 
 }  // namespace tintype

@@ -33,6 +33,11 @@ constexpr PassOption kRecompute[] = {
     {"extents", "", "likely values of symbols, as in N:8;H:224; others count as 1"},
 };
 
+constexpr PassOption kSegment[] = {
+    {"length", "0", "trips of a segment; 0: about the square root of all, 16 of an unknown number"},
+    {"shortest", "32", "loops of fewer trips stay as they are"},
+};
+
 constexpr Pass kPasses[] = {
     {"common-subexpressions", "merges nodes that compute the same", {}, common_subexpressions},
     {"dead-code", "removes nodes whose results nobody uses", {}, dead_code},
@@ -64,10 +69,15 @@ constexpr Pass kPasses[] = {
      "turns steps of a recurrent network that were written out into a loop",
      {},
      roll_loops},
+    {"segment-scans",
+     "splits long loops into segments whose gradients compute them again instead of keeping "
+     "everything",
+     kSegment, segment_scans},
     {"simplify-control",
      "moves constants into loops and branches, what never changes out of loops, drops what is unused",
      {},
      simplify_control},
+    {"sink-repeats", "lets pointwise kernels read repeated operands as they lie", {}, sink_repeats},
     {"sink-transposes",
      "moves transposes towards the outputs until they cancel",
      {},

@@ -241,10 +241,28 @@ Status scatter_nd(const HostCall& call) {
   });
 }
 
+Status bounded(const HostCall& call) {
+  const Tensor& x = call.inputs[0];
+  const std::optional<std::vector<int64_t>> values = read_integers(x);
+  if (!values) return unsupported_elements(x.dtype());
+  const std::vector<int64_t> low = call.attributes.integers("low"),
+                             high = call.attributes.integers("high");
+  if (low.size() != 1 || high.size() != 1) return invalid_argument("low and high are one number");
+  for (size_t i = 0; i < values->size(); ++i) {
+    const int64_t v = (*values)[i];
+    if (v < low[0] || v > high[0])
+      return invalid_argument(call.attributes.string("what", "element") + "[" + std::to_string(i) +
+                              "] is " + std::to_string(v) + ", expected " + std::to_string(low[0]) +
+                              " to " + std::to_string(high[0]));
+  }
+  if (x.size() != 0) std::memcpy(call.outputs[0].mutable_data(), x.data(), x.bytes());
+  return {};
+}
+
 constexpr HostOp kOps[] = {
     {"gather", gather, 2, 2},         {"gather_elements", gather_elements, 2, 2},
     {"gather_nd", gather_nd, 2, 2},   {"scatter_elements", scatter_elements, 3, 3},
-    {"scatter_nd", scatter_nd, 3, 3},
+    {"scatter_nd", scatter_nd, 3, 3}, {"bounded", bounded},
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "runtime/winograd.h"
 
 #include <algorithm>
+#include <array>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,15 +16,36 @@ namespace tintype {
 namespace {
 
 /// out[i][j] = sum_k matrix[i][k] * in[k][j] for rows of `others` consecutive numbers. Neighbours
-/// are summed together, so that the innermost loop runs over vectors.
-void apply_first(const WinogradAxis& axis, const double* __restrict in, double* __restrict out,
-                 int64_t others) {
-  std::fill_n(out, axis.rows * others, 0.0);
-  for (int i = 0; i < axis.rows; ++i)
-    for (int k = 0; k < axis.taps; ++k) {
-      const double factor = axis.matrix[static_cast<size_t>(i * axis.taps + k)];
-      for (int64_t j = 0; j < others; ++j) out[i * others + j] += factor * in[k * others + j];
+/// are summed together, all taps of one at a time, so that the innermost loop runs over vectors and
+/// sums stay in registers.
+template <int kTaps>
+void apply_taps(const WinogradAxis& axis, const double* __restrict in, double* __restrict out,
+                int64_t others) {
+  for (int i = 0; i < axis.rows; ++i) {
+    std::array<double, kTaps> factors;
+    for (int k = 0; k < kTaps; ++k)
+      factors[static_cast<size_t>(k)] = axis.matrix[static_cast<size_t>(i * kTaps + k)];
+    double* row = out + i * others;
+    for (int64_t j = 0; j < others; ++j) {
+      double sum = 0;
+      for (int k = 0; k < kTaps; ++k) sum += factors[static_cast<size_t>(k)] * in[k * others + j];
+      row[j] = sum;
     }
+  }
+}
+
+void apply_first(const WinogradAxis& axis, const double* in, double* out, int64_t others) {
+  static_assert(kMaxWinogradPoints == 8, "one case for each number of taps");
+  switch (axis.taps) {
+    case 1: return apply_taps<1>(axis, in, out, others);
+    case 2: return apply_taps<2>(axis, in, out, others);
+    case 3: return apply_taps<3>(axis, in, out, others);
+    case 4: return apply_taps<4>(axis, in, out, others);
+    case 5: return apply_taps<5>(axis, in, out, others);
+    case 6: return apply_taps<6>(axis, in, out, others);
+    case 7: return apply_taps<7>(axis, in, out, others);
+    default: return apply_taps<8>(axis, in, out, others);
+  }
 }
 
 /// One map along both spatial axes.
@@ -185,22 +207,28 @@ Status winograd_weight(const HostCall& call) {
   if (extents[0] != window[0] || extents[1] != window[1] || out.dims()[0] != axes.value().rows() ||
       out.dims()[3] != block)
     return wrong_shapes(call);
-  const int64_t channels = extents[2], filters = extents[3], tiles = out.dims()[1] * channels;
+  // Pieces of a line of memory each: all that becomes of one stays in the first-level cache.
+  constexpr int64_t kPiece = 16;
+  const int64_t width = block % kPiece == 0 ? kPiece : block, pieces = block / width;
+  const int64_t channels = extents[2], filters = extents[3];
+  const int64_t tiles = out.dims()[1] * channels * pieces;
   return for_elements<kFloats>(w.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const auto* from = static_cast<const T*>(w.data());
     auto* to = static_cast<T*>(out.mutable_data());
-    // A tile is one row of a panel: `block` filters of one input channel, side by side.
+    // A tile is a piece of one row of a panel: `width` filters of one input channel, side by side.
     const auto read = [&](int64_t tile, int i, int j, double* g) {
-      const int64_t first = tile / channels * block, real = std::min(block, filters - first);
-      const T* at = from + i * step[0] + j * step[1] + tile % channels * step[2] + first * step[3];
+      const int64_t first = tile / pieces / channels * block + tile % pieces * width;
+      const int64_t real = std::clamp<int64_t>(filters - first, 0, width);
+      const T* at =
+          from + i * step[0] + j * step[1] + tile / pieces % channels * step[2] + first * step[3];
       for (int64_t b = 0; b < real; ++b) g[b] = static_cast<double>(load(at[b * step[3]]));
-      std::fill(g + real, g + block, 0.0);
+      std::fill(g + real, g + width, 0.0);
     };
     const auto write = [&](int64_t tile, int i, int j, const double* u) {
-      store_row(u, block, to + ((i * axes.value().w.rows + j) * tiles + tile) * block);
+      store_row(u, width, to + ((i * axes.value().w.rows + j) * tiles + tile) * width);
     };
-    transform(axes.value(), tiles, block, read, write);
+    transform(axes.value(), tiles, width, read, write);
   });
 }
 

@@ -6,15 +6,31 @@
 #include <cstring>
 #include <new>
 #include <stdexcept>
+#include <sys/mman.h>
 
 namespace tintype {
 
 namespace {
 
+/// Pages that nobody has written to yet: they read as zeros and take no memory.
+std::shared_ptr<void> untouched_pages(size_t bytes) {
+  void* block = mmap(nullptr, bytes + kReadableBeyond, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (block == MAP_FAILED) throw std::bad_alloc();
+  return {block, [bytes](void* p) { munmap(p, bytes + kReadableBeyond); }};
+}
+
 std::shared_ptr<void> allocate(size_t bytes) {
   void* block = allocate_aligned(bytes);
   if (block == nullptr) throw std::bad_alloc();
   return {block, [](void* p) { free_aligned(p); }};
+}
+
+size_t checked_bytes(const Tensor& t) {
+  size_t bytes = 0;
+  if (__builtin_mul_overflow(static_cast<size_t>(t.size()), size_of(t.dtype()), &bytes))
+    throw std::length_error("byte count overflows in " + t.type_string());
+  return bytes;
 }
 
 }  // namespace
@@ -40,22 +56,21 @@ std::string type_string(DType dtype, std::span<const int64_t> dims) {
 }
 
 Tensor Tensor::empty(DType dtype, std::vector<int64_t> dims) {
-  Tensor t;
-  t.dtype_ = dtype;
-  t.size_ = element_count(dims);
-  t.dims_ = std::move(dims);
-  size_t bytes = 0;
-  if (__builtin_mul_overflow(static_cast<size_t>(t.size_), size_of(dtype), &bytes))
-    throw std::length_error("byte count overflows in " + t.type_string());
-  std::shared_ptr<void> storage = allocate(bytes);
+  Tensor t = borrow(dtype, std::move(dims), nullptr, nullptr);
+  std::shared_ptr<void> storage = allocate(checked_bytes(t));
   t.data_ = storage.get();
   t.owner_ = std::move(storage);
   return t;
 }
 
 Tensor Tensor::zeros(DType dtype, std::vector<int64_t> dims) {
-  Tensor t = empty(dtype, std::move(dims));
-  std::memset(t.mutable_data(), 0, t.bytes());
+  constexpr size_t kLarge = size_t{2} << 20;
+  Tensor t = borrow(dtype, std::move(dims), nullptr, nullptr);
+  const size_t bytes = checked_bytes(t);
+  std::shared_ptr<void> storage = bytes < kLarge ? allocate(bytes) : untouched_pages(bytes);
+  if (bytes < kLarge) std::memset(storage.get(), 0, bytes);
+  t.data_ = storage.get();
+  t.owner_ = std::move(storage);
   return t;
 }
 

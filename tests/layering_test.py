@@ -20,7 +20,7 @@ TEXT = [r"nlohmann/.*", r"fmt/.*"]
 LAYERS = {
     "runtime": ([r"runtime/.*"], [HALIDE_RUNTIME, FLATBUFFERS, r"xxhash\.h"]),
     "ir": ([r"ir/.*", IR_FROM_RUNTIME], []),
-    "frontend/onnx": ([r"frontend/(?!data/|plot/|train/).*", r"ir/.*", IR_FROM_RUNTIME, r"runtime/atomic_file\.h"], [ONNX]),
+    "frontend/onnx": ([r"frontend/(?!data/|plot/|train/).*", r"ir/.*", IR_FROM_RUNTIME, r"runtime/atomic_file\.h", r"passes/known_value\.h"], [ONNX]),
     "frontend/train": ([r"frontend/(train|graph)/.*", r"ir/.*", r"passes/.*", r"runtime/.*"], []),
     "frontend/data": ([r"frontend/data/.*", DATA_FROM_RUNTIME], [r"zlib\.h", r"stb/.*", *TEXT]),
     "frontend/plot": ([r"frontend/(data|plot)/.*", DATA_FROM_RUNTIME], TEXT),

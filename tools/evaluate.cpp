@@ -1,5 +1,6 @@
 // tintype evaluate: loss, metrics and confusions of trained models, alone and averaged.
 #include "frontend/data/npy.h"
+#include "frontend/onnx/export.h"
 #include "frontend/plot/history.h"
 #include "ir/diagnostic.h"
 #include "tools/classification.h"
@@ -34,7 +35,7 @@ struct EvaluateArguments {
   uint64_t seed = 1;
   int threads = 0;
   std::string cache = "default";
-  bool json = false;
+  bool average_weights = false, json = false;
 
   bool given(const char* option) const { return app->get_option(option)->count() > 0; }
 };
@@ -151,7 +152,8 @@ struct Outcome {
   Loss loss;
   Evaluation scores;
   Tensor prediction;
-  std::optional<Classified> classes;  ///< where samples have labels and predictions are rows
+  std::optional<Classified> classes;     ///< where samples have labels and predictions are rows
+  std::unique_ptr<Graph> averaged = {};  ///< the model of mean weights, where it was asked for
 };
 
 std::optional<Classified> classify(const Tensor& prediction, const Loss& loss,
@@ -235,6 +237,10 @@ void save_outcome(const Outcome& o) {
   };
   check(save_text(json_of(o).dump(1) + "\n", folder + "/evaluation.json"));
   check(save_npy(probabilities_of(o.prediction, o.loss), folder + "/predictions.npy"));
+  if (o.a.average_weights) {  // a model that was in no file yet
+    export_onnx(*o.averaged, folder + "/model.onnx");
+    if (o.models[0].inputs) save_input_spec(*o.models[0].inputs, folder + "/inputs.json");
+  }
   if (o.classes)
     save_classification(folder, *o.classes, *o.samples.held_out, /*mistakes_first=*/true);
 }
@@ -243,6 +249,11 @@ int evaluate(EvaluateArguments& a) {
   std::vector<TrainedModel> models;
   for (const std::string& path : a.models) models.push_back(load_trained(path));
   apply_data_of_runs(a, models);
+  if (a.average_weights) {
+    TrainedModel mean = average_weights(std::move(models));
+    models.clear();
+    models.push_back(std::move(mean));
+  }
   EnsembleOptions options;
   options.top_k = a.top_k;
   options.compile.cache_directory = a.cache;
@@ -255,6 +266,7 @@ int evaluate(EvaluateArguments& a) {
   else if (samples[0].data.reconstruct) options.loss.loss = MeanSquaredError{};
   if (a.data.batch == 0) a.data.batch = samples[0].held_out->size();
   options.compile.batch = a.data.batch;
+  std::unique_ptr<Graph> averaged = a.average_weights ? models[0].graph->clone() : nullptr;
   std::vector<std::unique_ptr<Graph>> graphs;
   for (TrainedModel& m : models) graphs.push_back(std::move(m.graph));
   Ensemble ensemble(std::move(graphs), options);
@@ -266,7 +278,7 @@ int evaluate(EvaluateArguments& a) {
     sources.push_back(batches.back().get());
   }
   Predictions predictions;
-  Outcome o = {a, models, samples[0], options.loss.loss, {}, {}, {}};
+  Outcome o = {a, models, samples[0], options.loss.loss, {}, {}, {}, std::move(averaged)};
   o.scores = ensemble.evaluate(sources, [&](const Tensor& p) { predictions.add(p); });
   o.prediction = predictions.all();
   o.classes = classify(o.prediction, o.loss, *samples[0].held_out);
@@ -294,12 +306,15 @@ Runner add_evaluate(CLI::App& parent) {
   app->add_option("--cache", a.cache, "folder of compiled kernels");
   app->add_option("-o,--output", a.output,
                   "folder for evaluation.json, predictions.npy, confusion.svg, predictions.svg");
+  app->add_flag("--average-weights", a.average_weights,
+                "evaluate one model with the mean of all weights; -o keeps it as model.onnx");
   app->add_flag("--json", a.json, "print the report as JSON");
   app->footer(
       "Without --data, training runs are evaluated on the validation data they had. What a run did\n"
       "to its inputs (resizing, normalisation, classes) is done to them here, too.\n\n"
       "Examples:\n  tintype evaluate run\n"
       "  tintype evaluate run/checkpoint-0008.ttc run/checkpoint-0010.ttc --data mnist/\n"
+      "  tintype evaluate run/checkpoint-00*.ttc --average-weights -o mean\n"
       "  tintype evaluate a b c --data images/test --top-k 1,5 -o report");
   return [args] { return evaluate(*args); };
 }

@@ -4,6 +4,7 @@
 #include "frontend/data/checkpoint.h"
 #include "frontend/onnx/import.h"
 #include "frontend/plot/history.h"
+#include "frontend/train/parameters.h"
 #include "frontend/train/training_graph.h"
 #include "ir/diagnostic.h"
 #include "tools/driver/training_progress.h"
@@ -11,6 +12,7 @@
 #include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -64,6 +66,17 @@ TrainedModel load_run(const std::string& path, const std::string& folder) {
   if (fs::exists(in_folder(folder, kInputs)))
     m.inputs = load_input_spec(in_folder(folder, kInputs));
   return m;
+}
+
+/// What training changes in a model: parameters and running statistics, by name.
+std::map<std::string, Tensor> weights_of(const Graph& graph) {
+  std::map<std::string, Tensor> weights;
+  const auto add = [&](const Value* v) { weights.emplace(v->name(), *v->constant()); };
+  for (const Parameter& p : find_parameters(graph)) add(p.value);
+  for (const Node* norm : find_running_norms(graph))
+    for (const int statistic : {3, 4})
+      if (!norm->operand(statistic)->name().empty()) add(norm->operand(statistic));
+  return weights;
 }
 
 }  // namespace
@@ -121,6 +134,32 @@ TrainedModel load_trained(const std::string& path) {
     throw Error(what.starts_with(path) ? what : path + ": " + what);
   }
   return m;
+}
+
+TrainedModel average_weights(std::vector<TrainedModel> models) {
+  const auto refuse = [](const std::string& why) {
+    throw Error("evaluate --average-weights: " + why);
+  };
+  if (models.size() < 2) refuse("one model alone has no mean; name the checkpoints to average");
+  std::vector<std::map<std::string, Tensor>> weights;
+  std::string names;
+  for (const TrainedModel& m : models) {
+    if (m.inputs != models[0].inputs)
+      refuse(fmt::format("'{}' and '{}' were trained on inputs that were prepared differently; "
+                         "compare the inputs.json beside them",
+                         models[0].path, m.path));
+    weights.push_back(weights_of(*m.graph));
+    names += (names.empty() ? "" : ", ") + m.path;
+  }
+  const Result<std::map<std::string, Tensor>> mean = average_checkpoints(weights);
+  if (!mean.ok()) refuse(mean.status().message());
+  TrainedModel result = std::move(models[0]);
+  result.path = fmt::format("mean weights of {}", names);
+  result.graph = export_trained(*result.graph, [&](const std::string& name) {
+    const auto found = mean.value().find(name);
+    return found == mean.value().end() ? std::nullopt : std::optional(found->second);
+  });
+  return result;
 }
 
 }  // namespace tintype::cli

@@ -19,6 +19,7 @@ std::unique_ptr<Graph> import_for_training(const std::string& path);
 struct InputSpec {
   std::string table, resize, augment, normalize, loss;
   std::vector<std::string> classes;
+  bool operator==(const InputSpec&) const = default;
 };
 /// The spec of a run: only the crop remains of its augmentation, and numbers of its normalisation.
 InputSpec input_spec(const DataArguments& arguments, const TrainingData& data,
@@ -36,5 +37,8 @@ struct TrainedModel {
 /// Loads a run folder (its model.onnx), a checkpoint of a run (that model with the weights of the
 /// checkpoint, averaged ones if there are any), or an ONNX model. Throws Error.
 TrainedModel load_trained(const std::string& path);
+/// The first model with the mean of all models' weights and running statistics. Throws Error when
+/// their weights differ in name or shape, or when their inputs are not prepared alike.
+TrainedModel average_weights(std::vector<TrainedModel> models);
 
 }  // namespace tintype::cli

@@ -26,8 +26,8 @@ void schedule_contraction(Composition& c, const KernelSpec& spec, const Machine&
                                   : spec.tail == PanelTail::padded ? TailStrategy::Predicate
                                                                    : TailStrategy::ShiftInwards;
   if (spec.tail == PanelTail::whole) {
-    const auto extent = out.output_buffer().dim(0).extent();
-    out.output_buffer().dim(0).set_extent((extent / panel) * panel);
+    auto dim = out.output_buffers()[0].dim(0);
+    dim.set_extent((dim.extent() / panel) * panel);
   }
   out.split(channel, ko, ki, panel, panel_tail);
   if (spec.rows > 1) out.split(x, xt, xi, spec.rows, TailStrategy::ShiftInwards);

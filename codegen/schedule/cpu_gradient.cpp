@@ -74,7 +74,7 @@ void schedule_weight_gradient(Composition& c, const KernelSpec& spec, const Mach
                             : spec.tail == PanelTail::shifted ? TailStrategy::ShiftInwards
                                                               : TailStrategy::Predicate;
   if (spec.tail == PanelTail::whole) {
-    auto dim = out.output_buffer().dim(0);
+    auto dim = out.output_buffers()[0].dim(0);
     dim.set_extent((dim.extent() / panel) * panel);
   }
   out.split(filter, block, lane, panel, tail);

@@ -54,7 +54,7 @@ TailStrategy channel_tail(Composition& c, const KernelSpec& spec, int lanes) {
   if (spec.tail == PanelTail::shifted) return TailStrategy::ShiftInwards;
   if (spec.tail == PanelTail::padded || spec.tail == PanelTail::masked)
     return TailStrategy::Predicate;
-  auto dim = c.outputs[0].output_buffer().dim(0);
+  auto dim = c.outputs[0].output_buffers()[0].dim(0);
   dim.set_extent((dim.extent() / lanes) * lanes);
   return TailStrategy::RoundUp;
 }
@@ -106,10 +106,13 @@ void schedule_elementwise(Composition& c, const KernelSpec& spec, const Machine&
   // Rows of unknown length: a task takes several of them, so that short rows do not cost a task
   // each.
   Var row("row"), task("task");
-  if (!unit_dim(spec, 0))
-    out.split(x, block, lane, lanes, TailStrategy::GuardWithIf).vectorize(lane);
-  VarOrRVar fused = c.vars[1];
-  for (size_t i = 2; i < c.vars.size(); ++i) {
+  // Rows that do not fill a vector would all be left to a scalar loop.
+  const TailStrategy tail = spec.lanes > 0 ? TailStrategy::Predicate : TailStrategy::GuardWithIf;
+  if (!unit_dim(spec, 0)) out.split(x, block, lane, lanes, tail).vectorize(lane);
+  // Taking a fused index apart costs divisions: too many for rows as short as that.
+  const size_t plain = spec.lanes > 0 ? std::min<size_t>(2, c.vars.size() - 2) : 0;
+  VarOrRVar fused = c.vars[1 + plain];
+  for (size_t i = 2 + plain; i < c.vars.size(); ++i) {
     Var next("fused" + std::to_string(i));
     out.fuse(fused, c.vars[i], next);
     fused = next;

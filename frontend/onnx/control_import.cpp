@@ -3,6 +3,7 @@
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/ops/control.h"
+#include "passes/known_value.h"
 
 #include <algorithm>
 #include <numeric>
@@ -44,7 +45,16 @@ std::optional<bool> known_condition(const Value* v) {
       t != nullptr && t->size() == 1 && t->dtype() == DType::boolean)
     return *static_cast<const uint8_t*>(t->data()) != 0;
   if (const auto e = known_extent(v); e && e->is_static()) return e->value() != 0;
+  if (const auto t = known_tensor(v); t && t->size() == 1 && t->dtype() == DType::boolean)
+    return *static_cast<const uint8_t*>(t->data()) != 0;
   return std::nullopt;
+}
+
+/// A constant in the value's place, where constants alone decide it.
+Value* settled(Builder& b, Value* v) {
+  if (v == nullptr || v->constant() != nullptr || (v->content() && v->rank() == 0)) return v;
+  const std::optional<Tensor> t = known_tensor(v);
+  return t ? b.constant(*t) : v;
 }
 
 /// Trip counts and conditions may come as vectors of one element.
@@ -54,17 +64,47 @@ Value* as_scalar(Builder& b, Value* v, const char* what) {
   return b.reshape(v, {});
 }
 
-/// The input of the main graph that v is computed from, where there is one that can be given.
-[[noreturn]] void needs_trip_count(const Value* count) {
-  const std::string message =
-      "its trip count decides the extent of its outputs and must be known when compiling";
-  const Value* source = count;
-  while (source != nullptr && source->def() != nullptr && source->def()->operand_count() > 0)
-    source = source->def()->operand(0);
-  if (source != nullptr && source->def() == nullptr && !source->name().empty())
-    throw NeedsInputValue(source->name(), message + "; it depends on input '" + source->name() +
-                                              "': give its value with --known-input");
-  throw Error(message + ", but it depends on data");
+constexpr const char* kCountWanted =
+    "its trip count decides the extent of its outputs and must be known when compiling";
+constexpr const char* kConditionWanted =
+    "its condition decides the shapes of its outputs and must be known when compiling";
+
+/// The innermost body around a scope, or null in the main graph.
+const BodyImport* body_around(const Scope* scope) {
+  while (scope != nullptr && scope->body == nullptr) scope = scope->outer;
+  return scope == nullptr ? nullptr : scope->body;
+}
+
+/// An input of the main graph that a value of this scope is computed from: one of integers or truth
+/// values, failing that another one; null when there is none.
+const Value* model_input_behind(const Value* v, const Scope& scope) {
+  struct Place {
+    const Value* value;
+    const Scope* scope;
+  };
+  std::vector<Place> open = {{v, &scope}};
+  std::set<const Value*> seen;
+  const Value* other = nullptr;
+  while (!open.empty()) {
+    const Place at = open.back();
+    open.pop_back();
+    if (at.value == nullptr || !seen.insert(at.value).second) continue;
+    if (const Node* n = at.value->def(); n != nullptr) {
+      for (const Value* operand : n->operands()) open.push_back({operand, at.scope});
+    } else if (const BodyImport* body = body_around(at.scope); body != nullptr) {
+      // Captured values are the last inputs of a body.
+      const size_t formal = body->graph->inputs().size() - body->captures.size();
+      const Scope* outer = at.scope;
+      while (outer->body == nullptr) outer = outer->outer;
+      if (const auto i = static_cast<size_t>(at.value->index()); i >= formal)
+        open.push_back({body->captures[i - formal], outer->outer});
+    } else if (is_int(at.value->dtype()) || at.value->dtype() == DType::boolean) {
+      return at.value;
+    } else if (!at.value->name().empty()) {
+      other = at.value;
+    }
+  }
+  return other;
 }
 
 std::vector<std::unique_ptr<Graph>> bodies(std::unique_ptr<Graph> one,
@@ -96,6 +136,13 @@ BodyImport begin_body(const onnx::GraphProto& proto, Graph& outer, Scope& inner,
 }
 
 }  // namespace
+
+void NodeImporter::needs_value(const Value* v, const Scope& scope, const std::string& message) {
+  const Value* source = model_input_behind(v, scope);
+  if (source == nullptr) throw Error(message + ", but it depends on data");
+  throw NeedsInputValue(source->name(), message + "; it depends on input '" + source->name() +
+                                            "': give its value with --known-input");
+}
 
 template <typename Work>
 void NodeImporter::inside(BodyImport& body, Work&& work) {
@@ -132,6 +179,9 @@ Value* NodeImporter::capture(Scope& scope, const std::string& name) {
     Builder b(*inner);
     twin = b.cast(b.reshape(b.dims(*v->content()), v->shape()), v->dtype());
     twin->set_content(v->content());
+  } else if (const auto known = known_tensor(v); known && v->dtype() != DType::undefined) {
+    Builder b(*inner);
+    twin = b.constant(*known);
   } else {
     twin = inner->add_input(v->name(), v->type());
     body.captures.push_back(v);
@@ -267,7 +317,7 @@ void NodeImporter::import_scan(const onnx::NodeProto& node, const std::vector<Va
   }
 }
 
-void NodeImporter::import_loop(const onnx::NodeProto& node, const std::vector<Value*>& operands,
+void NodeImporter::import_loop(const onnx::NodeProto& node, std::vector<Value*> operands,
                                Scope& scope, int depth) {
   const onnx::GraphProto& proto = graph_attribute(node, "body");
   const int states = std::max(0, node.input_size() - 2);
@@ -276,6 +326,14 @@ void NodeImporter::import_loop(const onnx::NodeProto& node, const std::vector<Va
     throw Error("its body has " + std::to_string(proto.input_size()) + " inputs and " +
                 std::to_string(proto.output_size()) + " outputs for " + std::to_string(states) +
                 " loop-carried values and " + std::to_string(node.output_size()) + " outputs");
+  Builder b(*graph_);
+  b.set_origins(origins_);
+  for (size_t i = 0; i < std::min<size_t>(2, operands.size()); ++i)
+    operands[i] = settled(b, operands[i]);
+  if (operands.size() > 1 && operands[1] != nullptr && known_condition(operands[1]) == false) {
+    operands[0] = b.constant(Tensor::scalar<int64_t>(0));
+    operands[1] = nullptr;
+  }
   const std::optional<Dim> trips = known_extent(operands.empty() ? nullptr : operands[0]);
   const bool few = trips && trips->is_static() && trips->value() <= kMostUnrolled;
   if (few && states + outputs > 0) {
@@ -293,7 +351,10 @@ void NodeImporter::import_loop(const onnx::NodeProto& node, const std::vector<Va
     // What the body wants to know may be the number of the trip, which writing it out would tell.
     if (trips) throw;
   }
-  needs_trip_count(operands.empty() ? nullptr : operands[0]);
+  // Without outputs to stack nobody would have to know.
+  const Value* count = operands.empty() ? nullptr : operands[0];
+  if (!trips && count != nullptr) needs_value(count, scope, kCountWanted);
+  needs_value(operands.size() > 1 ? operands[1] : nullptr, scope, kConditionWanted);
 }
 
 bool NodeImporter::import_rolled_loop(const onnx::NodeProto& node,
@@ -378,7 +439,7 @@ void NodeImporter::unroll_loop(const onnx::NodeProto& node, const std::vector<Va
   for (int64_t trip = 0; trip < trips; ++trip) {
     if (condition != nullptr) {
       const std::optional<bool> on = known_condition(condition);
-      if (!on) throw Error("its condition depends on data, and its trips differ in shape");
+      if (!on) needs_value(condition, scope, kConditionWanted);
       if (!*on) break;
     }
     Scope inner;
@@ -393,6 +454,9 @@ void NodeImporter::unroll_loop(const onnx::NodeProto& node, const std::vector<Va
     const std::vector<Value*> outputs = import_graph(proto, inner, depth);
     condition = outputs[0];
     std::copy_n(outputs.begin() + 1, states.size(), states.begin());
+    // What is known of a state is found once, not again for every condition made of it.
+    if (condition->constant() == nullptr)
+      for (Value*& state : states) state = settled(b, state);
     for (size_t i = 0; i < stacked.size(); ++i) {
       Value* v = outputs[1 + states.size() + i];
       Shape shape = v->shape();

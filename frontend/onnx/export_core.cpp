@@ -163,6 +163,9 @@ void dims(BodyExporter& b) {
   b.emit("Identity", {b.extents(b.node().attrs().dims("extents"))}, {}, b.result());
 }
 
+/// ONNX checks no elements: whoever reads them does.
+void bounded(BodyExporter& b) { b.emit("Identity", {b.operand(0)}, {}, b.result()); }
+
 template <const char* Op>
 void reduce(BodyExporter& b) {
   b.emit(Op, {b.operand(0), b.int64s(b.node().attrs().integers("axes"))},
@@ -337,6 +340,7 @@ constexpr Translation kTranslations[] = {
     {"arg_max", arg<kArgMax>},
     {"arg_min", arg<kArgMin>},
     {"cumsum", cumsum},
+    {"bounded", bounded},
     {"top_k", top_k},
 };
 

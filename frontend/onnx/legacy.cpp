@@ -1,4 +1,4 @@
-// Broadcasting rules from before opset 7.
+// Broadcasting rules from before opset 7, and the batches of Scan-8.
 #include "frontend/onnx/legacy.h"
 
 #include "ir/builder.h"
@@ -16,7 +16,42 @@ Value* slopes_of_channels(Builder& b, Value* slopes, int rank) {
   return b.make("Reshape", {slopes, b.constant(Tensor::from<int64_t>({count}, dims))});
 }
 
+/// The same node in a graph of its own, whose inputs and outputs have names that nothing else has.
+onnx::GraphProto over_time(const onnx::NodeProto& scan) {
+  onnx::GraphProto body;
+  body.set_name(scan.name() + "_sequence");
+  onnx::NodeProto& inner = *body.add_node();
+  inner = scan;
+  const auto rename = [&](auto& names, auto& formal, const char* kind) {
+    for (int i = 0; i < names.size(); ++i) {
+      names[i] = scan.name() + kind + std::to_string(i);
+      formal.Add()->set_name(names[i]);
+    }
+  };
+  rename(*inner.mutable_input(), *body.mutable_input(), ":input");
+  rename(*inner.mutable_output(), *body.mutable_output(), ":output");
+  return body;
+}
+
 }  // namespace
+
+void separate_batches(onnx::GraphProto& graph) {
+  for (onnx::NodeProto& node : *graph.mutable_node()) {
+    for (auto& a : *node.mutable_attribute())
+      if (a.has_g()) separate_batches(*a.mutable_g());
+    if (node.op_type() != "Scan" || !node.domain().empty()) continue;
+    onnx::GraphProto body = over_time(node);
+    node.clear_attribute();
+    auto* graph_attribute = node.add_attribute();
+    graph_attribute->set_name("body");
+    graph_attribute->set_type(onnx::AttributeProto::GRAPH);
+    *graph_attribute->mutable_g() = std::move(body);
+    auto* scanned = node.add_attribute();
+    scanned->set_name("num_scan_inputs");
+    scanned->set_type(onnx::AttributeProto::INT);
+    scanned->set_i(node.input_size());
+  }
+}
 
 void adapt_operands(Builder& b, std::string_view op_type, int opset,
                     std::vector<Value*>& operands) {

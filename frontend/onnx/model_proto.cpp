@@ -2,6 +2,7 @@
 #include "frontend/onnx/model_proto.h"
 
 #include "frontend/onnx/functions.h"
+#include "frontend/onnx/legacy.h"
 #include "ir/diagnostic.h"
 #include "ir/op_def.h"
 
@@ -304,6 +305,7 @@ PreparedModel prepare_model(const std::string& skeleton, const ImportOptions& op
     with_context("cannot convert the model from opset " + std::to_string(info.opset) + " to " +
                      std::to_string(kNewestOpset) + ": ",
                  [&] { model = onnx::version_conversion::ConvertVersion(model, kNewestOpset); });
+  if (info.opset < 9) separate_batches(*model.mutable_graph());
   return prepared;
 }
 

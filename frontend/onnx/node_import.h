@@ -70,10 +70,12 @@ class NodeImporter {
   void import_if(const onnx::NodeProto& node, Value* condition, Scope& scope, int depth);
   void import_scan(const onnx::NodeProto& node, const std::vector<Value*>& operands, Scope& scope,
                    int depth);
-  void import_loop(const onnx::NodeProto& node, const std::vector<Value*>& operands, Scope& scope,
+  void import_loop(const onnx::NodeProto& node, std::vector<Value*> operands, Scope& scope,
                    int depth);
   bool import_rolled_loop(const onnx::NodeProto& node, const std::vector<Value*>& operands,
                           Scope& scope, int depth);
+  /// Throws NeedsInputValue for a model input that `v` is computed from, else Error.
+  [[noreturn]] void needs_value(const Value* v, const Scope& scope, const std::string& message);
   void unroll_loop(const onnx::NodeProto& node, const std::vector<Value*>& operands, int64_t trips,
                    Scope& scope, int depth);
   void inline_branch(const onnx::NodeProto& node, const onnx::GraphProto& branch, Scope& scope,

@@ -153,9 +153,10 @@ StatefulModel make_stateful(Graph& graph, const TrainingOptions& options, bool t
     if (is_frozen) ++frozen_count;
     else model.trainable.push_back({name, to_state(graph, p.value), p.unit_axis});
   }
+  // The constants of `parameters` are gone by now; `about` has their names.
   if (!frozen.empty() && frozen_count == 0)
     throw Error("--freeze '" + options.freeze + "' matches no parameter" +
-                (parameters.empty() ? "" : "; the first is '" + parameters[0].value->name() + "'"));
+                (parameters.empty() ? "" : "; the first is '" + about.parameters[0].name + "'"));
   return model;
 }
 

@@ -55,6 +55,10 @@ struct TrainingOptions {
   /// average).
   bool average = false;
   uint64_t seed = 1;
+  /// Gradients through long loops keep the states of some trips and compute the others again:
+  /// memory for about the square root of the steps, sums in another order
+  /// (passes/segment_scans.cpp).
+  bool segment_scans = false;
   /// Adds the outputs that TrainingGraph::diagnostics describes.
   bool diagnostics = false;
 };

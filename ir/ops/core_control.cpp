@@ -119,7 +119,8 @@ void infer_if(InferContext& c) {
 constexpr AttrDef kScan[] = {{"states", AttrKind::integer, true},
                              {"scanned", AttrKind::integer, true},
                              {"trips", AttrKind::dims, true},
-                             {"reverse", AttrKind::integer}};
+                             {"reverse", AttrKind::integer},
+                             {"checkpoint", AttrKind::integer}};
 constexpr AttrDef kLoop[] = {{"states", AttrKind::integer, true}};
 
 constexpr OpDef kOps[] = {

@@ -237,6 +237,16 @@ void infer_scatter_add(InferContext& c) {
   c.results[0] = {updates.dtype, {updates.shape[0], rows[0], updates.shape[2]}};
 }
 
+void infer_bounded(InferContext& c) {
+  const TensorType& x = c.type(0);
+  if (x.dtype != DType::i32 && x.dtype != DType::i64)
+    c.fail("expected i32 or i64, got " + x.text());
+  for (const char* limit : {"low", "high"})
+    if (c.attrs().dims(limit).size() != 1)
+      c.fail("attribute '" + std::string(limit) + "' needs one extent");
+  c.results[0] = x;
+}
+
 constexpr AttrDef kShape[] = {{"shape", AttrKind::dims, true}};
 constexpr AttrDef kPerm[] = {{"perm", AttrKind::integers, true}};
 constexpr AttrDef kSlice[] = {{"starts", AttrKind::dims, true},
@@ -253,6 +263,9 @@ constexpr AttrDef kExtents[] = {{"extents", AttrKind::dims, true}};
 constexpr AttrDef kValue[] = {{"value", AttrKind::tensor, true}};
 constexpr AttrDef kBatchDims[] = {{"batch_dims", AttrKind::integer}};
 constexpr AttrDef kScatter[] = {{"axis", AttrKind::integer}, {"reduction", AttrKind::string}};
+constexpr AttrDef kBounded[] = {{"high", AttrKind::dims, true},
+                                {"low", AttrKind::dims, true},
+                                {"what", AttrKind::string, true}};
 constexpr AttrDef kAxes[] = {{"axes", AttrKind::integers, true}};
 
 constexpr OpDef kOps[] = {
@@ -398,6 +411,14 @@ constexpr OpDef kOps[] = {
      .infer = infer_scatter_add,
      .gradient = scatter_add_gradient,
      .doc = "zeros[outer,rows,inner] with updates[outer,i,inner] added at row indices[i]"},
+    {.name = "bounded",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kBounded,
+     .traits = kHostOnly,
+     .infer = infer_bounded,
+     .not_differentiable = "it holds integers",
+     .doc = "the operand, i32 or i64; a run fails when an element is outside [low, high]"},
 };
 
 }  // namespace

@@ -78,7 +78,8 @@ class ScanGradient {
       open.pop_back();
       if (v == nullptr || !seen.insert(v).second) continue;
       const Node* n = v->def();
-      if (n != nullptr && forward.count(n) != 0 && !same_on_every_trip(v)) saved_.insert(v);
+      if (!scan_.checkpoint && n != nullptr && forward.count(n) != 0 && !same_on_every_trip(v))
+        saved_.insert(v);
       if (n == nullptr || saved_.count(v) != 0) continue;
       needed_.insert(n);
       for (Value* o : n->operands()) open.push_back(o);
@@ -145,7 +146,7 @@ class ScanGradient {
     for (int i = scan_.first_invariant(); i < forward_.operand_count(); ++i) {
       Value* w = work_input(i);
       Value* share = gradient_or_null(w);
-      if (share == nullptr || is_product(share)) continue;
+      if (share == nullptr || becomes_product(share)) continue;
       sums_[w] = add_input(zeros(b_, w->dtype(), w->shape()), w->type());
       ++states_;
     }
@@ -196,6 +197,9 @@ class ScanGradient {
   }
 
   // ---- products over all trips ----------------------------------------------------------------
+
+  /// Its factors would have to be kept for all trips.
+  bool becomes_product(const Value* share) const { return !scan_.checkpoint && is_product(share); }
 
   /// dot(a, b) of single matrices a, shape [1..., M, K], so that sum over t = one product over K
   /// of all trips.
@@ -287,7 +291,7 @@ class ScanGradient {
     std::vector<const Node*> products;
     for (int i = scan_.first_invariant(); i < forward_.operand_count(); ++i) {
       Value* share = gradient_or_null(work_input(i));
-      const bool product = share != nullptr && is_product(share);
+      const bool product = share != nullptr && becomes_product(share);
       products.push_back(product ? map_.at(share)->def() : nullptr);
       if (!product) continue;
       for (int k = 0; k < 2; ++k)
@@ -318,6 +322,7 @@ class ScanGradient {
                      {"scanned", static_cast<int64_t>(scanned_)},
                      {"trips", Shape{scan_.trips}}};
     if (!scan_.reverse) attrs.set("reverse", int64_t{1});
+    if (scan_.checkpoint) attrs.set("checkpoint", int64_t{1});
     const Node* backward = b_.create("scan", operands_, std::move(attrs), count, std::move(bodies));
     for (int i = 0; i < count; ++i) results_.push_back(backward->result(i));
     for (int i = states_; i < count; ++i)

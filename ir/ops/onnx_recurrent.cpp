@@ -13,6 +13,8 @@
 
 namespace tintype::ops {
 
+using namespace std::string_literals;
+
 namespace {
 
 enum class Cell : uint8_t { rnn, gru, lstm };
@@ -62,16 +64,22 @@ void read_direction(Recurrence& c) {
   c.starts_reversed = direction == "reverse";
 }
 
-void check_lengths(const Recurrence& c) {
-  if (c.lengths == nullptr) return;
-  require_shape(c.node, c.lengths, "sequence_lens", {c.batch});
-  if (!is_int(c.lengths->dtype()))
-    fail(c.node, "sequence_lens must hold integers, got " + c.lengths->type().text());
-  if (c.lengths->constant() == nullptr || c.lengths->dtype() != DType::i32) return;
-  for (int32_t length : c.lengths->constant()->values<int32_t>())
-    if (length < 0 || (c.steps.is_static() && length > c.steps.value()))
-      fail(c.node, "sequence_lens has " + std::to_string(length) + ", the data " + c.steps.text() +
-                       " steps");
+/// The lengths, checked: now, or by the run that brings them.
+Value* checked_lengths(Builder& b, const Recurrence& c, Value* lengths) {
+  if (lengths == nullptr) return nullptr;
+  require_shape(c.node, lengths, "sequence_lens", {c.batch});
+  if (lengths->dtype() != DType::i32 && lengths->dtype() != DType::i64)
+    fail(c.node, "sequence_lens must be i32, got " + lengths->type().text());
+  const Tensor* t = lengths->constant();
+  if (t == nullptr || t->dtype() != DType::i32 || !c.steps.is_static())
+    return b.make("bounded", {lengths},
+                  {{"low", Shape{0}}, {"high", Shape{c.steps}}, {"what", "sequence_lens"s}});
+  const std::span<const int32_t> values = t->values<int32_t>();
+  for (size_t i = 0; i < values.size(); ++i)
+    if (values[i] < 0 || values[i] > c.steps.value())
+      fail(c.node, "sequence_lens[" + std::to_string(i) + "] is " + std::to_string(values[i]) +
+                       ", expected 0 to " + c.steps.text());
+  return lengths;
 }
 
 /// Operands 0 to 5 are the same for all three ops; LSTM has two more.
@@ -93,7 +101,6 @@ Recurrence read(Builder& b, const Node& n, Cell cell, int64_t gates,
   c.w = operands[1];
   c.r = operands[2];
   c.bias = operands[3];
-  c.lengths = operands[4];
   c.initial_h = outer(operands[5], "initial_h");
   c.initial_c = outer(operands[6], "initial_c");
   c.peepholes = operands[7];
@@ -102,9 +109,12 @@ Recurrence read(Builder& b, const Node& n, Cell cell, int64_t gates,
   c.batch = c.x->shape()[1];
   if (c.r->rank() != 3) fail(n, "R must have 3 axes, got " + c.r->type().text());
   c.hidden = c.r->shape()[2];
-  if (const int64_t h = n.attrs().integer("hidden_size");
-      n.attrs().has("hidden_size") && c.hidden.is_static() && h != c.hidden.value())
-    fail(n, "hidden_size is " + std::to_string(h) + ", the weights R are " + c.r->type().text());
+  if (n.attrs().has("hidden_size")) {
+    const int64_t h = n.attrs().integer("hidden_size");
+    if (h < 1 || (c.hidden.is_static() && h != c.hidden.value()))
+      fail(n, "hidden_size is " + std::to_string(h) + ", the weights R are " + c.r->type().text());
+    c.hidden = Dim(h);  // a symbol in the weights is compared with it by require_shape
+  }
   const Dim rows = Dim(gates) * c.hidden;
   require_shape(n, c.w, "W", {c.directions, rows, c.x->shape()[2]});
   require_shape(n, c.r, "R", {c.directions, rows, c.hidden});
@@ -112,7 +122,7 @@ Recurrence read(Builder& b, const Node& n, Cell cell, int64_t gates,
   require_shape(n, c.initial_h, "initial_h", {c.directions, c.batch, c.hidden});
   require_shape(n, c.initial_c, "initial_c", {c.directions, c.batch, c.hidden});
   require_shape(n, c.peepholes, "P", {c.directions, Dim(3) * c.hidden});
-  check_lengths(c);
+  c.lengths = checked_lengths(b, c, operands[4]);
   c.activations = recurrent_activations(n, static_cast<int>(c.directions), activations);
   return c;
 }

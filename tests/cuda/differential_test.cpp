@@ -1,5 +1,6 @@
 // Kernels for CUDA, interpreted, against the unscheduled reference on the CPU, over shapes that
 // break schedules. What the interpreter checks besides values: every access, races, barriers.
+#include "ir/parse.h"
 #include "tests/cuda/fixture.h"
 
 namespace tintype {
@@ -182,6 +183,37 @@ TEST(CudaKernels, RecurrentLayers) {
                          {{"hidden_size", int64_t{8}}}, 2);
     g.add_output("y", gru->result(0));
     g.add_output("h", gru->result(1));
+  });
+}
+
+void expect_same_text(const std::string& inputs, const std::string& body) {
+  const std::string text =
+      "graph \"g\"(" + inputs + ") {\n  %y = " + body + "\n  return %y as \"y\"\n}\n";
+  cuda_test::expect_same_graph([&] { return parse_graph(text); });
+}
+
+TEST(CudaKernels, GradientsOfWindows) {
+  const std::string ones = "dilations = [1, 1], ";
+  expect_same_text("%x: f32[2,7,6,5], %dy: f32[2,5,5,18]",
+                   "conv_weight_gradient(%x, %dy) {group = 1, " + ones +
+                       "strides = [1, 1], window = [3, 2]}");
+  expect_same_text("%x: f32[1,6,6,8], %dy: f32[1,4,4,12]",
+                   "conv_weight_gradient(%x, %dy) {group = 2, " + ones +
+                       "strides = [1, 1], window = [3, 3]}");
+  expect_same_text("%x: f32[2,8,8,5], %dy: f32[2,3,3,5]",
+                   "window_max_gradient(%x, %dy) {" + ones + "strides = [2, 2], window = [3, 3]}");
+}
+
+TEST(CudaKernels, ConvolutionsInOneAndThreeDimensions) {
+  expect_same([](Graph& g, Builder& b) {
+    Value* x = g.add_input("x", {DType::f32, {2, 4, 19}});
+    g.add_output("y", b.make("Conv", {x, weights(b, {6, 4, 3}, 1), weights(b, {6}, 2)},
+                             {{"pads", std::vector<int64_t>{1, 1}}}));
+  });
+  expect_same([](Graph& g, Builder& b) {
+    Value* x = g.add_input("x", {DType::f32, {1, 3, 4, 5, 6}});
+    g.add_output("y", b.make("Conv", {x, weights(b, {5, 3, 2, 3, 3}, 1)},
+                             {{"pads", std::vector<int64_t>{0, 1, 1, 0, 1, 1}}}));
   });
 }
 

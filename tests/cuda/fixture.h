@@ -19,14 +19,25 @@ namespace tintype::cuda_test {
 using Make = std::function<void(Graph&, Builder&)>;
 using Dims = std::map<std::string, int64_t>;
 
-inline CompiledModel compiled(const Make& make, const std::string& target, bool reference = false) {
-  auto graph = std::make_unique<Graph>("test");
-  Builder b(*graph);
-  make(*graph, b);
+using MakeGraph = std::function<std::unique_ptr<Graph>()>;
+
+inline CompiledModel compiled(std::unique_ptr<Graph> graph, const std::string& target,
+                              bool reference = false) {
   CompileOptions options;
   options.target = target;
   options.reference = reference;
   return compile_graph(std::move(graph), options);
+}
+
+inline std::unique_ptr<Graph> built(const Make& make) {
+  auto graph = std::make_unique<Graph>("test");
+  Builder b(*graph);
+  make(*graph, b);
+  return graph;
+}
+
+inline CompiledModel compiled(const Make& make, const std::string& target, bool reference = false) {
+  return compiled(built(make), target, reference);
 }
 
 inline std::vector<Tensor> inputs_of(const Program& p, const Dims& dims) {
@@ -58,15 +69,15 @@ inline Value* weights(Builder& b, std::vector<int64_t> dims, uint64_t seed) {
 }
 
 /// Runs three times, so that a recorded graph is replayed, and gives everything back.
-inline void expect_same(const Make& make, const Dims& dims = {}, const std::string& target = "cuda",
-                        double tolerance = 1e-5) {
-  const CompiledModel reference = compiled(make, "", true);
+inline void expect_same_graph(const MakeGraph& make, const Dims& dims = {},
+                              const std::string& target = "cuda", double tolerance = 1e-5) {
+  const CompiledModel reference = compiled(make(), "", true);
   const std::vector<Tensor> inputs = inputs_of(reference.model.program(), dims);
   const auto want = reference.model.run(std::span<const Tensor>(inputs));
   ASSERT_TRUE(want.ok()) << want.status().message();
   CudaStandIn device;
   {
-    const CompiledModel fast = compiled(make, target);
+    const CompiledModel fast = compiled(make(), target);
     for (int run = 0; run < 3; ++run) {
       const auto got = fast.model.run(std::span<const Tensor>(inputs));
       ASSERT_TRUE(got.ok()) << got.status().message() << "\n" << device.problem();
@@ -81,6 +92,11 @@ inline void expect_same(const Make& make, const Dims& dims = {}, const std::stri
   }
   EXPECT_EQ(device.problem(), "");
   EXPECT_EQ(device.leaks(), "");
+}
+
+inline void expect_same(const Make& make, const Dims& dims = {},
+                        const std::string& target = "cuda") {
+  expect_same_graph([&] { return built(make); }, dims, target);
 }
 
 }  // namespace tintype::cuda_test

@@ -1,8 +1,10 @@
 // What the host does for a CUDA device: opening, copying, recording, giving back, and failing.
+#include "codegen/shared_object.h"
 #include "runtime/cuda/device.h"
 #include "runtime/cuda/driver.h"
 #include "tests/cuda/fixture.h"
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <set>
@@ -91,6 +93,20 @@ TEST(CudaRuntime, CopiesConstantsOnceAndReplaysAGraph) {
   const CompiledModel again = compiled(small_network, "cuda");
   EXPECT_TRUE(same_bits(run(again.model, others)[0], replayed));
   EXPECT_EQ(device.problem(), "");
+}
+
+TEST(CudaRuntime, RunsFromAFile) {
+  CudaStandIn device;
+  const CompiledModel m = compiled(small_network, "cuda");
+  const auto inputs = inputs_of(m.model.program(), {{"N", 2}});
+  const std::vector<char> code = link_shared_object(m.objects, m.model.program().target);
+  const std::string path = testing::TempDir() + "/cuda_model.tt";
+  ASSERT_TRUE(
+      save_program(m.model.program(), std::as_bytes(std::span<const char>(code)), path).ok());
+  const Result<Model> loaded = Model::load(path);
+  ASSERT_TRUE(loaded.ok()) << loaded.status().message();
+  EXPECT_TRUE(same_bits(run(loaded.value(), inputs)[0], run(m.model, inputs)[0]));
+  std::remove(path.c_str());
 }
 
 TEST(CudaRuntime, OneModelRunsManyShapesInTurn) {

@@ -158,6 +158,7 @@ Tensor random_values(std::vector<int64_t> dims, uint64_t seed) {
 std::unique_ptr<Graph> symbolic_lstm(int64_t hidden) {
   auto graph = std::make_unique<Graph>("lstm");
   Builder b(*graph);
+  b.set_origins({"encoder"});
   Value* x = graph->add_input("x", {DType::f32, {Dim::symbol("T"), Dim::symbol("N"), 3}});
   Value* lengths = graph->add_input("lengths", {DType::i32, {Dim::symbol("N")}});
   const Node* n =
@@ -201,13 +202,69 @@ TEST(Recurrent, ResultsDoNotDependOnTheNumberOfThreads) {
   }
 }
 
-// Lengths beyond the data count as all steps.
-TEST(Recurrent, LengthsBeyondTheDataMeanAllSteps) {
+TEST(Recurrent, LengthsThatDoNotFitTheDataAreRefused) {
   const CompiledModel m = compile_graph(symbolic_lstm(5));
   const Tensor x = random_values({4, 2, 3}, 5);
-  const std::vector<Tensor> want = run(m.model, {x, lengths_of({4, 0})});
-  const std::vector<Tensor> got = run(m.model, {x, lengths_of({99, -3})});
-  for (size_t i = 0; i < want.size(); ++i) EXPECT_EQ(difference(got[i], want[i], 0), "");
+  const auto refusal = [&](const std::vector<int32_t>& lengths) {
+    const std::vector<Tensor> inputs = {x, lengths_of(lengths)};
+    const auto results = m.model.run(std::span<const Tensor>(inputs));
+    if (results.ok()) return std::string("none");
+    EXPECT_EQ(results.status().code(), StatusCode::invalid_argument);
+    return results.status().message();
+  };
+  EXPECT_EQ(refusal({4, 0}), "none");
+  EXPECT_EQ(refusal({4, -3}),
+            "step 'bounded' (from encoder): sequence_lens[1] is -3, expected 0 to 4");
+  EXPECT_EQ(refusal({5, 0}),
+            "step 'bounded' (from encoder): sequence_lens[0] is 5, expected 0 to 4");
+  EXPECT_EQ(refusal({1, 2, 3}),
+            "input 'lengths': expected i32[N], got i32[3] (N is 2, from axis 1 of input 'x')");
+  EXPECT_EQ(refusal({4, 4}), "none");  // the failures left nothing behind
+}
+
+// Lengths that have an extent of their own must agree with the batch when a run begins.
+TEST(Recurrent, TheNumberOfLengthsIsThatOfTheBatch) {
+  auto graph = std::make_unique<Graph>("rnn");
+  Builder b(*graph);
+  Value* x = graph->add_input("x", {DType::f32, {3, Dim::symbol("N"), 2}});
+  Value* lengths = graph->add_input("lengths", {DType::i32, {Dim::symbol("M")}});
+  const Node* n = b.create("RNN", {x, b.constant(random_values({1, 4, 2}, 1)),
+                                   b.constant(random_values({1, 4, 4}, 2)), nullptr, lengths});
+  graph->add_output("y", n->result());
+  const CompiledModel m = compile_graph(std::move(graph));
+  const std::vector<Tensor> inputs = {random_values({3, 2, 2}, 1), lengths_of({1, 2, 3})};
+  const auto results = m.model.run(std::span<const Tensor>(inputs));
+  ASSERT_FALSE(results.ok());
+  EXPECT_EQ(results.status().message(),
+            "RNN: extents of sequence_lens: M is 3, N is 2 for N=2, M=3");
+}
+
+// Nothing to do is something to do right: without steps the states are the initial ones; without
+// rows everything is empty.
+TEST(Recurrent, EmptySequencesAndBatches) {
+  for (const char* op : {"RNN", "GRU", "LSTM"}) {
+    const int64_t gates = op == std::string("RNN") ? 1 : op == std::string("GRU") ? 3 : 4;
+    auto graph = std::make_unique<Graph>(op);
+    Builder b(*graph);
+    const Dim steps = Dim::symbol("T"), batch = Dim::symbol("N");
+    Value* x = graph->add_input("x", {DType::f32, {steps, batch, 2}});
+    Value* h = graph->add_input("h", {DType::f32, {1, batch, 5}});
+    const Node* n = b.create(op,
+                             {x, b.constant(random_values({1, gates * 5, 2}, 1)),
+                              b.constant(random_values({1, gates * 5, 5}, 2)), nullptr, nullptr, h},
+                             {}, 2);
+    graph->add_output("y", n->result(0));
+    graph->add_output("y_h", n->result(1));
+    const CompiledModel m = compile_graph(std::move(graph));
+    const Tensor initial = random_values({1, 3, 5}, 7);
+    const std::vector<Tensor> no_steps = run(m.model, {random_values({0, 3, 2}, 1), initial});
+    EXPECT_EQ(no_steps[0].dims(), (std::vector<int64_t>{0, 1, 3, 5}));
+    EXPECT_EQ(difference(no_steps[1], initial, 0), "");
+    const std::vector<Tensor> no_rows =
+        run(m.model, {random_values({4, 0, 2}, 1), random_values({1, 0, 5}, 1)});
+    EXPECT_EQ(no_rows[0].dims(), (std::vector<int64_t>{4, 1, 0, 5}));
+    EXPECT_EQ(no_rows[1].dims(), (std::vector<int64_t>{1, 0, 5}));
+  }
 }
 
 std::string mistake_of(const std::function<void(RecurrentCase&)>& spoil) {
@@ -248,6 +305,11 @@ TEST(Recurrent, MistakesAreNamed) {
             "LSTM: attribute 'activations' needs 3 functions, has 1");
   EXPECT_EQ(mistake_of([](Case& c) { c.inputs["sequence_lens"] = lengths_of({1, 2, 3}); }),
             "LSTM: sequence_lens must be [2], got i32[3]");
+  EXPECT_EQ(
+      mistake_of([](Case& c) { c.inputs["sequence_lens"] = Tensor::from<int16_t>({2}, {1, 2}); }),
+      "LSTM: sequence_lens must be i32, got i16[2]");
+  EXPECT_EQ(mistake_of([](Case& c) { c.attributes.set("hidden_size", int64_t{0}); }),
+            "LSTM: hidden_size is 0, the weights R are f32[1,8,2]");
   EXPECT_EQ(mistake_of([](Case& c) { c.inputs["initial_h"] = random_values({1, 2, 3}, 1); }),
             "LSTM: initial_h must be [1,2,2], got f32[1,2,3]");
 }

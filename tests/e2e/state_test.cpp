@@ -184,5 +184,54 @@ TEST(State, TextParsesBack) {
   EXPECT_THROW(parse_graph("graph \"g\"(%s: f32[1]) {\n  return %s next \"s\"\n}\n"), Error);
 }
 
+// The update of a product of gradients: its kernel replaces weights and momentum, whatever their
+// extents do to its tiles, and whether or not the old weights are read before.
+class UpdateOfProduct : public testing::TestWithParam<std::tuple<int, int, int>> {};
+
+TEST_P(UpdateOfProduct, IsThatOfTheArithmetic) {
+  const auto [rows, depth, columns] = GetParam();
+  const CompiledModel m = compiled([&](Graph& g, Builder& b) {
+    Value* x = g.add_input("x", {DType::f32, {Dim(depth), Dim(rows)}});
+    Value* dy = g.add_input("dy", {DType::f32, {Dim(depth), Dim(columns)}});
+    const std::vector<int64_t> dims = {rows, columns};
+    Value* w = g.add_state("w", Tensor::zeros(DType::f32, dims));
+    Value* v = g.add_state("v", Tensor::zeros(DType::f32, dims));
+    g.add_output("y", b.make("dot", {x, w}));
+    Value* gradient = b.make("dot", {b.transpose(x, {1, 0}), dy});
+    Value* next = b.add(b.mul(v, b.scalar(0.5, DType::f32)), gradient);
+    g.set_next(v, next);
+    g.set_next(w, b.sub(w, b.mul(next, b.scalar(0.25, DType::f32))));
+  });
+  if (rows % 4 == 0 && columns % 16 == 0) {
+    EXPECT_LE(copies(m), 1) << "more than making the left side dense";
+  }
+  // Small integers: sums are exact in any order.
+  Floats x, dy, w(static_cast<size_t>(rows * columns)), v(w.size());
+  for (int i = 0; i < depth * rows; ++i) x.push_back(static_cast<float>(i % 7 - 3));
+  for (int i = 0; i < depth * columns; ++i) dy.push_back(static_cast<float>(i % 5 - 2));
+  Session s = session(m);
+  for (int step = 0; step < 3; ++step) {
+    run(s, {{"x", Tensor::from<float>({depth, rows}, x)},
+            {"dy", Tensor::from<float>({depth, columns}, dy)}});
+    for (int r = 0; r < rows; ++r)
+      for (int c = 0; c < columns; ++c) {
+        float sum = 0;
+        for (int k = 0; k < depth; ++k)
+          sum += x[static_cast<size_t>(k * rows + r)] * dy[static_cast<size_t>(k * columns + c)];
+        const auto at = static_cast<size_t>(r * columns + c);
+        v[at] = 0.5f * v[at] + sum;
+        w[at] -= 0.25f * v[at];
+      }
+    ASSERT_EQ(state(s, "v"), v) << "step " << step;
+    ASSERT_EQ(state(s, "w"), w) << "step " << step;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Extents, UpdateOfProduct,
+                         testing::Values(std::tuple(1, 3, 1), std::tuple(784, 8, 64),
+                                         std::tuple(13, 5, 32), std::tuple(16, 4, 10),
+                                         std::tuple(7, 1, 48), std::tuple(40, 300, 80),
+                                         std::tuple(12, 64, 128), std::tuple(5, 2, 17)));
+
 }  // namespace
 }  // namespace tintype

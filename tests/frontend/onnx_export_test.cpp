@@ -233,6 +233,12 @@ std::vector<CoreCase> core_cases() {
        [](Builder& b, Value* x) {
          return b.make("cumsum", {x}, {{"axis", int64_t{1}}, {"reverse", int64_t{1}}});
        }},
+      {"bounded",
+       [](Builder& b, Value* x) {
+         Value* i = b.make("arg_max", {x}, {{"axis", int64_t{1}}});
+         return b.make("bounded", {i},
+                       {{"low", Shape{0}}, {"high", Shape{8}}, {"what", std::string("index")}});
+       }},
       {"top_k",
        [](Builder& b, Value* x) {
          return b.make("top_k", {x}, {{"axis", int64_t{1}}, {"k", int64_t{3}}});

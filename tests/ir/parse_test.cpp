@@ -31,6 +31,22 @@ std::string mistake_in(const std::string& text) {
   return "no mistake";
 }
 
+TEST(Parse, StatesOfAGraphWithRegions) {
+  expect_round_trip(R"(graph "g"(%x: f32[2], state %s: f32[2](1.0, 2.0)) {
+  %0 = region(%x, %s) {name = "add"} : f32[2]
+    graph "add"(%a0: f32[2], %a1: f32[2]) {
+      %1 = add(%a0, %a1) : f32[2]
+      return %1 as "r0"
+    }
+  return %0 as "sum", %0 next "s"
+}
+)");
+  EXPECT_EQ(mistake_in(R"(graph "g"(%x: f32[2], state %s: f32[2](1.0, 2.0)) {
+  return %x as "y"
+})"),
+            "line 3: state 's' has no next value");
+}
+
 TEST(Parse, AllKindsOfAttributes) {
   expect_round_trip(R"(graph "all kinds"(%x: f32[N,H,3], %"/in put:0": i64[2], %"0": f32[]) {
   %0 = constant() {value = f32[4](-0.0, 1.5, 3.4028235e+38, 1e-06)} : f32[4]

@@ -213,6 +213,21 @@ TEST(HostOps, IndicesFromDataAreChecked) {
             "index 3 is out of range for an axis of extent 3");
 }
 
+TEST(HostOps, BoundsNameTheElement) {
+  const Tensor x = Tensor::from<int32_t>({3}, {0, 4, -2});
+  Attributes attributes;
+  attributes.set("what", std::string("sequence_lens"));
+  const auto message_for = [&](int64_t low, int64_t high) {
+    attributes.set("low", std::vector<int64_t>{low});
+    attributes.set("high", std::vector<int64_t>{high});
+    std::vector<Tensor> out = outputs_like({x});
+    return evaluate("bounded", {x}, out, attributes).message();
+  };
+  EXPECT_EQ(message_for(-2, 4), "");
+  EXPECT_EQ(message_for(0, 4), "sequence_lens[2] is -2, expected 0 to 4");
+  EXPECT_EQ(message_for(-2, 3), "sequence_lens[1] is 4, expected -2 to 3");
+}
+
 TEST(HostOps, ElementTypesThatMakeNoSenseAreUnsupported) {
   std::vector<Tensor> outputs = {Tensor::empty(DType::boolean, {2})};
   const Tensor flags = Tensor::zeros(DType::boolean, {2});

@@ -337,6 +337,13 @@ def sort_cases():
                      largest=largest)
 
 
+def bounded_cases():
+    for dtype in ("i32", "i64"):
+        x = np.array([[0, 3, 7], [7, -1, 2]], DTYPES[dtype])
+        case("bounded", [x], [x], low=[-1], high=[7], what="sequence_lens")
+        case("bounded", [x[:, :0]], [x[:, :0]], low=[0], high=[0], what="sequence_lens")
+
+
 def contraction_cases():
     for dtype in ("i32", "u8", "f16", "bf16", "f32", "f64"):
         wide_type = np.float64 if dtype in FLOATS else DTYPES[dtype]
@@ -455,5 +462,6 @@ def random_cases():
 if __name__ == "__main__":
     np.seterr(all="ignore")
     for section in (binary_cases, unary_cases, cast_cases, movement_cases, index_cases, reduce_cases,
-                    sort_cases, contraction_cases, window_cases, gradient_cases, random_cases):
+                    sort_cases, contraction_cases, window_cases, gradient_cases, random_cases,
+                    bounded_cases):
         section()

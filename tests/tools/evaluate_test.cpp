@@ -1,10 +1,15 @@
 // tintype evaluate from outside: runs, checkpoints and models, alone and averaged.
+#include "frontend/data/checkpoint.h"
 #include "frontend/data/npy.h"
+#include "frontend/onnx/import.h"
+#include "frontend/train/parameters.h"
 #include "tests/tools/train_fixture.h"
 #include "tools/driver/data_files.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <map>
+#include <memory>
 
 namespace tintype {
 namespace {
@@ -75,6 +80,36 @@ TEST_F(EvaluateCommand, CheckpointsOfARunAreAveraged) {
     EXPECT_GT(fs::file_size(path(std::string("report/") + file)), 100u) << file;
 }
 
+TEST_F(EvaluateCommand, WeightsOfCheckpointsAreAveraged) {
+  train_run("run", kOptions + "standard --epochs 4 --keep-checkpoints 2");
+  const std::string third = path("run/checkpoint-0003.ttc"),
+                    fourth = path("run/checkpoint-0004.ttc");
+  const nlohmann::json mean =
+      evaluate(third + " " + fourth + " --average-weights -o " + path("mean"));
+  ASSERT_EQ(mean["models"].size(), 1u);
+  EXPECT_THAT(mean["models"][0]["model"].get<std::string>(), HasSubstr(fourth));
+  const auto weights = [&](const std::string& file) {
+    std::map<std::string, Tensor> by_name;
+    const std::unique_ptr<Graph> graph = import_onnx(file);
+    for (const Parameter& p : find_parameters(*graph))
+      by_name.emplace(p.value->name(), *p.value->constant());
+    return by_name;
+  };
+  const auto a = load_checkpoint(third).value().tensors,
+             b = load_checkpoint(fourth).value().tensors;
+  const auto got = weights(path("mean/model.onnx"));
+  EXPECT_EQ(got.size(), weights(path("run/model.onnx")).size());
+  for (const auto& [name, t] : got)
+    for (size_t i = 0; i < static_cast<size_t>(t.size()); ++i)
+      ASSERT_EQ(t.values<float>()[i],
+                static_cast<float>(
+                    (a.at(name).values<float>()[i] + double{b.at(name).values<float>()[i]}) / 2))
+          << name << " " << i;
+  // What was kept is a model like any other, with the same scores.
+  EXPECT_EQ(evaluate(path("mean") + data() + "--validation-split 0.3")["averaged"],
+            mean["averaged"]);
+}
+
 TEST_F(EvaluateCommand, RunsThatPreprocessDifferentlyAreAveraged) {
   train_run("a", kOptions + "standard --epochs 3");
   train_run("b", "--epochs 2 --resize 8 --validation-split 0.3 --seed 1");
@@ -106,6 +141,15 @@ TEST_F(EvaluateCommand, MistakesAreOneLine) {
   EXPECT_THAT(message(folder_), HasSubstr("is no folder of a training run"));
   EXPECT_THAT(message(path("a") + " --loss mes"), HasSubstr("did you mean 'mse'?"));
   EXPECT_THAT(message(path("a") + " --loss mse"), HasSubstr("target"));
+  EXPECT_THAT(message(path("a") + " --average-weights"), HasSubstr("one model alone has no mean"));
+  train_run("c", kOptions + "unit --epochs 1");
+  EXPECT_THAT(message(path("a") + " " + path("c") + data() + "--average-weights"),
+              HasSubstr("prepared differently"));
+  const Outcome other = train("lenet5" + data() + "--epochs 1 -o " + path("d"));
+  EXPECT_EQ(other.code, 0) << other.text;
+  for (const char* run : {"b", "d"}) fs::remove(path(std::string(run) + "/inputs.json"));
+  EXPECT_THAT(message(path("b") + " " + path("d") + data() + "--average-weights"),
+              HasSubstr("--average-weights: tensor '"));
   fs::resize_file(path("a/checkpoint.ttc"), 1000);
   EXPECT_THAT(message(path("a/checkpoint.ttc")), HasSubstr("checkpoint.ttc: "));
   std::ofstream(path("b/inputs.json")) << "{";

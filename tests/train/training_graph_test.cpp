@@ -55,6 +55,24 @@ TEST(TrainingGraph, HasStatesInputsAndOutputsByName) {
   EXPECT_EQ(t.targets[0].classes, 3);
 }
 
+TEST(TrainingGraph, ParametersComeInTheOrderOfTheModel) {
+  const std::vector<std::string> order = {"conv1.weight", "bn1.weight", "bn1.bias", "fc1.weight",
+                                          "fc1.bias"};
+  for (const char* freeze : {"", "fc1.weight"}) {
+    const TrainingGraph t = make_training_graph(
+        make_network("normed"), {.optimizer = Sgd{.momentum = 0.9}, .freeze = freeze});
+    std::vector<std::string> names;
+    for (const TrainedParameter& p : t.parameters) names.push_back(p.name);
+    EXPECT_EQ(names, order);
+    // States, and with them what checkpoints and weights files hold, come in the same order.
+    std::vector<std::string> wanted = order;
+    std::erase(wanted, std::string(freeze));
+    std::vector<std::string> states = state_names(*t.graph);
+    std::erase_if(states, [&](const std::string& s) { return std::ranges::count(order, s) == 0; });
+    EXPECT_EQ(states, wanted);
+  }
+}
+
 TEST(TrainingGraph, EvaluationSharesTheNamesOfParametersAndStatistics) {
   const TrainingGraph t = make_evaluation_graph(make_network("normed"), {});
   verify(*t.graph);
@@ -125,7 +143,7 @@ TEST(TrainingGraph, MistakesAreExplained) {
   EXPECT_THAT(message({.losses = {}}), HasSubstr("at least one loss"));
   EXPECT_THAT(message({.freeze = "("}), HasSubstr("--freeze '(' is not a regular expression"));
   EXPECT_THAT(message({.freeze = "conv"}),
-              HasSubstr("--freeze 'conv' matches no parameter; the first is 'fc1.bias'"));
+              HasSubstr("--freeze 'conv' matches no parameter; the first is 'fc1.weight'"));
   EXPECT_THAT(message({.freeze = "."}), HasSubstr("--freeze '.' leaves nothing to train"));
   EXPECT_THAT(message({.groups = {{.pattern = "conv"}}}),
               HasSubstr("'conv' matches no trained parameter"));

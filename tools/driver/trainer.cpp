@@ -4,6 +4,7 @@
 #include "frontend/train/diagnostics.h"
 #include "ir/diagnostic.h"
 #include "tools/driver/data_files.h"
+#include "tools/driver/state_values.h"
 #include "tools/driver/training_progress.h"
 
 #include <algorithm>
@@ -40,8 +41,11 @@ Stage compile_program(TrainingGraph graph, const CompileOptions& options,
                       const std::shared_ptr<StateStore>& store) {
   Stage p;
   p.about = std::move(graph);
+  const std::map<std::string, Tensor> values = take_state_values(*p.about.graph);
+  const std::vector<std::string> present = store->names();
   p.compiled = compile_graph(std::move(p.about.graph), options);
   p.session = checked(Session::create(p.compiled.model, store), "training");
+  give_state_values(*store, values, present);
   return p;
 }
 
@@ -315,6 +319,7 @@ Trainer::Trainer(std::unique_ptr<Graph> model, TrainerOptions options)
     throw Error(
         "averaged weights are either exponential (ema_decay) or stochastic (swa_start), not both");
   options.training.average = a.ema_decay > 0 || a.swa_start >= 0;
+  if (options.compile.recompute) options.training.segment_scans = true;
   s.options = std::move(options);
   s.model = std::move(model);
   s.train = compile_program(make_training_graph(s.model->clone(), s.options.training),

@@ -1,0 +1,52 @@
+// Recurrent networks and control flow as PyTorch's exporters write them (make_exported_cases.py).
+#include "tools/driver/compare.h"
+#include "tools/driver/driver.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+
+namespace tintype::test {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::string> folders() {
+  std::vector<std::string> list;
+  for (const auto& entry : fs::directory_iterator(TINTYPE_TEST_DIR "/data/exported"))
+    list.push_back(entry.path().string());
+  std::sort(list.begin(), list.end());
+  return list;
+}
+
+class Exported : public testing::TestWithParam<std::string> {};
+
+TEST_P(Exported, ComputesWhatPyTorchDoes) {
+  const CaseResult result = verify_case(GetParam(), {});
+  EXPECT_EQ(result.outcome, CaseOutcome::passed) << result.message;
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Exported, testing::ValuesIn(folders()), [](const auto& instance) {
+  return fs::path(instance.param).filename().string();
+});
+
+/// Loops of a compiled model, those inside others not counted.
+int64_t loops_of(const std::string& name) {
+  const CompiledModel m =
+      compile_model(std::string(TINTYPE_TEST_DIR "/data/exported/") + name + "/model.onnx", {});
+  return std::count_if(m.graph->nodes().begin(), m.graph->nodes().end(),
+                       [](const auto& n) { return n->is("scan"); });
+}
+
+// Cells that Python wrote out step by step are loops again, whoever exported them.
+TEST(ExportedCells, RollUp) {
+  for (const char* cell : {"lstm_cells", "gru_cells", "rnn_cells"})
+    for (const char* how : {"_script", "_dynamo"})
+      EXPECT_EQ(loops_of(std::string(cell) + how), 1) << cell << how;
+}
+
+}  // namespace
+
+}  // namespace tintype::test
