@@ -9,7 +9,7 @@ PRESET ?= release
 JOBS ?= $(shell nproc)
 PREFIX ?= $(HOME)/.local
 
-.PHONY: help setup configure build install test demo bench suite format lint clean
+.PHONY: help setup configure build install test demo bench suite ptxas format lint clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ build: configure ## build everything; the program is build/release/tintype
 install: build ## install program, library and headers into PREFIX
 	@cmake --install build/$(PRESET) --prefix $(PREFIX) --strip
 
-test: build suite ## build, then run all tests
+test: build suite ptxas ## build, then run all tests
 	@ctest --preset $(PRESET) --parallel 2
 
 demo: build ## compile, run, check and measure two networks on real photographs
@@ -39,6 +39,9 @@ bench: build ## compare speed with ONNX Runtime and OpenVINO (fetches several GB
 
 suite: setup ## export the official ONNX test suite (once)
 	@tools/setup/suite.sh
+
+ptxas: setup ## install NVIDIA's PTX assembler for the tests of CUDA kernels (once)
+	@tools/setup/ptxas.sh >/dev/null
 
 format: ## format all sources in place
 	@tools/setup/apt.sh --lint

@@ -20,7 +20,7 @@ install(TARGETS tintype libtintype EXPORT TintypeTargets
 # The static library is described by the package itself: it depends on nothing but threads.
 install(FILES "$<TARGET_FILE:tintype_runtime>" DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 
-foreach(folder runtime ir passes frontend/graph frontend/zoo frontend/train frontend/data frontend/plot
+foreach(folder runtime runtime/cuda ir passes frontend/graph frontend/zoo frontend/train frontend/data frontend/plot
                tools/driver)
   file(GLOB headers CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/${folder}/*.h")
   install(FILES ${headers} DESTINATION "${header_dir}/${folder}")

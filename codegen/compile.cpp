@@ -37,7 +37,8 @@ std::string symbol_for(std::string_view key) {
 
 std::string key_of(const KernelSpec& spec, const Machine& machine) {
   std::string key(kCodegenVersion);
-  key.append("\n").append(machine.target).append("\n").append(spec.text());
+  key.append("\n").append(spec.cuda ? program_target(machine) : machine.target);
+  key.append("\n").append(spec.text());
   return key;
 }
 
@@ -90,6 +91,7 @@ Compiled compile(const Graph& graph, const CodegenOptions& options) {
   Compiled result;
   const int count = static_cast<int>(lowered.kernels.size());
   result.report.kernels = count;
+  result.report.on_host = std::move(lowered.on_host);
   result.objects.resize(static_cast<size_t>(count));
   KernelCache cache(options.cache_directory);
   const auto start = Clock::now();

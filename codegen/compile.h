@@ -30,7 +30,8 @@ struct CodegenReport {
   int from_cache = 0;     ///< of those, found on disk
   double compile_ms = 0;  ///< time spent making the others
   double link_ms = 0;
-  std::string cache_problem;  ///< why the cache was not used or written, or ""
+  std::vector<std::string> on_host;  ///< with a CUDA device: what runs on the CPU, and why
+  std::string cache_problem;         ///< why the cache was not used or written, or ""
 };
 
 struct Compiled {

@@ -40,11 +40,17 @@ class Composer {
  private:
   static bool is_unit(const Value* v, size_t dim) { return v->shape()[dim].is(1); }
 
+  /// Halide has no bf16 on CUDA devices.
+  bool by_bits(DType dtype) const { return spec_.cuda && dtype == DType::bf16; }
+  Halide::Type storage_type(DType dtype) const {
+    return by_bits(dtype) ? Halide::UInt(16) : halide_type(dtype);
+  }
+
   void make_inputs() {
     for (size_t i = 0; i < spec_.inputs.size(); ++i) {
       const BufferSpec& b = spec_.inputs[i];
       // Halide makes up names like "a0" while generating code; an input must not be called so.
-      Halide::ImageParam p(halide_type(b.dtype), static_cast<int>(b.unit.size()),
+      Halide::ImageParam p(storage_type(b.dtype), static_cast<int>(b.unit.size()),
                            "input_buffer_" + std::to_string(i));
       for (int d = 0; d < p.dimensions(); ++d) p.dim(d).set_min(0);
       if (p.dimensions() > 0 && !b.dense) p.dim(0).set_stride(Expr());
@@ -109,6 +115,7 @@ class Composer {
     for (size_t d = 0; d < at.size(); ++d)
       if (is_unit(v, d)) at[d] = 0;
     const Expr e = p(reversed(at));
+    if (by_bits(v->dtype())) return math::from_bf16_bits(e);
     return Halide::cast(arithmetic_type(v->dtype()), e);
   }
 
@@ -179,7 +186,8 @@ class Composer {
     if (n.op().has(kPointwise)) {
       std::vector<Expr> operands;
       for (Value* o : n.operands()) operands.push_back(value(o, broadcast_index(o, index)));
-      return rounded(v->dtype(), define_pointwise(n, operands));
+      const Expr e = define_pointwise(n, operands);
+      return rounded(v->dtype(), spec_.cuda ? device_functions(n, e) : e);
     }
     if (n.is("iota"))
       return Halide::cast(arithmetic_type(v->dtype()),
@@ -201,7 +209,8 @@ class Composer {
   }
 
   /// 16-bit floats compute in f32 and round after every op, as one op at a time would.
-  static Expr rounded(DType dtype, const Expr& e) {
+  Expr rounded(DType dtype, const Expr& e) const {
+    if (by_bits(dtype)) return math::from_bf16_bits(math::bf16_bits(e));
     if (dtype != DType::f16 && dtype != DType::bf16) return e;
     return Halide::cast(Halide::Float(32), Halide::cast(halide_type(dtype), e));
   }
@@ -369,7 +378,8 @@ class Composer {
   }
 
   void maybe_store(const Node& n) {
-    if (!stored_in_rows(n)) return;
+    // On a device, a row of unknown length has no place in shared memory.
+    if (!stored_in_rows(n) || spec_.cuda) return;
     const std::vector<Var> vars = make_vars(n.result()->rank());
     Func f("stage" + std::to_string(c_.stages.size()));
     Index index = index_of(vars);
@@ -398,7 +408,18 @@ class Composer {
     const auto group = static_cast<int32_t>(n.attrs().integer("group", 1));
     const auto block = static_cast<int32_t>(n.attrs().integer("block"));
     const std::vector<Var> vars = make_vars(n.result()->rank());
-    const Index index = index_of(vars);
+    Index index = index_of(vars);
+    // A tile of a device may reach past the image or the filters: what it computes there is not
+    // stored, and reads what the last position reads.
+    if (spec_.cuda) {
+      for (size_t i = 0; i < spatial; ++i) {
+        const auto span = static_cast<int32_t>((window[i] - 1) * dilations[i] + 1);
+        index[i + 1] =
+            Halide::min(index[i + 1], (extent(x, i + 1) - span) / static_cast<int32_t>(strides[i]));
+      }
+      if (block == 0)
+        index.back() = Halide::min(index.back(), extent(w, static_cast<size_t>(w->rank() - 1)) - 1);
+    }
     const Expr filter = index.back();
     // Reduction order: channel innermost, then the window from its last axis outwards.
     const size_t w_axis = block > 0 ? 1 : 0;  // where the window starts in the weights
@@ -437,8 +458,13 @@ class Composer {
   void pin_panel(const Value* w, int32_t block) {
     auto it = inputs_.find(w);
     if (block == 0 || it == inputs_.end()) return;
-    it->second.dim(0).set_bounds(0, block);
-    it->second.dim(1).set_stride(block);
+    Halide::ImageParam& p = it->second;
+    p.dim(0).set_bounds(0, block);
+    p.dim(1).set_stride(block);
+    if (!spec_.cuda) return;
+    // Packed weights are dense, and start where vectors of four may be loaded.
+    p.set_host_alignment(16);
+    for (int d = 2; d < p.dimensions(); ++d) p.dim(d).set_stride(p.dim(d).stride() / block * block);
   }
 
   void define_dot(const Node& n) {
@@ -458,9 +484,13 @@ class Composer {
       return at;
     };
     Index left = batch_index(a, 2);
-    left.push_back(index[batch]);
+    Expr row = index[batch], column = index[batch + 1];
+    if (spec_.cuda) {  // as in convolutions
+      row = Halide::min(row, extent(a, a->shape().size() - 2) - 1);
+      if (block == 0) column = Halide::min(column, extent(b, b->shape().size() - 1) - 1);
+    }
+    left.push_back(row);
     left.push_back(r.x);
-    const Expr column = index[batch + 1];
     Index right = batch_index(b, block > 0 ? 3 : 2);
     if (block > 0) right.push_back(column / block);
     right.push_back(r.x);
@@ -579,7 +609,8 @@ class Composer {
         spec_.schedule == ScheduleKind::rows &&
         std::find(axes.begin(), axes.end(), static_cast<int64_t>(rank - 1)) != axes.end() &&
         !is_unit(x, static_cast<size_t>(rank - 1));
-    const int32_t lanes = inner ? machine_.lanes : 1;
+    constexpr int32_t kWarp = 32;
+    const int32_t lanes = !inner ? 1 : spec_.cuda ? kWarp : machine_.lanes;
     Halide::Region region;
     std::vector<size_t> reduced;  // innermost first
     for (size_t d = static_cast<size_t>(rank); d-- > 0;)
@@ -660,7 +691,9 @@ class Composer {
       Index index = index_of(c_.vars);
       for (size_t d = 0; d < index.size(); ++d)
         if (is_unit(v, d)) index[d] = 0;
-      values.push_back(Halide::cast(halide_type(v->dtype()), value(v, index)));
+      const Expr e = value(v, index);
+      values.push_back(by_bits(v->dtype()) ? math::bf16_bits(e)
+                                           : Halide::cast(halide_type(v->dtype()), e));
     }
     // All results in one loop: what they share is computed once, and a state that the kernel
     // replaces is read before it is written.

@@ -36,6 +36,8 @@ Composition compose(const KernelSpec& spec, const Machine& machine);
 /// The scalar definition of a pointwise op. Operands already have the arithmetic type; 16-bit
 /// floats arrive as f32. Throws Error for an op without definition.
 Halide::Expr define_pointwise(const Node& node, const std::vector<Halide::Expr>& operands);
+/// The definition of a node with calls of libm replaced by those of the device's library.
+Halide::Expr device_functions(const Node& node, const Halide::Expr& e);
 /// True when the op costs more to compute again than to store.
 bool is_expensive(const Node& node);
 /// True when define_pointwise knows the op.

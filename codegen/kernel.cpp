@@ -71,7 +71,8 @@ std::string KernelSpec::text() const {
                   " tail=" + std::to_string(static_cast<int>(tail)) +
                   " depth=" + std::to_string(depth_multiple) +
                   (schedule == ScheduleKind::cell ? " tasks=" + std::to_string(tasks) : "") +
-                  (lanes > 0 ? " lanes=" + std::to_string(lanes) : "") + "\n";
+                  (lanes > 0 ? " lanes=" + std::to_string(lanes) : "") + (cuda ? " cuda" : "") +
+                  "\n";
   for (size_t i = 0; i < inputs.size(); ++i) {
     names[body->inputs()[i].get()] = "a" + std::to_string(i);
     s += "a" + std::to_string(i) + ": " + buffer_text(inputs[i]) + "\n";
@@ -139,6 +140,20 @@ void silence_warnings() {
 
 }  // namespace
 
+namespace {
+
+/// The newest capability that Halide has a name for and the device understands: PTX for an older
+/// one runs on newer ones.
+Halide::Target::Feature capability_feature(int capability) {
+  using T = Halide::Target;
+  if (capability >= 86) return T::CUDACapability86;
+  if (capability >= 80) return T::CUDACapability80;
+  if (capability >= 75) return T::CUDACapability75;
+  return T::CUDACapability70;
+}
+
+}  // namespace
+
 std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
                                  const std::string& symbol) {
   silence_warnings();
@@ -148,6 +163,10 @@ std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
     if (spec.schedule == ScheduleKind::elementwise || spec.schedule == ScheduleKind::rows ||
         spec.schedule == ScheduleKind::reference)
       target.set_feature(Halide::Target::StrictFloat);
+    if (spec.cuda) {
+      target.set_feature(Halide::Target::CUDA);
+      target.set_feature(capability_feature(machine.cuda));
+    }
     Machine vectors = machine;
     if (spec.lanes > 0) vectors.lanes = spec.lanes;
     Composition c = compose(spec, vectors);

@@ -69,6 +69,7 @@ struct KernelSpec {
   int depth_multiple = 1;  ///< the reduced channel count is a multiple of this
   int tasks = 1;           ///< of a cell: pieces that its hidden units are divided into
   int lanes = 0;           ///< f32 elements per vector; 0: as many as the machine has
+  bool cuda = false;       ///< runs on the machine's CUDA device
 
   /// Canonical text: equal texts mean equal machine code on one machine.
   std::string text() const;

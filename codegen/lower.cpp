@@ -47,11 +47,20 @@ bool writes_anywhere(const Value* v) {
 
 Lowering::Lowering(const Graph& graph, const LowerOptions& options)
     : graph_(graph), options_(options), builder_(result_.program),
-      root_places_(graph, builder_, writes_anywhere), places_(&root_places_) {}
+      root_places_(graph, builder_,
+                   [this](const Value* v) {
+                     return writes_anywhere(v) &&
+                            (options_.machine.cuda == 0 || runs_on_device(*v->def()));
+                   }),
+      places_(&root_places_) {}
 
 Lowered Lowering::run() {
   result_.program.model_name = graph_.name();
-  result_.program.target = options_.machine.target;
+  result_.program.target = program_target(options_.machine);
+  if (options_.machine.cuda != 0 && !graph_.states().empty())
+    throw Error("'" + graph_.name() +
+                "' keeps states from run to run, as training does: programs with states do not run "
+                "on CUDA yet; leave cuda out of --target");
   places_->on_margin = [this](const Margin& m) { add_fill(m); };
   add_inputs();
   claim_outputs();
@@ -130,7 +139,8 @@ void Lowering::claim_outputs() {
     Placement place = whole(v, Storage::Kind::output, index);
     const Value* maker = v;
     if (const auto behind = place_behind_views(maker, place);
-        behind && is_dense(*behind, maker->shape()) && claimable(maker))
+        behind && is_dense(*behind, maker->shape()) && claimable(maker) &&
+        !runs_on_device(*maker->def()))
       places_->set(maker, *behind);
     result_.program.outputs.push_back({graph_.output_name(i), v->dtype(),
                                        builder_.expressions(v->shape()),
@@ -147,6 +157,7 @@ void Lowering::finish_outputs() {
   for (PendingCopy& c : copies_) {
     const Placement& at = places_->of(c.value);
     if (at.storage == c.to.storage || !in_state(at)) continue;
+    builder_.on_device = false;
     const Placement aside = fresh(c.value);
     add_copy(c.value->dtype(), c.value->shape(), at, aside, c.name, "");
     c.aside = aside;
@@ -166,6 +177,7 @@ bool Lowering::in_state(const Placement& at) const {
 
 /// The sides of one margin become one step.
 void Lowering::add_fill(const Margin& m) {
+  if (is_on_device(m.placement)) return add_device_fill(m);
   const ViewId side = builder_.view(m.dtype, m.placement, m.extents);
   if (auto& steps = result_.program.steps; !steps.empty()) {
     Step& last = steps.back();
@@ -187,6 +199,8 @@ void Lowering::add_fill(const Margin& m) {
 
 void Lowering::add_copy(DType dtype, const Shape& shape, const Placement& from, const Placement& to,
                         const std::string& name, const std::string& origin) {
+  if (is_on_device(from) || is_on_device(to))
+    return add_device_copy(dtype, shape, from, to, name, origin);
   Step s;
   s.kind = Step::Kind::copy;
   s.inputs = {builder_.view(dtype, from, shape)};
@@ -203,7 +217,7 @@ Placement Lowering::fresh(const Value* v) {
 
 /// The operand's place, or that of a dense copy made for this reader.
 Placement Lowering::dense_place(const Value* v, const Node& reader) {
-  const Placement at = places_->of(v);
+  const Placement at = placed(v, false);
   if (is_dense(at, v->shape())) return at;
   const Placement copy = fresh(v);
   add_copy(v->dtype(), v->shape(), at, copy, "to dense", reader.where());
@@ -212,6 +226,7 @@ Placement Lowering::dense_place(const Value* v, const Node& reader) {
 
 void Lowering::lower_node(const Node& n) {
   if (n.is("constant")) return lower_constant(n);
+  builder_.on_device = runs_on_device(n);
   if (n.op().has(kControl)) return lower_control(n);
   if (n.is("region")) return lower_region(n);
   if (is_view(n)) return lower_view(n);
@@ -220,6 +235,7 @@ void Lowering::lower_node(const Node& n) {
     places_->of(n.result());
     return;
   }
+  if (n.is("pad") && runs_on_device(n)) return lower_device_pad(n);
   lower_host(n);
 }
 
@@ -234,6 +250,7 @@ void Lowering::lower_constant(const Node& n) {
 
 void Lowering::lower_view(const Node& n) {
   const Value* x = n.operand(0);
+  builder_.on_device = is_on_device(places_->of(x));
   std::optional<Placement> view = view_of(n, places_->of(x));
   if (!view) {
     const Placement copy = fresh(x);
@@ -253,7 +270,8 @@ void Lowering::lower_concat(const Node& n) {
     if (!places_->in_place(&n, i)) {
       Placement part = whole;
       part.offset = part.offset + start * whole.strides[axis];
-      add_copy(v->dtype(), v->shape(), places_->of(v), part, "into concat", n.where());
+      add_copy(v->dtype(), v->shape(), placed(v, is_on_device(whole)), part, "into concat",
+               n.where());
     }
     start = start + v->shape()[axis];
   }
@@ -263,6 +281,7 @@ void Lowering::lower_host(const Node& n) {
   if (find_host_op(n.name()) == nullptr)
     throw Error(n.where() + ": op '" + std::string(n.name()) +
                 "' has neither a kernel nor a host evaluation");
+  keep_on_host(n, "op '" + std::string(n.name()) + "' has no kernel for CUDA");
   Step s;
   s.kind = Step::Kind::host;
   s.host_op = std::string(n.name());
@@ -296,7 +315,7 @@ void Lowering::set_attribute(Step& s, const std::string& name, const Attr& value
 /// strided, and where the stride is a power of two, lie in few sets of the caches.
 Placement Lowering::region_input(const Node& region, int i) {
   const Value* v = region.operand(i);
-  const Placement at = places_->of(v);
+  const Placement at = placed(v, runs_on_device(region));
   if (options_.reference || v->rank() < 2 || at.strides.back().is(1) || v->shape().back().is(1))
     return at;
   const Value* inner = region.body()->inputs()[static_cast<size_t>(i)].get();
@@ -315,12 +334,19 @@ Placement Lowering::region_input(const Node& region, int i) {
 }
 
 void Lowering::lower_region(const Node& n) {
+  if (!runs_on_device(n)) keep_on_host(n, cuda_problem(n));
   std::vector<Placement> inputs, outputs;
   for (int i = 0; i < n.operand_count(); ++i) inputs.push_back(region_input(n, i));
   for (int i = 0; i < n.result_count(); ++i) outputs.push_back(places_->of(n.result(i)));
+  add_kernel_step(n, inputs, outputs, n.where());
+}
+
+void Lowering::add_kernel_step(const Node& n, const std::vector<Placement>& inputs,
+                               const std::vector<Placement>& outputs, const std::string& origin) {
   RegionOptions options;
   options.machine = &options_.machine;
   options.reference = options_.reference;
+  options.cuda = is_on_device(outputs.at(0));
   options.hint = [this](const Dim& d) { return hint(d); };
   options.readable_beyond = [this](int32_t storage) {
     const Storage::Kind kind = result_.program.storages[static_cast<size_t>(storage)].kind;
@@ -337,7 +363,7 @@ void Lowering::lower_region(const Node& n) {
     s.alternatives.push_back(std::move(a));
   }
   s.name = n.attrs().string("name", "region");
-  s.origin = n.where();
+  s.origin = origin;
   s.flops = builder_.expression(flops(*n.body()) * repeats_);
   result_.program.steps.push_back(std::move(s));
 }

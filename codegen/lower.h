@@ -20,6 +20,8 @@ struct LowerOptions {
 struct Lowered {
   Program program;
   std::vector<KernelSpec> kernels;  ///< same order as program.kernels
+  /// With a CUDA device: what runs on the CPU nevertheless, and why.
+  std::vector<std::string> on_host;
 };
 
 /// The graph holds regions, views, pads, concats, constants and ops with host evaluation. Throws

@@ -27,9 +27,12 @@ Placement first_slice(const Placement& all, const Dim& trips, bool reverse) {
 }  // namespace
 
 void Lowering::lower_control(const Node& n) {
-  if (n.is("scan")) lower_scan(n);
-  else if (n.is("loop")) lower_loop(n);
+  if (n.is("scan")) return lower_scan(n);
+  keep_on_host(n, "with CUDA, '" + std::string(n.name()) + "' is for the host to decide");
+  const bool outer = std::exchange(host_only_, true);
+  if (n.is("loop")) lower_loop(n);
   else lower_if(n);
+  host_only_ = outer;
 }
 
 int32_t Lowering::open_step(Step::Kind kind, const Node& n) {
@@ -71,7 +74,7 @@ Placement Lowering::ring_for(const Value* state, const Placement& initial, const
 
 /// Kernels read rows of what does not change again and again: those are made dense once.
 Placement Lowering::invariant_place(const Value* v, const Node& reader) {
-  const Placement at = places_->of(v);
+  const Placement at = placed(v, builder_.on_device);
   if (v->rank() < 2 || at.strides.back().is(1) || v->shape().back().is(1)) return at;
   const Placement copy = fresh(v);
   add_copy(v->dtype(), v->shape(), at, copy, "to dense", reader.where());
@@ -80,13 +83,17 @@ Placement Lowering::invariant_place(const Value* v, const Node& reader) {
 
 void Lowering::lower_body(const Graph& body, const std::vector<Placement>& inputs,
                           const std::vector<Placement>& outputs) {
-  PlacementPlan plan(body, builder_, writes_anywhere);
+  PlacementPlan plan(body, builder_, [this](const Value* v) {
+    return writes_anywhere(v) &&
+           (options_.machine.cuda == 0 || host_only_ || runs_on_device(*v->def()));
+  });
   plan.on_margin = [this](const Margin& m) { add_fill(m); };
   PlacementPlan* outer = std::exchange(places_, &plan);
   for (size_t i = 0; i < inputs.size(); ++i) plan.set(body.inputs()[i].get(), inputs[i]);
   for (size_t i = 0; i < outputs.size(); ++i) {
     const Value* v = body.output(i);
-    if (const auto place = place_behind_views(v, outputs[i]); place && claimable(v))
+    if (const auto place = place_behind_views(v, outputs[i]);
+        place && claimable(v) && runs_on_device(*v->def()) == is_on_device(*place))
       plan.set(v, *place);
   }
   for (const auto& n : body.nodes()) lower_node(*n);
@@ -102,14 +109,15 @@ void Lowering::lower_scan(const Node& n) {
   const ScanView scan(n);
   const Graph& body = scan.body();
   // Everything outside is placed and filled before the loop begins.
+  const bool device = builder_.on_device;
   std::vector<Placement> operands, results;
   std::vector<Dim> strides(static_cast<size_t>(scan.states));
   for (int i = 0; i < n.operand_count(); ++i) {
     const Value* v = n.operand(i);
     const Value* inner = body.inputs()[static_cast<size_t>(i)].get();
     if (i < scan.states)
-      operands.push_back(ring_for(inner, places_->of(v), n, strides[static_cast<size_t>(i)]));
-    else if (i < scan.first_invariant()) operands.push_back(places_->of(v));
+      operands.push_back(ring_for(inner, placed(v, device), n, strides[static_cast<size_t>(i)]));
+    else if (i < scan.first_invariant()) operands.push_back(placed(v, device));
     else operands.push_back(invariant_place(v, n));
   }
   for (int i = 0; i < n.result_count(); ++i) {
@@ -155,12 +163,12 @@ void Lowering::lower_loop(const Node& n) {
   };
   Step::Control control;
   if (const Value* count = n.operand(LoopView::kTripCount))
-    control.trip_count = scalar_view(DType::i64, places_->of(count));
+    control.trip_count = scalar_view(DType::i64, placed(count, false));
   const Placement condition = scalar(DType::boolean), trip = scalar(DType::i64);
   control.condition = scalar_view(DType::boolean, condition);
   control.trip = scalar_view(DType::i64, trip);
   if (const Value* first = n.operand(LoopView::kCondition))
-    add_copy(DType::boolean, {}, places_->of(first), condition, "first condition", n.where());
+    add_copy(DType::boolean, {}, placed(first, false), condition, "first condition", n.where());
   else add_fill({DType::boolean, 1, condition, {}});
   std::vector<Placement> inputs = {trip}, outputs = {condition}, rings;
   std::vector<Dim> strides(static_cast<size_t>(view.states));
@@ -168,7 +176,7 @@ void Lowering::lower_loop(const Node& n) {
     const auto state = static_cast<size_t>(i - LoopView::kStates);
     const Value* inner = body.inputs()[state + 1].get();
     if (state < static_cast<size_t>(view.states))
-      rings.push_back(ring_for(inner, places_->of(n.operand(i)), n, strides[state]));
+      rings.push_back(ring_for(inner, placed(n.operand(i), false), n, strides[state]));
     else inputs.push_back(invariant_place(n.operand(i), n));
   }
   const int32_t loop = open_step(Step::Kind::loop, n);
@@ -190,9 +198,9 @@ void Lowering::lower_loop(const Node& n) {
 }
 
 void Lowering::lower_if(const Node& n) {
-  const ViewId condition = builder_.view(DType::boolean, places_->of(n.operand(0)), {});
+  const ViewId condition = builder_.view(DType::boolean, placed(n.operand(0), false), {});
   std::vector<Placement> inputs, outputs;
-  for (int i = 1; i < n.operand_count(); ++i) inputs.push_back(places_->of(n.operand(i)));
+  for (int i = 1; i < n.operand_count(); ++i) inputs.push_back(placed(n.operand(i), false));
   for (int i = 0; i < n.result_count(); ++i) outputs.push_back(places_->of(n.result(i)));
   const int32_t branch = open_step(Step::Kind::branch, n);
   lower_body(*n.body(0), inputs, outputs);

@@ -4,10 +4,15 @@
 #include "codegen/lower.h"
 #include "codegen/placement.h"
 #include "codegen/region_kernel.h"
+#include "ir/builder.h"
 
+#include <functional>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace tintype {
@@ -51,6 +56,8 @@ class Lowering {
   void set_attribute(Step& s, const std::string& name, const Attr& value);
   Placement region_input(const Node& region, int i);
   void lower_region(const Node& n);
+  void add_kernel_step(const Node& region, const std::vector<Placement>& inputs,
+                       const std::vector<Placement>& outputs, const std::string& origin);
   int32_t kernel_index(KernelChoice& c);
   void set_lifetimes();
 
@@ -72,6 +79,27 @@ class Lowering {
   Placement scalar(DType dtype);
   Placement invariant_place(const Value* v, const Node& reader);
 
+  // lower_cuda.cpp
+  /// True when the step for this node runs on the CUDA device, and its results lie there.
+  bool runs_on_device(const Node& n) const;
+  bool is_on_device(const Placement& p) const;
+  /// Throws unless the CPU may help out; notes that it does.
+  void keep_on_host(const Node& n, const std::string& why);
+  /// Where the value lies on the device or on the host; copied there when it does not.
+  Placement placed(const Value* v, bool device);
+  Placement constant_on_device(const Placement& p);
+  Placement input_on_device(const Placement& p);
+  Placement buffer(DType dtype, const Shape& shape, bool device);
+  /// add_copy where at least one side is the device.
+  void add_device_copy(DType dtype, const Shape& shape, const Placement& from, const Placement& to,
+                       const std::string& name, const std::string& origin);
+  void add_device_fill(const Margin& m);
+  void lower_device_pad(const Node& n);
+  /// A region of its own around one op; `make` builds the body's result from the body's inputs.
+  const Node& scratch_region(
+      const std::string& name, const std::vector<TensorType>& inputs, const TensorType& result,
+      const std::function<Value*(Builder&, const std::vector<Value*>&)>& make);
+
   const Graph& graph_;
   const LowerOptions& options_;
   Lowered result_;
@@ -80,7 +108,12 @@ class Lowering {
   PlacementPlan* places_;            ///< of the graph that is being lowered
   std::vector<PendingCopy> copies_;  ///< of outputs and states that no step writes directly
   std::unordered_map<std::string, int32_t> kernel_ids_;
-  Dim repeats_ = 1;  ///< trips of the scans around the current node
+  Dim repeats_ = 1;         ///< trips of the scans around the current node
+  bool host_only_ = false;  ///< inside a loop or branch that the host decides
+  /// Copies on the other side, and twins of storages there.
+  std::map<std::pair<const Value*, bool>, Placement> copies_elsewhere_;
+  std::map<int32_t, int32_t> twins_;
+  std::vector<std::unique_ptr<Graph>> scratch_;
 };
 
 }  // namespace tintype

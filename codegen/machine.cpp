@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <thread>
+#include <vector>
 
 namespace tintype {
 
@@ -20,13 +21,36 @@ int64_t host_l2_bytes() {
   return file >> kib && kib > 0 ? kib * 1024 : int64_t{1} << 20;
 }
 
-}  // namespace
+/// The list's items, without spaces.
+std::vector<std::string> items_of(const std::string& list) {
+  std::vector<std::string> items(1);
+  for (const char c : list) {
+    if (c == ',') items.emplace_back();
+    else if (c != ' ') items.back() += c;
+  }
+  return items;
+}
 
-Machine machine_for(const std::string& target) {
+constexpr int kDefaultCapability = 80, kOldestCapability = 70;
+
+int capability_of(const std::string& item, const std::string& list) {
+  const std::string digits = item.substr(3);
+  const bool number = !digits.empty() && digits.size() <= 3 &&
+                      digits.find_first_not_of("0123456789") == std::string::npos;
+  const int capability = number ? std::stoi(digits) : 0;
+  if (capability >= kOldestCapability) return capability;
+  throw Error("target '" + list + "': '" + item + "' is no compute capability from sm_" +
+              std::to_string(kOldestCapability) + " on; examples are sm_80 (A100), sm_90 (H100)");
+}
+
+Machine cpu_machine(const std::string& target) {
   if (!Halide::Target::validate_target_string(target))
     throw Error("target '" + target +
-                "' is not known; an example is x86-64-linux-avx-avx2-f16c-fma-sse41");
+                "' is not known; examples are x86-64-linux-avx-avx2-f16c-fma-sse41, cuda, "
+                "cuda,sm_90 and host,cuda");
   Halide::Target t(target);
+  if (t.has_gpu_feature())
+    throw Error("target '" + target + "': devices are named apart, as in host,cuda,sm_90");
   for (auto f : {Halide::Target::NoRuntime, Halide::Target::NoAsserts,
                  Halide::Target::NoBoundsQuery, Halide::Target::UserContext})
     t.set_feature(f);
@@ -42,9 +66,39 @@ Machine machine_for(const std::string& target) {
   return m;
 }
 
+}  // namespace
+
+Machine machine_for(const std::string& target) {
+  std::string cpu;
+  bool host = false;
+  int capability = 0, cuda = 0;
+  for (const std::string& item : items_of(target)) {
+    if (item == "cuda") ++cuda;
+    else if (item == "host") host = true;
+    else if (item.starts_with("sm_")) capability = capability_of(item, target);
+    else if (!cpu.empty()) throw Error("target '" + target + "' names two processors");
+    else cpu = item;
+  }
+  if (cuda > 1) throw Error("target '" + target + "' names cuda twice");
+  if (host && !cpu.empty()) throw Error("target '" + target + "' names two processors");
+  if (capability > 0 && cuda == 0)
+    throw Error("target '" + target + "': a compute capability needs cuda in front of it");
+  if (cpu.empty() && cuda == 0 && !host) return cpu_machine(target);
+  Machine m = cpu.empty() ? host_machine() : cpu_machine(cpu);
+  if (cuda == 0) return m;
+  m.cuda = capability > 0 ? capability : kDefaultCapability;
+  m.split = host || !cpu.empty();
+  return m;
+}
+
+std::string program_target(const Machine& machine) {
+  if (machine.cuda == 0) return machine.target;
+  return machine.target + "-cuda-sm_" + std::to_string(machine.cuda);
+}
+
 Machine host_machine() {
   const char* override_target = std::getenv("TINTYPE_TARGET");
-  return machine_for(override_target != nullptr ? override_target
+  return cpu_machine(override_target != nullptr ? override_target
                                                 : Halide::get_host_target().to_string());
 }
 

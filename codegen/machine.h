@@ -16,11 +16,17 @@ struct Machine {
   int multiply_adds = 2;   ///< vectors of multiply-adds started per cycle
   double gflops = 100.0;   ///< f32 multiply-adds, counted as two
   double dram_gbs = 25.0;  ///< read bandwidth of main memory
+  int cuda = 0;            ///< compute capability of the CUDA device, 80 for sm_80; 0: none
+  bool split = false;      ///< with a CUDA device: what has no kernel for it may run on the CPU
 };
 
 /// This computer. TINTYPE_TARGET overrides the Halide target string ("x86-64-linux-avx2-fma-...").
 Machine host_machine();
-/// A machine for a Halide target string; Error when Halide does not know it.
+/// A machine for a list such as "cuda", "cuda,sm_90", "host,cuda" or a Halide target string, alone
+/// or in front of "cuda"; an Error says what is not known. "cuda" alone runs everything on the
+/// device, "host,cuda" what has a kernel for it.
 Machine machine_for(const std::string& target);
+/// What Program::target says: the instruction set, and the device if there is one.
+std::string program_target(const Machine& machine);
 
 }  // namespace tintype

@@ -40,6 +40,9 @@ class ProgramBuilder {
   ViewId view(DType dtype, const Placement& p, const Shape& extents);
   Program& program() { return *program_; }
 
+  /// New arena storages lie on the CUDA device.
+  bool on_device = false;
+
  private:
   ExprId push(ExtentExpr e);
   ExprId binary(ExtentExpr::Kind kind, ExprId a, ExprId b);

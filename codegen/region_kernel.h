@@ -34,11 +34,15 @@ struct KernelChoice {
 struct RegionOptions {
   const Machine* machine = nullptr;
   bool reference = false;  ///< loops as written
+  bool cuda = false;       ///< for the machine's CUDA device
   /// A likely value of a symbolic extent, for choosing tiles.
   std::function<int64_t(const Dim&)> hint;
   /// True for storages of the runtime's own, behind which kReadableBeyond bytes may be read.
   std::function<bool(int32_t storage)> readable_beyond;
 };
+
+/// Why a region has no kernel for a CUDA device, or "".
+std::string cuda_problem(const Node& region);
 
 /// `inputs` and `outputs`: placements in the order of the region's operands and results. At least
 /// one choice; the last has no condition.

@@ -43,6 +43,7 @@ class Selector {
   Selector(Graph& graph, const SelectAlgorithmsOptions& options) : graph_(graph), o_(options) {}
 
   bool run() {
+    if (o_.machine.cuda != 0) return run_cuda();
     for (Node* n : graph_.node_list()) {
       if (n->is("conv")) select_conv(n);
       else if (n->is("dot")) select_dot(n);
@@ -110,6 +111,62 @@ class Selector {
     b.set_origins(n->origins());
     return b;
   }
+
+  // ---- CUDA ---------------------------------------------------------------------------------
+
+  /// Weights that stay the same are packed, so that the lanes of a warp load them four at a time.
+  bool run_cuda() {
+    for (Node* n : graph_.node_list()) {
+      if (!n->is("conv") && !n->is("dot")) continue;
+      const Value* w = n->operand(1);
+      if (n->attrs().integer("block") > 0 || w->dtype() != DType::f32 || !is_constant_tree(w) ||
+          !w->shape().back().is_static())
+        continue;
+      if (n->is("conv")) pack_conv(n);
+      else if (w->rank() == 2 || (w->rank() == 3 && w->shape()[0].is(1))) pack_dot(n);
+    }
+    return changed_;
+  }
+
+  /// Channels of a warp's panel: wide ones share what they load of the other operand, narrow ones
+  /// waste less at the end.
+  static int64_t cuda_panel(int64_t channels) {
+    int64_t best = 0;
+    double best_cost = 1e30;
+    for (const auto& [width, penalty] :
+         {std::pair(128, 1.0), std::pair(64, 1.05), std::pair(32, 1.15)}) {
+      const double cost = static_cast<double>((channels + width - 1) / width * width) * penalty;
+      if (cost >= best_cost) continue;
+      best_cost = cost;
+      best = width;
+    }
+    return best;
+  }
+
+  void pack_dot(Node* n) {
+    Value* w = n->operand(1);
+    const int64_t columns = w->shape().back().value(), block = cuda_panel(columns);
+    Builder b = builder_before(n);
+    if (w->rank() == 3) w = b.reshape(w, {w->shape()[1], w->shape()[2]});
+    Value* packed = b.make("pack", {w}, {{"perm", identity(2)}, {"block", block}});
+    replace(n, b.make("dot", {n->operand(0), packed}, {{"block", block}, {"columns", columns}}));
+  }
+
+  void pack_conv(Node* n) {
+    const int64_t group = n->attrs().integer("group", 1);
+    const int64_t filters = n->attrs().integer("filters");
+    int64_t block = cuda_panel(filters / group);
+    while (group > 1 && block >= 32 && filters / group % block != 0) block /= 2;
+    if (block < 32) return;  // panels must not straddle groups
+    Builder b = builder_before(n);
+    Value* w = n->operand(1);
+    Value* packed = b.make("pack", {w}, {{"perm", identity(w->rank())}, {"block", block}});
+    AttrMap attrs = n->attrs();
+    attrs.set("block", block);
+    replace(n, b.make("conv", {n->operand(0), packed}, attrs));
+  }
+
+  // ---- CPU ----------------------------------------------------------------------------------
 
   void select_dot(Node* n) {
     Value* w = n->operand(1);

@@ -23,11 +23,11 @@ uint8_t* at(const void* base, size_t offset) {
 }  // namespace
 
 Executor::Binding::Binding(const Program& program, const std::vector<KernelFunction>& functions,
-                           std::shared_ptr<const Plan> bound, std::byte* arena,
-                           std::span<const Tensor> states, void** context)
+                           std::shared_ptr<const Plan> bound, const Memory& memory, void** context)
     : plan(std::move(bound)) {
-  make_buffers(program, arena, states);
+  make_buffers(program, memory);
   make_steps(program, functions, context);
+  if (memory.cuda != nullptr) find_device_steps(program);
   for (size_t i = 0; i < program.outputs.size(); ++i) {
     const ViewId id = program.outputs[i].view;
     const View& view = program.views[static_cast<size_t>(id)];
@@ -42,8 +42,7 @@ Executor::Binding::Binding(const Program& program, const std::vector<KernelFunct
       results[static_cast<size_t>(storage.value)].has_memory = true;
 }
 
-void Executor::Binding::make_buffers(const Program& program, std::byte* arena,
-                                     std::span<const Tensor> states) {
+void Executor::Binding::make_buffers(const Program& program, const Memory& memory) {
   for (const View& view : program.views) {
     list_begin.push_back(extent_lists.size());
     for (size_t i = 0; i < view.extents.size(); ++i) {
@@ -77,11 +76,14 @@ void Executor::Binding::make_buffers(const Program& program, std::byte* arena,
     const size_t offset = static_cast<size_t>(plan->value(view.offset)) * size_of(view.dtype);
     uint8_t*& start = *start_of(program, static_cast<ViewId>(v));
     if (storage.kind == Storage::Kind::arena)
-      start = at(arena, plan->arena_offsets[static_cast<size_t>(view.storage)] + offset);
+      start = at(storage.device ? memory.device_arena : memory.arena,
+                 plan->arena_offsets[static_cast<size_t>(view.storage)] + offset);
     if (storage.kind == Storage::Kind::constant)
-      start = at(program.constants[static_cast<size_t>(storage.value)].data(), offset);
+      start = at(storage.device ? memory.cuda->constant(static_cast<size_t>(storage.value))
+                                : program.constants[static_cast<size_t>(storage.value)].data(),
+                 offset);
     if (storage.kind == Storage::Kind::state)
-      start = at(states[static_cast<size_t>(storage.value)].data(), offset);
+      start = at(memory.states[static_cast<size_t>(storage.value)].data(), offset);
   }
 }
 
@@ -202,6 +204,39 @@ void Executor::Binding::set_ports(std::span<const Tensor> inputs, std::span<Tens
   };
   for (const Patch& p : input_patches) apply(p, inputs[static_cast<size_t>(p.port)].data());
   for (const Patch& p : output_patches) apply(p, outputs[static_cast<size_t>(p.port)].data());
+}
+
+size_t Executor::Binding::bytes(const Program& program, ViewId id) const {
+  size_t n = size_of(program.views[static_cast<size_t>(id)].dtype);
+  for (int64_t e : extents(id)) n *= static_cast<size_t>(e);
+  return n;
+}
+
+// A recording holds addresses: those of the arenas and of staged ports stay what they are.
+void Executor::Binding::find_device_steps(const Program& program) {
+  recordable = true;
+  const auto stays = [&](ViewId id) {
+    const auto storage = static_cast<size_t>(program.views[static_cast<size_t>(id)].storage);
+    const Storage& s = program.storages[storage];
+    return s.device || s.kind == Storage::Kind::input || s.kind == Storage::Kind::output;
+  };
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const Step& step = *steps[i].step;
+    if (step.kind == Step::Kind::kernel) {
+      const auto& choice = step.alternatives[static_cast<size_t>(plan->alternatives[i])];
+      steps[i].device = !choice.arguments.empty() && on_device(program, choice.arguments.front());
+    } else if (step.kind == Step::Kind::copy) {
+      const ViewId from = step.inputs[0], to = step.outputs[0];
+      steps[i].device = on_device(program, from) || on_device(program, to);
+      recordable = recordable && stays(from) && stays(to);
+    } else if (step.kind == Step::Kind::loop) {
+      const Step::Control& c = step.control;
+      recordable =
+          recordable && c.trip_count == kNoView && c.condition == kNoView && c.trip == kNoView;
+      continue;
+    }
+    recordable = recordable && steps[i].device;
+  }
 }
 
 Tensor Executor::Binding::copy_out(const Program& program, ViewId id) const {

@@ -14,8 +14,9 @@ struct Executor::ReadyStep {
   const Attributes* attributes = nullptr;
   std::span<const Tensor> host_inputs;
   std::span<Tensor> host_outputs;
-  uint64_t fill = 0;   ///< the element to store, in its first bytes
-  int32_t mover = -1;  ///< of a loop: index into Binding::movers
+  uint64_t fill = 0;    ///< the element to store, in its first bytes
+  int32_t mover = -1;   ///< of a loop: index into Binding::movers
+  bool device = false;  ///< a kernel or a copy that goes to the CUDA queue
 };
 
 struct Executor::Binding {
@@ -57,10 +58,14 @@ struct Executor::Binding {
     ViewId view = kNoView;
   };
 
-  /// `arena` may be null when the plan needs none.
+  /// What storages lie in. Arenas may be null when the plan needs none.
+  struct Memory {
+    std::byte *arena, *device_arena;
+    const CudaProgram* cuda;  ///< null when the program uses no device
+    std::span<const Tensor> states;
+  };
   Binding(const Program& program, const std::vector<KernelFunction>& functions,
-          std::shared_ptr<const Plan> bound, std::byte* arena, std::span<const Tensor> states,
-          void** context);
+          std::shared_ptr<const Plan> bound, const Memory& memory, void** context);
 
   halide_buffer_t& buffer(ViewId id) { return buffers[static_cast<size_t>(id)]; }
   /// Points everything that depends on them at these inputs and outputs.
@@ -84,13 +89,25 @@ struct Executor::Binding {
   std::vector<Mover> movers;        ///< one per loop
   std::vector<uint8_t*> addresses;  ///< per view and motion: where it is without that motion
   std::vector<size_t> address_begin;
+  // With a CUDA device: where inputs and outputs lie for good, and the steps as one graph.
+  std::vector<Tensor> staged_inputs, staged_outputs;
+  bool recordable = false;  ///< all steps go to the queue
+  bool warm = false;        ///< it has run once: modules are loaded, scratch is there
+  CudaGraph graph;
+
+  static bool on_device(const Program& program, ViewId id) {
+    const auto storage = static_cast<size_t>(program.views[static_cast<size_t>(id)].storage);
+    return program.storages[storage].device;
+  }
+  size_t bytes(const Program& program, ViewId id) const;
 
  private:
   std::span<const int64_t> list(const std::vector<int64_t>& values, ViewId id) const {
     const size_t begin = list_begin[static_cast<size_t>(id)];
     return {values.data() + begin, list_begin[static_cast<size_t>(id) + 1] - begin};
   }
-  void make_buffers(const Program& program, std::byte* arena, std::span<const Tensor> states);
+  void make_buffers(const Program& program, const Memory& memory);
+  void find_device_steps(const Program& program);
   void make_steps(const Program& program, const std::vector<KernelFunction>& functions,
                   void** context);
   void make_movers(const Program& program, std::span<const ViewId> operand_views);

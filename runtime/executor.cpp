@@ -21,24 +21,31 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+}  // namespace
+
 std::string describe(const Step& step) {
   return "step '" + step.name + "'" + (step.origin.empty() ? "" : " (from " + step.origin + ")");
 }
 
-}  // namespace
-
 Executor::Executor(std::shared_ptr<const Program> program,
                    std::shared_ptr<const std::vector<KernelFunction>> functions,
-                   std::shared_ptr<PlanCache> plans, std::vector<Tensor> states)
+                   std::shared_ptr<PlanCache> plans, std::vector<Tensor> states,
+                   std::shared_ptr<CudaProgram> cuda)
     : program_(std::move(program)), functions_(std::move(functions)), plans_(std::move(plans)),
       states_(std::move(states)) {
   bindings_.reserve(kBindings + 1);
+  if (cuda == nullptr) return;
+  queue_ = std::make_unique<CudaQueue>(std::move(cuda));
+  context_.queue = queue_.get();
 }
 
 Executor::~Executor() = default;
 
-Status Executor::reserve_arena(size_t bytes) {
-  bytes = std::max(bytes, kBufferAlignment);  // kernels take a null pointer for a bounds query
+Status Executor::reserve_arena(const Plan& plan) {
+  if (queue_ != nullptr)
+    if (Status s = reserve_device(plan); !s.ok()) return s;
+  // Kernels take a null pointer for a bounds query.
+  const size_t bytes = std::max(plan.arena_bytes, kBufferAlignment);
   if (bytes <= arena_.bytes()) return {};
   bindings_.clear();  // they point into the old block
   arena_ = AlignedBlock();
@@ -58,9 +65,12 @@ Result<Executor::Binding*> Executor::binding_for(std::span<const int64_t> symbol
   }
   Result<std::shared_ptr<const Plan>> plan = plans_->get(symbols);
   if (!plan.ok()) return plan.status();
-  if (Status s = reserve_arena(plan.value()->arena_bytes); !s.ok()) return s;
-  auto made = std::make_unique<Binding>(*program_, *functions_, std::move(plan).value(),
-                                        arena_.data(), states_, &context_pointer_);
+  if (Status s = reserve_arena(*plan.value()); !s.ok()) return s;
+  const Binding::Memory memory{arena_.data(), device_arena_.data(),
+                               queue_ == nullptr ? nullptr : &queue_->program(), states_};
+  auto made = std::make_unique<Binding>(*program_, *functions_, std::move(plan).value(), memory,
+                                        &context_pointer_);
+  if (queue_ != nullptr) stage_ports(*made);
   if (bindings_.size() == kBindings) bindings_.pop_back();
   bindings_.insert(bindings_.begin(), std::move(made));
   return bindings_.front().get();
@@ -75,19 +85,22 @@ Result<std::vector<Tensor>> Executor::run(std::span<const Tensor> inputs, int ma
     return run(aligned, max_threads, step_seconds);
   }
   if (Status s = read_symbols(*program_, inputs, symbols_); !s.ok()) return s;
+  if (queue_ != nullptr)
+    if (Status s = queue_->begin(); !s.ok()) return s;
   Result<Binding*> bound = binding_for(symbols_);
   if (!bound.ok()) return bound.status();
   Binding& binding = *bound.value();
   if (Status s = check_input_dims(*program_, *binding.plan, inputs); !s.ok()) return s;
+  context_.max_threads = max_threads;
+  context_.error.clear();
+  const ThreadLimit limit(max_threads);
+  if (queue_ != nullptr) return run_staged(binding, inputs, step_seconds);
 
   std::vector<Tensor> outputs(program_->outputs.size());
   for (size_t i = 0; i < outputs.size(); ++i)
     if (binding.results[i].has_memory)
       outputs[i] = Tensor::empty(program_->outputs[i].dtype, binding.plan->output_dims[i]);
   binding.set_ports(inputs, outputs);
-  context_.max_threads = max_threads;
-  context_.error.clear();
-  const ThreadLimit limit(max_threads);
   if (Status s = run_steps(binding, 0, binding.steps.size(), step_seconds); !s.ok()) return s;
   return finish_outputs(binding, outputs);
 }
@@ -121,23 +134,36 @@ Status Executor::run_loop(Binding& binding, size_t index, std::span<double> step
   const Step::Control& c = ready.step->control;
   const Binding::Mover& mover = binding.movers[static_cast<size_t>(ready.mover)];
   const size_t begin = index + 1, end = begin + static_cast<size_t>(c.span);
+  const bool asks = c.trip_count != kNoView || c.condition != kNoView || c.trip != kNoView;
+  if (asks)
+    if (Status s = wait_for_device(); !s.ok()) return s;
   int64_t most = c.trips >= 0 ? binding.plan->value(c.trips) : INT64_MAX;
   if (c.trip_count != kNoView)
     most = std::min(most, *reinterpret_cast<const int64_t*>(binding.buffer(c.trip_count).host));
   int64_t trip = 0;
   for (; trip < most; ++trip) {
+    if (asks && trip > 0)
+      if (Status s = wait_for_device(); !s.ok()) return s;
     if (c.condition != kNoView && *binding.buffer(c.condition).host == 0) break;
     mover.apply(trip);
     if (c.trip != kNoView) *reinterpret_cast<int64_t*>(binding.buffer(c.trip).host) = trip;
     if (Status s = run_steps(binding, begin, end, step_seconds); !s.ok()) return s;
   }
   if (trip % 2 == 1)
-    for (const auto& [first, second] : c.rings) copy(binding, second, first);
+    for (const auto& [first, second] : c.rings) {
+      if (binding.on_device(*program_, first)) {
+        if (Status s = device_copy(binding, second, first); !s.ok()) return s;
+        continue;
+      }
+      if (Status s = wait_for_device(); !s.ok()) return s;
+      copy(binding, second, first);
+    }
   return {};
 }
 
 Status Executor::run_branch(Binding& binding, size_t index, std::span<double> step_seconds) {
   const Step::Control& c = binding.steps[index].step->control;
+  if (Status s = wait_for_device(); !s.ok()) return s;
   const size_t then = index + 1, other = then + static_cast<size_t>(c.span);
   if (*binding.buffer(c.condition).host != 0) return run_steps(binding, then, other, step_seconds);
   return run_steps(binding, other, other + static_cast<size_t>(c.otherwise), step_seconds);
@@ -161,6 +187,8 @@ std::vector<Tensor> Executor::finish_outputs(const Binding& binding,
 Status Executor::run_step(Binding& binding, size_t index) {
   const ReadyStep& ready = binding.steps[index];
   const Step& step = *ready.step;
+  if (ready.device) return run_device_step(binding, index);
+  if (Status s = wait_for_device(); !s.ok()) return s;
   switch (step.kind) {
     case Step::Kind::kernel:
       if (const int code = ready.kernel(ready.arguments); code != 0)

@@ -1,6 +1,7 @@
 // A session: the memory and the prepared arguments with which one thread at a time runs a Program.
 #pragma once
 
+#include "runtime/cuda/queue.h"
 #include "runtime/host_ops.h"
 #include "runtime/kernel.h"
 #include "runtime/memory.h"
@@ -19,10 +20,12 @@ namespace tintype {
 /// run of a set of extents, running allocates the output tensors and nothing else.
 class Executor {
  public:
-  /// `functions` holds one entry per Program::kernels, `states` the memory of Program::states.
+  /// `functions` holds one entry per Program::kernels, `states` the memory of Program::states;
+  /// `cuda` is given when the program uses a CUDA device.
   Executor(std::shared_ptr<const Program> program,
            std::shared_ptr<const std::vector<KernelFunction>> functions,
-           std::shared_ptr<PlanCache> plans, std::vector<Tensor> states = {});
+           std::shared_ptr<PlanCache> plans, std::vector<Tensor> states = {},
+           std::shared_ptr<CudaProgram> cuda = nullptr);
   ~Executor();
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
@@ -37,7 +40,7 @@ class Executor {
   struct ReadyStep;
 
   Result<Binding*> binding_for(std::span<const int64_t> symbols);
-  Status reserve_arena(size_t bytes);
+  Status reserve_arena(const Plan& plan);
   std::vector<Tensor> finish_outputs(const Binding& binding,
                                      const std::vector<Tensor>& memory) const;
   /// Steps [begin, end), with what they span.
@@ -47,6 +50,19 @@ class Executor {
   Status run_branch(Binding& binding, size_t index, std::span<double> step_seconds);
   void copy(Binding& binding, ViewId from, ViewId to) const;
   Status kernel_failure(const Step& step, const Plan& plan, size_t index, int code);
+
+  // executor_cuda.cpp
+  Status reserve_device(const Plan& plan);
+  /// Lets the inputs and outputs of a new binding lie in pinned memory, for good.
+  void stage_ports(Binding& binding);
+  Result<std::vector<Tensor>> run_staged(Binding& binding, std::span<const Tensor> inputs,
+                                         std::span<double> step_seconds);
+  /// All steps, or their recording if there is one.
+  Status run_queued(Binding& binding, std::span<double> step_seconds);
+  Status run_device_step(Binding& binding, size_t index);
+  Status device_copy(Binding& binding, ViewId from, ViewId to);
+  /// Before the host touches memory that what is queued reads or writes.
+  Status wait_for_device();
 
   static constexpr size_t kBindings = 8;
 
@@ -59,7 +75,15 @@ class Executor {
   std::vector<int64_t> symbols_;                    ///< of the current run
   KernelContext context_;
   void* context_pointer_ = &context_;  ///< what argv[0] of every kernel points to
+  // Of programs that use a CUDA device. The queue goes first: it waits for what uses the rest.
+  CudaMemory device_arena_;
+  PinnedMemory staging_;        ///< inputs and outputs, on their way to and from the device
+  bool wait_for_each_ = false;  ///< step, in this run
+  std::unique_ptr<CudaQueue> queue_;
 };
+
+/// "step 'relu' (from node)", for messages.
+std::string describe(const Step& step);
 
 /// Checks names-independent properties of inputs in port order: count, dtype, rank, and every
 /// extent that is a constant or a symbol; reads the symbols. Messages name the port, the expected

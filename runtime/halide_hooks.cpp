@@ -2,6 +2,7 @@
 // is the KernelContext of the execution, or null.
 #include "runtime/halide_hooks.h"
 
+#include "runtime/cuda/hooks.h"
 #include "runtime/halide_errors.h"
 #include "runtime/kernel.h"
 #include "runtime/scratch.h"
@@ -86,6 +87,15 @@ const std::array kHooks = {
     TINTYPE_HOOK(halide_int64_to_string),
     TINTYPE_HOOK(halide_uint64_to_string),
     TINTYPE_HOOK(halide_pointer_to_string),
+    TINTYPE_HOOK(halide_cuda_device_interface),
+    TINTYPE_HOOK(halide_cuda_initialize_kernels),
+    TINTYPE_HOOK(halide_cuda_finalize_kernels),
+    TINTYPE_HOOK(halide_cuda_run),
+    TINTYPE_HOOK(halide_copy_to_device),
+    TINTYPE_HOOK(halide_copy_to_host),
+    TINTYPE_HOOK(halide_device_malloc),
+    TINTYPE_HOOK(halide_device_free),
+    TINTYPE_HOOK(halide_device_free_as_destructor),
 };
 #undef TINTYPE_HOOK
 

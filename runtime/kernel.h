@@ -13,10 +13,13 @@ namespace tintype {
 /// after the error hook has recorded a message in the context. Re-entrant.
 using KernelFunction = int (*)(void** argv);
 
+class CudaQueue;
+
 /// Passed through kernels to the hooks in runtime/halide_hooks.cpp. One per execution.
 struct KernelContext {
-  int max_threads = 0;  ///< 0: as many as the pool has
-  std::string error;    ///< message of the first failing kernel
+  int max_threads = 0;         ///< 0: as many as the pool has
+  std::string error;           ///< message of the first failing kernel
+  CudaQueue* queue = nullptr;  ///< where kernels for the CUDA device are launched
 };
 
 /// Owns loaded machine code. Thread-safe; functions stay valid while the library lives.

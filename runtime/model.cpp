@@ -98,6 +98,9 @@ Result<Model> Model::create(std::shared_ptr<const Program> program,
     Model model;
     model.shared_ = std::make_shared<Shared>();
     model.shared_->plans = std::make_shared<PlanCache>(program);
+    if (std::any_of(program->storages.begin(), program->storages.end(),
+                    [](const Storage& s) { return s.device; }))
+      model.shared_->cuda = std::make_shared<CudaProgram>(program);
     model.shared_->program = std::move(program);
     model.shared_->kernels = std::move(kernels);
     model.shared_->functions = std::move(functions);
@@ -155,6 +158,14 @@ Result<MemoryReport> Model::memory(std::span<const Tensor> inputs) const {
     report.arena = plan.value()->arena_bytes;
     report.unplanned = plan.value()->unplanned_bytes;
     for (const Tensor& t : program().constants) report.constants += t.bytes();
+    report.device_arena = plan.value()->device_bytes;
+    std::vector<bool> counted(program().constants.size());
+    for (const Storage& s : program().storages) {
+      if (!s.device || s.kind != Storage::Kind::constant) continue;
+      const auto i = static_cast<size_t>(s.value);
+      if (!counted[i]) report.device_constants += program().constants[i].bytes();
+      counted[i] = true;
+    }
     return report;
   });
 }

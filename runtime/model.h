@@ -35,6 +35,8 @@ struct MemoryReport {
   size_t arena = 0;      ///< planned buffers, lifetimes overlapped
   size_t unplanned = 0;  ///< what the arena would need without reuse
   size_t constants = 0;
+  size_t device_arena = 0;      ///< planned buffers on the CUDA device
+  size_t device_constants = 0;  ///< of the constants, those that are copied there
 };
 
 /// A compiled model. Cheap to copy (shared). `run` may be called from many threads at once: each

@@ -19,6 +19,7 @@ struct Model::Shared {
   std::shared_ptr<const KernelLibrary> kernels;
   std::shared_ptr<const std::vector<KernelFunction>> functions;
   std::shared_ptr<PlanCache> plans;
+  std::shared_ptr<CudaProgram> cuda;  ///< null when no step runs on a CUDA device
   std::mutex mutex;
   std::vector<std::unique_ptr<Executor>> idle;
 
@@ -34,7 +35,7 @@ struct Model::Shared {
         return executor;
       }
     }
-    return std::make_unique<Executor>(program, functions, plans);
+    return std::make_unique<Executor>(program, functions, plans, std::vector<Tensor>(), cuda);
   }
 
   void give_back(std::unique_ptr<Executor> executor) {

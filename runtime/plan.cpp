@@ -73,7 +73,7 @@ class Binder {
   }
 
   Status storages() {
-    std::vector<Lifetime> lifetimes(p_.storages.size());
+    std::vector<Lifetime> lifetimes(p_.storages.size()), on_device(p_.storages.size());
     size_t total = 0;
     for (size_t i = 0; i < p_.storages.size(); ++i) {
       const Storage& s = p_.storages[i];
@@ -83,7 +83,8 @@ class Binder {
         return invalid_argument("a buffer of " + std::to_string(bytes) + " bytes is needed" +
                                 for_symbols());
       if (s.kind != Storage::Kind::arena) continue;
-      lifetimes[i] = {static_cast<size_t>(bytes), s.first_step, s.last_step};
+      (s.device ? on_device : lifetimes)[i] = {static_cast<size_t>(bytes), s.first_step,
+                                               s.last_step};
       if (__builtin_add_overflow(total, static_cast<size_t>(bytes) + 64, &total))
         return invalid_argument("buffers overflow the address space" + for_symbols());
     }
@@ -91,6 +92,10 @@ class Binder {
     plan_.arena_offsets = std::move(arena.offsets);
     plan_.arena_bytes = arena.bytes;
     plan_.unplanned_bytes = arena.unplanned;
+    const ArenaPlan device = plan_arena(on_device);
+    plan_.device_bytes = device.bytes;
+    for (size_t i = 0; i < p_.storages.size(); ++i)
+      if (p_.storages[i].device) plan_.arena_offsets[i] = device.offsets[i];
     return {};
   }
 
@@ -195,6 +200,7 @@ class Binder {
           extents_of(p_.views[static_cast<size_t>(step.inputs[0])].extents) !=
               extents_of(p_.views[static_cast<size_t>(step.outputs[0])].extents))
         status = defect("step '" + step.name + "' copies between different shapes");
+      if (step.kind == Step::Kind::copy && status.ok()) status = device_copy(step);
       if (!status.ok()) return status;
     }
     return {};
@@ -221,6 +227,23 @@ class Binder {
         if (!is_dense(extents_of(v.extents), extents_of(v.strides)))
           return defect("host step '" + step.name + "' has an operand that is not contiguous");
       }
+    return {};
+  }
+
+  /// Copies to, from and on the device move whole blocks.
+  Status device_copy(const Step& step) const {
+    const auto dense = [this](ViewId id) {
+      const View& v = p_.views[static_cast<size_t>(id)];
+      return is_dense(extents_of(v.extents), extents_of(v.strides));
+    };
+    const auto on_device = [this](ViewId id) {
+      const auto storage = static_cast<size_t>(p_.views[static_cast<size_t>(id)].storage);
+      return p_.storages[storage].device;
+    };
+    const ViewId from = step.inputs[0], to = step.outputs[0];
+    if ((on_device(from) || on_device(to)) && (!dense(from) || !dense(to)))
+      return defect("step '" + step.name +
+                    "' copies to, from or on the device what is not contiguous");
     return {};
   }
 

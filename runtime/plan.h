@@ -21,6 +21,7 @@ struct Plan {
   std::vector<std::vector<int64_t>> input_dims, output_dims;
   std::vector<size_t> arena_offsets;   ///< per storage, 0 for those outside the arena
   size_t arena_bytes = 0;              ///< planned size of the arena
+  size_t device_bytes = 0;             ///< planned size of the arena on the CUDA device
   size_t unplanned_bytes = 0;          ///< its size without sharing
   std::vector<int32_t> alternatives;   ///< per step: the alternative taken, -1 for other kinds
   std::vector<Attributes> attributes;  ///< per step: attributes of host ops, evaluated

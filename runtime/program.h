@@ -87,6 +87,9 @@ struct Storage {
   int32_t value = 0;
   ExprId bytes = 0;
   int32_t first_step = 0, last_step = 0;  ///< arena only: first write and last read
+  /// Memory of the CUDA device, an arena of its own. A kernel step whose arguments lie there runs
+  /// there; a copy step from one side to the other is a transfer, of dense views.
+  bool device = false;
 };
 
 /// How a view moves with the trips of a loop: on trip k it lies `place` * stride elements behind
@@ -158,7 +161,8 @@ struct Step {
 
 struct Program {
   std::string model_name;
-  /// What the kernels were compiled for, as a Halide target string; empty when there are none.
+  /// What the kernels were compiled for, as a Halide target string, with "-cuda-sm_80" behind it
+  /// when some run on a CUDA device; empty when there are none.
   std::string target;
   std::vector<Symbol> symbols;
   std::vector<ExtentExpr> expressions;

@@ -40,6 +40,11 @@ class Decoder {
       p.storages.push_back({static_cast<Storage::Kind>(s.kind()), s.value(), s.bytes(),
                             s.first_step(), s.last_step()});
     });
+    for (const int32_t i : list(f.device_storages())) {
+      if (i < 0 || i >= static_cast<int32_t>(p.storages.size()))
+        fail("a storage on the device does not exist");
+      else p.storages[static_cast<size_t>(i)].device = true;
+    }
     each(f.views(), [&](const file::View& v) {
       p.views.push_back({v.storage(), static_cast<DType>(v.dtype()), v.offset(), list(v.extents()),
                          list(v.strides()), list(v.motions())});

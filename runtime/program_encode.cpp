@@ -119,9 +119,13 @@ class Encoder {
       return file::CreateState(b_, text(s.name), constant(s.initial, offsets_[next_attribute_++]),
                                list(s.layout));
     });
+    std::vector<int32_t> on_device;
+    for (size_t i = 0; i < p_.storages.size(); ++i)
+      if (p_.storages[i].device) on_device.push_back(static_cast<int32_t>(i));
+    const auto device_storages = list(on_device);
     b_.Finish(file::CreateProgram(b_, model_name, target, symbols, expressions, inputs, outputs,
                                   constraints, constants, storages, views, kernels, steps, states,
-                                  motions));
+                                  motions, device_storages));
     return {reinterpret_cast<const char*>(b_.GetBufferPointer()), b_.GetSize()};
   }
 

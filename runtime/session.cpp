@@ -132,8 +132,9 @@ Result<Session> Session::create(const Model& model, std::shared_ptr<StateStore> 
       if (!memory.ok()) return memory.status();
       states.push_back(std::move(memory).value());
     }
-    session.executor_ = std::make_shared<Executor>(model.shared_->program, model.shared_->functions,
-                                                   model.shared_->plans, std::move(states));
+    session.executor_ =
+        std::make_shared<Executor>(model.shared_->program, model.shared_->functions,
+                                   model.shared_->plans, std::move(states), model.shared_->cuda);
     return session;
   });
 }

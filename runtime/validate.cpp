@@ -148,6 +148,8 @@ class Validator {
         case Storage::Kind::state: require(below(s.value, p_.states), "state out of range"); break;
         default: require(false, "unknown kind");
       }
+      require(!s.device || s.kind == Storage::Kind::arena || s.kind == Storage::Kind::constant,
+              "only buffers and constants can lie on the device");
     }
   }
 
@@ -199,6 +201,7 @@ class Validator {
                 what);
     };
     require(c.trips == -1 || is_expr(c.trips), "expression out of range");
+    on_host({c.trip_count, c.condition, c.trip});
     scalar(c.trip_count, DType::i64, "the trip count is no i64 scalar");
     scalar(c.condition, DType::boolean, "the condition is no bool scalar");
     scalar(c.trip, DType::i64, "the trip number is no i64 scalar");
@@ -252,6 +255,7 @@ class Validator {
     for (ViewId v : s.inputs)
       if (v != kNoView || s.kind != Step::Kind::host) use(v, index, false);
     for (ViewId v : s.outputs) use(v, index, true);
+    if (s.kind != Step::Kind::copy) on_host(s.inputs), on_host(s.outputs);
     switch (s.kind) {
       case Step::Kind::host:
         host_op(s);
@@ -300,6 +304,15 @@ class Validator {
     require(a.condition == -1 || is_expr(a.condition), "condition out of range");
     require(below(a.kernel, p_.kernels), "kernel out of range");
     for (ViewId v : a.arguments) use(v, index, false);
+    if (!ok() || a.arguments.empty()) return;
+    const bool device = storage_of(a.arguments.front()).device;
+    for (ViewId v : a.arguments)
+      require(storage_of(v).device == device, "a kernel has arguments on both sides");
+  }
+
+  void on_host(const std::vector<ViewId>& views) {
+    for (ViewId v : views)
+      if (is_view(v) && ok()) require(!storage_of(v).device, "the host uses memory of the device");
   }
 
   void use(ViewId id, int32_t step, bool write) {

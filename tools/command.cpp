@@ -20,9 +20,7 @@ void ModelArguments::add_to(CLI::App& app) {
          "--math", math,
          "default: error within 1e-4 of the output's scale; strict: no Winograd, no folded batch norm")
       ->check(CLI::IsMember({"default", "strict"}));
-  app.add_option(
-      "--target", target,
-      "instruction set, e.g. x86-64-linux-avx-avx2-f16c-fma-sse41 (default: this computer)");
+  app.add_option("--target", target, kTargetHelp);
   app.add_option("--threads", threads, "upper bound on threads; results do not depend on it");
   app.add_option("--cache", cache, "folder of compiled kernels (default: ~/.cache/tintype)");
   app.add_flag("--no-cache", no_cache, "compile every kernel anew and keep none");
@@ -186,6 +184,7 @@ std::function<void(int, int)> compile_progress() {
 void print_compile_summary(const CompileReport& report) {
   const CodegenReport& c = report.codegen;
   if (!c.cache_problem.empty()) fmt::print(stderr, "warning: {}\n", c.cache_problem);
+  for (const std::string& what : c.on_host) fmt::print(stderr, "on the CPU: {}\n", what);
   if (isatty(STDERR_FILENO) == 0 || c.kernels == c.from_cache) return;
   fmt::print(stderr, "compiled {} kernels in {:.1f} s ({} more from the cache)\n",
              c.kernels - c.from_cache, c.compile_ms / 1000, c.from_cache);

@@ -18,6 +18,10 @@ inline constexpr int kFailed = 1;    ///< a mistake in the model or its input, o
 inline constexpr int kUsage = 2;     ///< the command line
 inline constexpr int kInternal = 3;  ///< a defect of tintype
 
+inline constexpr const char* kTargetHelp =
+    "cuda or cuda,sm_90: an NVIDIA GPU; host,cuda: what the GPU has kernels for; "
+    "x86-64-linux-avx-avx2-f16c-fma-sse41, say: an instruction set (default: this computer)";
+
 /// Options that every command taking a model understands.
 struct ModelArguments {
   std::string path;

@@ -16,8 +16,7 @@ int compile_to_file(const ModelArguments& model, const std::string& output) {
   const CompileOptions options = model.options();
   CompiledModel m = compile_model(model.path, options);
   print_compile_summary(m.report);
-  const std::string target = options.target.empty() ? host_machine().target : options.target;
-  const std::vector<char> code = link_shared_object(m.objects, target);
+  const std::vector<char> code = link_shared_object(m.objects, m.model.program().target);
   const Status s =
       save_program(m.model.program(), std::as_bytes(std::span<const char>(code)), output);
   if (!s.ok()) throw Error(s.message());

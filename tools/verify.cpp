@@ -134,7 +134,7 @@ Runner add_verify(CLI::App& parent) {
   app->add_option("--expect-failures", args->expectations,
                   "file of cases that fail today; a surprise either way is an error");
   app->add_option("--jobs", args->jobs, "cases at once (default: one per processor)");
-  app->add_option("--target", args->target, "instruction set (default: this computer)");
+  app->add_option("--target", args->target, kTargetHelp);
   app->add_option("--cache", args->cache, "folder of compiled kernels");
   app->add_flag("--no-cache", args->no_cache, "compile every kernel anew");
   app->add_flag("--reference", args->reference, "run the unfused, unscheduled program");

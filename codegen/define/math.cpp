@@ -113,4 +113,15 @@ Expr power(const Expr& x, const Expr& y) {
                 select(y > zero, zero, infinity), signed_power);
 }
 
+Expr bf16_bits(const Expr& x) {
+  const Expr bits = Halide::reinterpret(Halide::UInt(32), x);
+  const Expr half = Halide::cast<uint32_t>(0x7FFF) + ((bits >> 16) & 1);
+  const Expr quiet = (bits >> 16) | 0x40;  // rounding could make an infinity of a NaN
+  return Halide::cast<uint16_t>(select(Halide::is_nan(x), quiet, (bits + half) >> 16));
+}
+
+Expr from_bf16_bits(const Expr& u16) {
+  return Halide::reinterpret(Halide::Float(32), Halide::cast<uint32_t>(u16) << 16);
+}
+
 }  // namespace tintype::math

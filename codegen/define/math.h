@@ -21,4 +21,8 @@ Halide::Expr sigmoid(const Halide::Expr& x);
 /// x^y with IEEE's special cases: negative bases with integral exponents, zeros, infinities.
 Halide::Expr power(const Halide::Expr& x, const Halide::Expr& y);
 
+/// bf16 as the upper half of an f32, for targets without it: rounded to nearest, ties to even.
+Halide::Expr bf16_bits(const Halide::Expr& f32);
+Halide::Expr from_bf16_bits(const Halide::Expr& u16);
+
 }  // namespace tintype::math

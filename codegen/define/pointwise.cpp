@@ -316,6 +316,39 @@ Expr define_pointwise(const Node& node, const std::vector<Expr>& operands) {
   return added->define(node, operands);
 }
 
+namespace {
+
+/// libdevice's names for the functions of libm that definitions call, and bf16 by its bits.
+class DeviceFunctions final : public Halide::Internal::IRGraphMutator {
+  using Halide::Internal::IRGraphMutator::visit;
+  Expr visit(const Halide::Internal::Call* call) override {
+    static const std::map<std::string, const char*> names = {
+        {"fmod", "__nv_fmod"}, {"fmodf", "__nv_fmodf"}, {"erf", "__nv_erf"}};
+    const auto known = names.find(call->name);
+    if (call->call_type != Halide::Internal::Call::PureExtern || known == names.end())
+      return Halide::Internal::IRGraphMutator::visit(call);
+    std::vector<Expr> arguments;
+    for (const Expr& e : call->args) arguments.push_back(mutate(e));
+    return Halide::Internal::Call::make(call->type, known->second, arguments,
+                                        Halide::Internal::Call::PureExtern);
+  }
+  Expr visit(const Halide::Internal::Cast* cast) override {
+    const auto* to_bf16 = cast->value.as<Halide::Internal::Cast>();
+    if (to_bf16 == nullptr || !to_bf16->type.is_bfloat())
+      return Halide::Internal::IRGraphMutator::visit(cast);
+    const Expr x = Halide::cast<float>(mutate(to_bf16->value));
+    return Halide::cast(cast->type, math::from_bf16_bits(math::bf16_bits(x)));
+  }
+};
+
+}  // namespace
+
+Expr device_functions(const Node& node, const Expr& e) {
+  // The only ops with such calls; others need no walk through all that their operands are made of.
+  if (!node.is("mod") && !node.is("erf") && !node.is("cast")) return e;
+  return DeviceFunctions().mutate(e);
+}
+
 bool is_expensive(const Node& node) {
   static constexpr std::string_view kCheap[] = {
       "add",      "sub", "mul", "max", "min", "relu", "neg", "abs", "select", "cast",

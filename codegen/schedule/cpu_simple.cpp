@@ -23,6 +23,7 @@ void schedule_reference(Composition& c) {
 }  // namespace
 
 void schedule(Composition& c, const KernelSpec& spec, const Machine& machine) {
+  if (spec.cuda) return schedule_cuda(c, spec);
   switch (spec.schedule) {
     case ScheduleKind::reference: return schedule_reference(c);
     case ScheduleKind::elementwise: return schedule_elementwise(c, spec, machine);

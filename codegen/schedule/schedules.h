@@ -24,6 +24,11 @@ void schedule_winograd_output(Composition& c, const KernelSpec& spec, const Mach
 void schedule_winograd_weight_adjoint(Composition& c, const KernelSpec& spec,
                                       const Machine& machine);
 
+/// The same for kernels of a CUDA device.
+void schedule_cuda(Composition& c, const KernelSpec& spec);
+void schedule_cuda_contraction(Composition& c, const KernelSpec& spec);
+void schedule_cuda_rows(Composition& c, const KernelSpec& spec);
+
 /// Elements of the widest output type that fill a vector register.
 int vector_lanes(const KernelSpec& spec, const Machine& machine);
 /// How vectors of channels end, by spec.tail; promises whole vectors to Halide where that holds.

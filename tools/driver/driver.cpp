@@ -46,6 +46,7 @@ CodegenOptions codegen_options(const CompileOptions& options) {
   codegen.cache_directory = options.cache_directory == "default" ? KernelCache::default_directory()
                                                                  : options.cache_directory;
   codegen.reference = options.reference;
+  if (options.reference) codegen.machine.cuda = 0;  // the oracle runs on the CPU
   codegen.hints = options.hints;
   codegen.compile_threads = options.compile_threads;
   codegen.progress = options.progress;

@@ -31,9 +31,9 @@ struct CompileOptions {
   /// before.
   std::string passes;
   std::vector<std::string> disabled_passes;  ///< names of passes to leave out
-  std::string target;                        ///< Halide target string; empty is this computer
-  std::string cache_directory = "default";   ///< "" turns the kernel cache off
-  std::map<std::string, int64_t> hints;      ///< likely values of symbols, for choosing tiles
+  std::string target;  ///< as codegen/machine.h reads it: "cuda,sm_90"; empty is this computer
+  std::string cache_directory = "default";  ///< "" turns the kernel cache off
+  std::map<std::string, int64_t> hints;     ///< likely values of symbols, for choosing tiles
   int64_t batch = 1;  ///< the same for symbols that are the first axis of an input
   int compile_threads = 0;
   /// Training programs: compute activations again instead of keeping them (passes/recompute.h).

@@ -1,0 +1,102 @@
+// Compiling for CUDA and running on the stand-in, next to the reference on the CPU.
+#pragma once
+
+#include "ir/builder.h"
+#include "tests/support/cuda/stand_in.h"
+#include "tools/driver/compare.h"
+#include "tools/driver/data_files.h"
+#include "tools/driver/driver.h"
+
+#include <functional>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace tintype::cuda_test {
+
+using Make = std::function<void(Graph&, Builder&)>;
+using Dims = std::map<std::string, int64_t>;
+
+using MakeGraph = std::function<std::unique_ptr<Graph>()>;
+
+inline CompiledModel compiled(std::unique_ptr<Graph> graph, const std::string& target,
+                              bool reference = false) {
+  CompileOptions options;
+  options.target = target;
+  options.reference = reference;
+  return compile_graph(std::move(graph), options);
+}
+
+inline std::unique_ptr<Graph> built(const Make& make) {
+  auto graph = std::make_unique<Graph>("test");
+  Builder b(*graph);
+  make(*graph, b);
+  return graph;
+}
+
+inline CompiledModel compiled(const Make& make, const std::string& target, bool reference = false) {
+  return compiled(built(make), target, reference);
+}
+
+inline std::vector<Tensor> inputs_of(const Program& p, const Dims& dims) {
+  std::vector<Tensor> inputs;
+  for (const Port& port : p.inputs) {
+    std::vector<int64_t> extents;
+    for (ExprId id : port.dims) {
+      const ExtentExpr& e = p.expressions[static_cast<size_t>(id)];
+      extents.push_back(e.kind == ExtentExpr::Kind::constant
+                            ? e.value
+                            : dims.at(p.symbols[static_cast<size_t>(e.value)].name));
+    }
+    Tensor t = random_tensor(port.dtype, extents, 7 + inputs.size());
+    if (port.dtype == DType::f32)
+      for (float& v : t.mutable_values<float>()) v = 2 * v - 1;
+    inputs.push_back(t);
+  }
+  return inputs;
+}
+
+inline Tensor random_weights(std::vector<int64_t> dims, uint64_t seed) {
+  Tensor t = random_tensor(DType::f32, std::move(dims), seed);
+  for (float& v : t.mutable_values<float>()) v = v - 0.5f;
+  return t;
+}
+
+inline Value* weights(Builder& b, std::vector<int64_t> dims, uint64_t seed) {
+  return b.constant(random_weights(std::move(dims), seed));
+}
+
+/// Runs three times, so that a recorded graph is replayed, and gives everything back.
+inline void expect_same_graph(const MakeGraph& make, const Dims& dims = {},
+                              const std::string& target = "cuda", double tolerance = 1e-5) {
+  const CompiledModel reference = compiled(make(), "", true);
+  const std::vector<Tensor> inputs = inputs_of(reference.model.program(), dims);
+  const auto want = reference.model.run(std::span<const Tensor>(inputs));
+  ASSERT_TRUE(want.ok()) << want.status().message();
+  CudaStandIn device;
+  {
+    const CompiledModel fast = compiled(make(), target);
+    for (int run = 0; run < 3; ++run) {
+      const auto got = fast.model.run(std::span<const Tensor>(inputs));
+      ASSERT_TRUE(got.ok()) << got.status().message() << "\n" << device.problem();
+      ASSERT_EQ(got.value().size(), want.value().size());
+      for (size_t i = 0; i < got.value().size(); ++i) {
+        const Comparison c = compare_tensors(got.value()[i], want.value()[i], 0, 0);
+        ASSERT_EQ(got.value()[i].dims(), want.value()[i].dims());
+        EXPECT_LE(c.max_error, tolerance * std::max(c.scale, 1e-3)) << c.message;
+      }
+    }
+    EXPECT_FALSE(device.launched().empty());
+  }
+  EXPECT_EQ(device.problem(), "");
+  EXPECT_EQ(device.leaks(), "");
+}
+
+inline void expect_same(const Make& make, const Dims& dims = {},
+                        const std::string& target = "cuda") {
+  expect_same_graph([&] { return built(make); }, dims, target);
+}
+
+}  // namespace tintype::cuda_test
