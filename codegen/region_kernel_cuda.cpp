@@ -1,0 +1,116 @@
+// Choice of schedule and tile for a region on a CUDA device.
+#include "codegen/region_arguments.h"
+
+#include <algorithm>
+
+namespace tintype {
+
+namespace {
+
+/// Positions of a thread's tile: as many as registers allow, fewer where most would be idle.
+int cuda_rows(int64_t positions, int vectors) {
+  const int most = vectors > 1 ? 8 : 16;
+  int best = 1;
+  double best_cost = 1e30;
+  for (int rows = 1; rows <= most; ++rows) {
+    const auto tiles = static_cast<double>((positions + rows - 1) / rows);
+    // Per step of the reduction: the products, and the loads that all of them share.
+    const double cost = tiles * (rows * (vectors + 1.0) + 4.0);
+    if (cost >= best_cost) continue;
+    best_cost = cost;
+    best = rows;
+  }
+  return best;
+}
+
+/// Threads of a block along the two innermost loops of the result that become threads: neighbours
+/// first, as far as there are some.
+void set_cuda_threads(KernelChoice& c) {
+  constexpr int64_t kThreads = 128, kWarp = 32;
+  std::vector<bool> reduced(c.spec.outputs[0].unit.size(), false);
+  for (const auto& n : c.spec.body->nodes())
+    if (n->op().has(kReduction))
+      for (const int64_t axis : n->attrs().integers("axes"))
+        reduced[static_cast<size_t>(axis)] = true;
+  const Shape& extents = c.arguments.back().extents;
+  std::vector<Dim> stay;
+  for (size_t d = extents.size(); d-- > 0;)
+    if (!reduced[d]) stay.push_back(extents[d]);
+  const auto wanted = [](const std::vector<Dim>& dims, size_t i, int64_t most) {
+    const int64_t extent = i < dims.size() ? static_or(dims[i], most) : 1;
+    int64_t threads = 1;
+    while (threads < std::min(extent, most)) threads *= 2;
+    return threads;
+  };
+  const int64_t across = wanted(stay, 0, stay.size() > 1 ? kWarp : kThreads);
+  c.spec.vectors = static_cast<int>(across);
+  c.spec.rows = static_cast<int>(wanted(stay, 1, kThreads / across));
+}
+
+KernelChoice cuda_contraction(const Node& region, const Node& anchor,
+                              const std::vector<Buffer>& buffers, const RegionOptions& options) {
+  const int64_t block = anchor.attrs().integer("block");
+  std::optional<KernelChoice> merged = merged_contraction(region, anchor, buffers);
+  KernelChoice c =
+      merged ? std::move(*merged) : plain_choice(region, buffers, ScheduleKind::contraction);
+  c.spec.vectors = block > 0 ? 4 : 1;
+  const Shape& w = anchor.operand(1)->shape();
+  const int64_t depth = static_or(w[w.size() - 2], 1);
+  c.spec.depth_multiple = depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
+  const Shape& extents = c.arguments.back().extents;
+  c.spec.rows = cuda_rows(options.hint(extents[extents.size() - 2]), c.spec.vectors);
+  c.algorithm = anchor.is("dot") ? "gemm" : merged ? "direct 1x1" : "direct";
+  return c;
+}
+
+}  // namespace
+
+KernelChoice cuda_choice(const Node& region, const std::vector<Buffer>& buffers,
+                         const RegionOptions& options) {
+  const Node* anchor = find_anchor(*region.body());
+  const auto plain = [&](ScheduleKind kind, const char* algorithm) {
+    KernelChoice c = plain_choice(region, buffers, kind);
+    c.algorithm = algorithm;
+    if (anchor != nullptr) set_cuda_threads(c);
+    return c;
+  };
+  if (anchor == nullptr && is_pointwise_only(*region.body())) {
+    KernelChoice c = elementwise_choice(region, buffers, *options.machine);
+    c.spec.lanes = 0;  // for vectors of the CPU
+    return c;
+  }
+  if (anchor == nullptr) {
+    KernelChoice c = plain(ScheduleKind::elementwise, "movement");
+    for (const auto& n : region.body()->nodes())
+      if (n->op().has(kPrepack)) c.spec.tail = panel_tail(*n);
+    return c;
+  }
+  if (anchor->is("conv") && is_depthwise(*anchor))
+    return plain(ScheduleKind::depthwise, "depthwise");
+  if (is_cell(*region.body(), *anchor)) {
+    KernelChoice c = plain(ScheduleKind::cell, "cell");
+    const int64_t depth = static_or(anchor->operand(0)->shape().back(), 1);
+    c.spec.depth_multiple = depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
+    return c;
+  }
+  if (anchor->is("dot") || (anchor->is("conv") && (anchor->attrs().integer("block") > 0 ||
+                                                   anchor->attrs().integer("group", 1) == 1)))
+    return cuda_contraction(region, *anchor, buffers, options);
+  if (anchor->is("conv")) return plain(ScheduleKind::window, "plain");
+  if (anchor->op().has(kWindow)) return plain(ScheduleKind::window, "window");
+  if (anchor->is("conv_weight_gradient"))
+    return plain(ScheduleKind::weight_gradient, "weight gradient");
+  if (anchor->is("window_max_gradient"))
+    return plain(ScheduleKind::window_max_gradient, "window gradient");
+  if (anchor->op().has(kKernel)) return plain(ScheduleKind::scatter, "scatter");
+  return plain(ScheduleKind::rows, "rows");
+}
+
+std::string cuda_problem(const Node& region) {
+  const Node* anchor = find_anchor(*region.body());
+  if (anchor != nullptr && anchor->op().has(kTileTransform))
+    return "op '" + std::string(anchor->name()) + "' has no kernel for CUDA";
+  return "";
+}
+
+}  // namespace tintype
