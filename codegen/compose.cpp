@@ -577,8 +577,9 @@ class Composer {
       values.push_back(by_bits(v->dtype()) ? math::bf16_bits(e)
                                            : Halide::cast(halide_type(v->dtype()), e));
     }
-    // All results in one loop: what they share is computed once, and a state that the kernel
-    // replaces is read before it is written.
+    // All results in one loop: what they share is computed once, from elements that are loaded
+    // once. A state may be replaced meanwhile: buffers do not alias as far as LLVM knows, so that
+    // it keeps what was loaded rather than load again behind a store (UpdateOfProduct tests that).
     Func out("out");
     if (values.size() == 1) out(c_.vars) = values[0];
     else out(c_.vars) = Halide::Tuple(values);
