@@ -100,17 +100,27 @@ Expr sigmoid(const Expr& x) {
 Expr power(const Expr& x, const Expr& y) {
   const Expr one = Halide::cast(x.type(), 1.0f);
   const Expr zero = Halide::cast(x.type(), 0.0f);
-  const Expr magnitude = Halide::pow(Halide::abs(x), y);
+  const Expr infinity = Halide::cast(x.type(), std::numeric_limits<float>::infinity());
+  // Halide's f32 power is made of a logarithm and an exponential that do not know infinities.
+  const Expr a = Halide::abs(x);
+  const Expr endless = select(a == one, one, y > zero, select(a > one, infinity, zero),
+                              select(a > one, zero, infinity));
+  const Expr magnitude =
+      select(a == infinity || Halide::abs(y) == infinity, endless, Halide::pow(a, y));
   const Expr integral = Halide::floor(y) == y;
   const Expr odd =
       integral &&
       Halide::floor(y * Halide::cast(x.type(), 0.5f)) * Halide::cast(x.type(), 2.0f) != y;
   const Expr nan = Halide::cast(x.type(), std::numeric_limits<float>::quiet_NaN());
   const Expr signed_power =
-      select(x >= zero, magnitude, !integral, nan, odd, -magnitude, magnitude);
-  const Expr infinity = Halide::cast(x.type(), std::numeric_limits<float>::infinity());
+      select(x >= zero, magnitude, odd, -magnitude, integral || a == infinity, magnitude, nan);
+  // The sign of a zero stays with odd powers.
+  const Halide::Type bits = Halide::Int(x.type().bits());
+  const Expr negative = odd && Halide::reinterpret(bits, x) < Halide::Internal::make_zero(bits);
+  const Expr of_zero =
+      select(y > zero, select(negative, x, zero), select(negative, -infinity, infinity));
   return select(y == zero || x == one, one, math::is_nan(x) || math::is_nan(y), x + y, x == zero,
-                select(y > zero, zero, infinity), signed_power);
+                of_zero, signed_power);
 }
 
 Expr bf16_bits(const Expr& x) {

@@ -112,6 +112,9 @@ Expr power(const Node&, Args a) {
   return Halide::cast(a[0].type(), math::power(base, exponent));
 }
 
+/// False where either is NaN; Halide takes a <= b for "not b < a".
+Expr at_most(const Expr& a, const Expr& b) { return is_real(a) ? a < b || a == b : a <= b; }
+
 /// NaN in either operand gives NaN, as ONNX and numpy have it.
 Expr maximum(const Node&, Args a) {
   if (!is_real(a[0])) return Halide::max(a[0], a[1]);
@@ -196,9 +199,9 @@ const std::unordered_map<std::string_view, Definition>& table() {
       {"eq", [](const Node&, Args a) -> Expr { return a[0] == a[1]; }},
       {"ne", [](const Node&, Args a) -> Expr { return a[0] != a[1]; }},
       {"lt", [](const Node&, Args a) -> Expr { return a[0] < a[1]; }},
-      {"le", [](const Node&, Args a) -> Expr { return a[0] <= a[1]; }},
+      {"le", [](const Node&, Args a) -> Expr { return at_most(a[0], a[1]); }},
       {"gt", [](const Node&, Args a) -> Expr { return a[0] > a[1]; }},
-      {"ge", [](const Node&, Args a) -> Expr { return a[0] >= a[1]; }},
+      {"ge", [](const Node&, Args a) -> Expr { return at_most(a[1], a[0]); }},
       {"identity", [](const Node&, Args a) -> Expr { return a[0]; }},
       {"stop_gradient", [](const Node&, Args a) -> Expr { return a[0]; }},
       {"neg", [](const Node&, Args a) -> Expr { return -a[0]; }},

@@ -5,6 +5,7 @@
 #include "tools/driver/data_files.h"
 #include "tools/driver/driver.h"
 
+#include <cmath>
 #include <cstring>
 #include <functional>
 #include <gtest/gtest.h>
@@ -224,6 +225,43 @@ TEST(Products, MatMulAndGemmMatchForAnyExtents) {
         Value* z = g.add_input("z", {DType::f32, {2, n, 9}});
         g.add_output("y", b.make("MatMul", {y, z}));
       });
+}
+
+/// x op y for all pairs of special values, as IEEE 754 has it.
+template <typename T>
+void expect_special_values(DType dtype) {
+  const T inf = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
+  const std::vector<T> special = {0, -T{0}, 1, -1, 2, -2, T(0.5), 3, -3, inf, -inf, nan};
+  std::vector<T> x, y;
+  for (const T a : special)
+    for (const T b : special) {
+      x.push_back(a);
+      y.push_back(b);
+    }
+  const auto n = static_cast<int64_t>(x.size());
+  auto graph = std::make_unique<Graph>("special");
+  Builder b(*graph);
+  Value* left = graph->add_input("x", {dtype, {Dim(n)}});
+  Value* right = graph->add_input("y", {dtype, {Dim(n)}});
+  for (const char* op : {"le", "ge", "pow"}) graph->add_output(op, b.make(op, {left, right}));
+  const CompiledModel m = compile_graph(std::move(graph));
+  const std::vector<Tensor> inputs = {Tensor::from<T>({n}, x), Tensor::from<T>({n}, y)};
+  const auto got = m.model.run(std::span<const Tensor>(inputs));
+  ASSERT_TRUE(got.ok()) << got.status().message();
+  for (size_t i = 0; i < x.size(); ++i) {
+    EXPECT_EQ(got.value()[0].values<uint8_t>()[i] != 0, x[i] <= y[i]) << x[i] << " <= " << y[i];
+    EXPECT_EQ(got.value()[1].values<uint8_t>()[i] != 0, x[i] >= y[i]) << x[i] << " >= " << y[i];
+    const T want = std::pow(x[i], y[i]), power = got.value()[2].template values<T>()[i];
+    const bool equal = std::isfinite(want) ? std::abs(power - want) <= T(1e-5) * std::abs(want)
+                       : std::isnan(want)  ? std::isnan(power)
+                                           : power == want;
+    EXPECT_TRUE(equal) << x[i] << " ^ " << y[i] << " is " << power << ", expected " << want;
+  }
+}
+
+TEST(Pointwise, ComparisonsAndPowersOfSpecialValues) {
+  expect_special_values<float>(DType::f32);
+  expect_special_values<double>(DType::f64);
 }
 
 TEST(Lrn, MatchesAcrossChannels) {
