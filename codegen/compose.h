@@ -49,5 +49,7 @@ std::string definition_identity(std::string_view op_name);
 Halide::Type halide_type(DType dtype);
 /// The type that arithmetic on this element type uses.
 Halide::Type arithmetic_type(DType dtype);
+/// A tensor of one element as a constant of its arithmetic type.
+Halide::Expr literal(const Tensor& t);
 
 }  // namespace tintype

@@ -6,6 +6,7 @@
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/print.h"
+#include "ir/work.h"
 #include "runtime/host_ops.h"
 
 #include <algorithm>
@@ -21,19 +22,6 @@ constexpr int64_t kColumnsWorthACopy = 64;
 
 Dim bytes_of(const Value* v) {
   return product(v->shape()) * Dim(static_cast<int64_t>(size_of(v->dtype())));
-}
-
-/// Multiply-adds times two of the contractions, as the algorithm executes them.
-Dim flops(const Graph& body) {
-  Dim total = 0;
-  for (const auto& n : body.nodes()) {
-    if (!n->op().has(kContraction)) continue;
-    const Shape& w = n->operand(1)->shape();
-    Dim depth = w[w.size() - 2];
-    for (int64_t k : n->attrs().integers("window")) depth = depth * Dim(k);
-    total = total + Dim(2) * depth * product(n->result()->shape());
-  }
-  return total;
 }
 
 }  // namespace
@@ -364,7 +352,7 @@ void Lowering::add_kernel_step(const Node& n, const std::vector<Placement>& inpu
   }
   s.name = n.attrs().string("name", "region");
   s.origin = origin;
-  s.flops = builder_.expression(flops(*n.body()) * repeats_);
+  s.flops = builder_.expression(contraction_flops(*n.body()) * repeats_);
   result_.program.steps.push_back(std::move(s));
 }
 

@@ -47,6 +47,30 @@ Type arithmetic_type(DType dtype) {
   return dtype == DType::f16 || dtype == DType::bf16 ? Halide::Float(32) : halide_type(dtype);
 }
 
+Halide::Expr literal(const Tensor& t) {
+  const Halide::Type type = arithmetic_type(t.dtype());
+  auto wrap = [&type](auto x) { return Halide::Internal::make_const(type, x); };
+  switch (t.dtype()) {
+    case DType::f32: return Expr(t.values<float>()[0]);
+    case DType::f64: return Expr(t.values<double>()[0]);
+    case DType::f16: return Expr(f16_to_f32(t.values<uint16_t>()[0]));
+    case DType::bf16: return Expr(bf16_to_f32(t.values<uint16_t>()[0]));
+    case DType::boolean:
+      return t.values<uint8_t>()[0] != 0 ? Halide::Internal::const_true()
+                                         : Halide::Internal::const_false();
+    case DType::i8: return wrap(static_cast<int64_t>(t.values<int8_t>()[0]));
+    case DType::i16: return wrap(static_cast<int64_t>(t.values<int16_t>()[0]));
+    case DType::i32: return wrap(static_cast<int64_t>(t.values<int32_t>()[0]));
+    case DType::i64: return wrap(t.values<int64_t>()[0]);
+    case DType::u8: return wrap(static_cast<uint64_t>(t.values<uint8_t>()[0]));
+    case DType::u16: return wrap(static_cast<uint64_t>(t.values<uint16_t>()[0]));
+    case DType::u32: return wrap(static_cast<uint64_t>(t.values<uint32_t>()[0]));
+    case DType::u64: return wrap(t.values<uint64_t>()[0]);
+    case DType::undefined: break;
+  }
+  throw InternalError("literal without element type");
+}
+
 namespace {
 
 using Args = const std::vector<Expr>&;

@@ -10,21 +10,37 @@ using Halide::TailStrategy;
 using Halide::Var;
 using Halide::VarOrRVar;
 
-// A task owns one vector of the innermost axis for one index of the outermost: no two tasks, and no
-// two lanes, add to the same element, and the order of additions is that of the updates.
-void schedule_scatter(Composition& c, const KernelSpec& spec, const Machine& machine) {
+namespace {
+
+struct VectorTask {
+  VarOrRVar task;      ///< the parallel loop
+  int lanes;           ///< of its vector
+  TailStrategy inner;  ///< of what is computed for it
+};
+
+/// A task is one vector of the innermost axis for one index of the outermost.
+VectorTask vector_per_task(Composition& c, const KernelSpec& spec, const Machine& machine) {
   const int lanes = vector_lanes(spec, machine);
   Func& out = c.outputs[0];
-  Anchor& a = c.anchors.at(0);
   const TailStrategy tail = channel_tail(c, spec, lanes);
-  const TailStrategy inner = tail == TailStrategy::Predicate ? tail : TailStrategy::Auto;
   Var block("block"), lane("lane");
   out.split(c.vars[0], block, lane, lanes, tail).vectorize(lane);
   std::vector<VarOrRVar> order = {lane};
   for (size_t d = 1; d + 1 < c.vars.size(); ++d) order.emplace_back(c.vars[d]);
   order.insert(order.end(), {block, c.vars.back()});
   out.reorder(order);
-  const VarOrRVar task = parallel_over(out, {block, c.vars.back()});
+  return {parallel_over(out, {block, c.vars.back()}), lanes,
+          tail == TailStrategy::Predicate ? tail : TailStrategy::Auto};
+}
+
+}  // namespace
+
+// A task owns one vector of the innermost axis for one index of the outermost: no two tasks, and no
+// two lanes, add to the same element, and the order of additions is that of the updates.
+void schedule_scatter(Composition& c, const KernelSpec& spec, const Machine& machine) {
+  Func& out = c.outputs[0];
+  Anchor& a = c.anchors.at(0);
+  const auto [task, lanes, inner] = vector_per_task(c, spec, machine);
   a.func.compute_at(out, task.var).vectorize(a.vars[0], lanes, inner);
   Var chunk("chunk"), part("part");
   std::vector<VarOrRVar> update = {part};
@@ -36,18 +52,9 @@ void schedule_scatter(Composition& c, const KernelSpec& spec, const Machine& mac
 // A task finds the largest taps of all windows for one vector of channels of an image, then every
 // place adds up the windows that chose it.
 void schedule_window_max_gradient(Composition& c, const KernelSpec& spec, const Machine& machine) {
-  const int lanes = vector_lanes(spec, machine);
   Func& out = c.outputs[0];
   Anchor& a = c.anchors.at(0);
-  const TailStrategy tail = channel_tail(c, spec, lanes);
-  const TailStrategy inner = tail == TailStrategy::Predicate ? tail : TailStrategy::Auto;
-  Var block("block"), lane("lane");
-  out.split(c.vars[0], block, lane, lanes, tail).vectorize(lane);
-  std::vector<VarOrRVar> order = {lane};
-  for (size_t d = 1; d + 1 < c.vars.size(); ++d) order.emplace_back(c.vars[d]);
-  order.insert(order.end(), {block, c.vars.back()});
-  out.reorder(order);
-  const VarOrRVar task = parallel_over(out, {block, c.vars.back()});
+  const auto [task, lanes, inner] = vector_per_task(c, spec, machine);
   a.func.compute_at(out, c.vars[1]).vectorize(a.vars[0], lanes, inner);
   Halide::Stage sum = a.func.update();
   sum.vectorize(a.vars[0], lanes, inner);

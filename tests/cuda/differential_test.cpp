@@ -8,32 +8,12 @@ namespace {
 
 using cuda_test::expect_same;
 using cuda_test::weights;
-
-struct ConvCase {
-  int64_t n, ci, h, w, co, kh, kw, stride, pad, dilation, group;
-};
-
-void PrintTo(const ConvCase& c, std::ostream* out) {
-  *out << c.n << "x" << c.ci << "x" << c.h << "x" << c.w << " to " << c.co << ", window " << c.kh
-       << "x" << c.kw << "/" << c.stride << ", pad " << c.pad << ", dilation " << c.dilation
-       << ", group " << c.group;
-}
+using test::ConvCase;
 
 class CudaConv : public testing::TestWithParam<ConvCase> {};
 
 TEST_P(CudaConv, MatchesTheReferenceWithItsEpilogue) {
-  const ConvCase p = GetParam();
-  expect_same([p](Graph& g, Builder& b) {
-    Value* x = g.add_input("x", {DType::f32, {p.n, p.ci, p.h, p.w}});
-    Value* y = b.make("Conv",
-                      {x, weights(b, {p.co, p.ci / p.group, p.kh, p.kw}, 1), weights(b, {p.co}, 2)},
-                      {{"strides", std::vector<int64_t>{p.stride, p.stride}},
-                       {"pads", std::vector<int64_t>{p.pad, p.pad, p.pad, p.pad}},
-                       {"dilations", std::vector<int64_t>{p.dilation, p.dilation}},
-                       {"group", p.group}});
-    Value* shortcut = g.add_input("s", y->type());
-    g.add_output("y", b.make("Relu", {b.make("Add", {y, shortcut})}));
-  });
+  expect_same(test::conv_with_epilogue(GetParam()));
 }
 
 INSTANTIATE_TEST_SUITE_P(

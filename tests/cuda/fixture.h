@@ -3,6 +3,7 @@
 
 #include "ir/builder.h"
 #include "tests/support/cuda/stand_in.h"
+#include "tests/support/programs.h"
 #include "tools/driver/compare.h"
 #include "tools/driver/data_files.h"
 #include "tools/driver/driver.h"
@@ -16,8 +17,12 @@
 
 namespace tintype::cuda_test {
 
-using Make = std::function<void(Graph&, Builder&)>;
-using Dims = std::map<std::string, int64_t>;
+using test::built;
+using test::Dims;
+using test::inputs_of;
+using test::Make;
+using test::random_weights;
+using test::weights;
 
 using MakeGraph = std::function<std::unique_ptr<Graph>()>;
 
@@ -29,43 +34,8 @@ inline CompiledModel compiled(std::unique_ptr<Graph> graph, const std::string& t
   return compile_graph(std::move(graph), options);
 }
 
-inline std::unique_ptr<Graph> built(const Make& make) {
-  auto graph = std::make_unique<Graph>("test");
-  Builder b(*graph);
-  make(*graph, b);
-  return graph;
-}
-
 inline CompiledModel compiled(const Make& make, const std::string& target, bool reference = false) {
   return compiled(built(make), target, reference);
-}
-
-inline std::vector<Tensor> inputs_of(const Program& p, const Dims& dims) {
-  std::vector<Tensor> inputs;
-  for (const Port& port : p.inputs) {
-    std::vector<int64_t> extents;
-    for (ExprId id : port.dims) {
-      const ExtentExpr& e = p.expressions[static_cast<size_t>(id)];
-      extents.push_back(e.kind == ExtentExpr::Kind::constant
-                            ? e.value
-                            : dims.at(p.symbols[static_cast<size_t>(e.value)].name));
-    }
-    Tensor t = random_tensor(port.dtype, extents, 7 + inputs.size());
-    if (port.dtype == DType::f32)
-      for (float& v : t.mutable_values<float>()) v = 2 * v - 1;
-    inputs.push_back(t);
-  }
-  return inputs;
-}
-
-inline Tensor random_weights(std::vector<int64_t> dims, uint64_t seed) {
-  Tensor t = random_tensor(DType::f32, std::move(dims), seed);
-  for (float& v : t.mutable_values<float>()) v = v - 0.5f;
-  return t;
-}
-
-inline Value* weights(Builder& b, std::vector<int64_t> dims, uint64_t seed) {
-  return b.constant(random_weights(std::move(dims), seed));
 }
 
 /// Runs three times, so that a recorded graph is replayed, and gives everything back.

@@ -1,6 +1,7 @@
 // Optimised programs against the unfused, unscheduled reference, over shapes that break schedules:
 // extents of 1, odd ones, fewer channels than lanes, channels between panels.
 #include "ir/builder.h"
+#include "tests/support/programs.h"
 #include "tools/driver/compare.h"
 #include "tools/driver/data_files.h"
 #include "tools/driver/driver.h"
@@ -14,47 +15,22 @@
 namespace tintype {
 namespace {
 
-using Make = std::function<void(Graph&, Builder&)>;
-
-Value* weights(Builder& b, std::vector<int64_t> dims, uint64_t seed) {
-  Tensor t = random_tensor(DType::f32, dims, seed);
-  for (float& v : t.mutable_values<float>()) v = v - 0.5f;
-  return b.constant(t);
-}
+using test::ConvCase;
+using test::inputs_of;
+using test::Make;
+using test::weights;
 
 CompiledModel compiled(const Make& make, bool reference, MathMode math) {
-  auto graph = std::make_unique<Graph>("test");
-  Builder b(*graph);
-  make(*graph, b);
   CompileOptions options;
   options.reference = reference;
   options.math = math;
-  return compile_graph(std::move(graph), options);
-}
-
-std::vector<Tensor> inputs_of(const CompiledModel& m, const std::map<std::string, int64_t>& dims) {
-  const Program& p = m.model.program();
-  std::vector<Tensor> inputs;
-  for (const Port& port : p.inputs) {
-    std::vector<int64_t> extents;
-    for (ExprId id : port.dims) {
-      const ExtentExpr& e = p.expressions[static_cast<size_t>(id)];
-      extents.push_back(e.kind == ExtentExpr::Kind::constant
-                            ? e.value
-                            : dims.at(p.symbols[static_cast<size_t>(e.value)].name));
-    }
-    Tensor t = random_tensor(port.dtype, extents, 7 + inputs.size());
-    if (port.dtype == DType::f32)
-      for (float& v : t.mutable_values<float>()) v = 2 * v - 1;
-    inputs.push_back(t);
-  }
-  return inputs;
+  return compile_graph(test::built(make), options);
 }
 
 /// Default within 1e-4 of the scale, strict within 1e-5, one thread bit-identical to all.
 void expect_same(const Make& make, const std::map<std::string, int64_t>& dims = {}) {
   const CompiledModel reference = compiled(make, true, MathMode::standard);
-  const std::vector<Tensor> inputs = inputs_of(reference, dims);
+  const std::vector<Tensor> inputs = inputs_of(reference.model.program(), dims);
   const auto want = reference.model.run(std::span<const Tensor>(inputs));
   ASSERT_TRUE(want.ok()) << want.status().message();
   for (const MathMode math : {MathMode::standard, MathMode::strict}) {
@@ -78,31 +54,10 @@ void expect_same(const Make& make, const std::map<std::string, int64_t>& dims = 
   }
 }
 
-struct ConvCase {
-  int64_t n, ci, h, w, co, kh, kw, stride, pad, dilation, group;
-};
-
-void PrintTo(const ConvCase& c, std::ostream* out) {
-  *out << c.n << "x" << c.ci << "x" << c.h << "x" << c.w << " to " << c.co << ", window " << c.kh
-       << "x" << c.kw << "/" << c.stride << ", pad " << c.pad << ", dilation " << c.dilation
-       << ", group " << c.group;
-}
-
 class Conv : public testing::TestWithParam<ConvCase> {};
 
 TEST_P(Conv, MatchesTheReferenceWithItsEpilogue) {
-  const ConvCase p = GetParam();
-  expect_same([p](Graph& g, Builder& b) {
-    Value* x = g.add_input("x", {DType::f32, {p.n, p.ci, p.h, p.w}});
-    Value* y = b.make("Conv",
-                      {x, weights(b, {p.co, p.ci / p.group, p.kh, p.kw}, 1), weights(b, {p.co}, 2)},
-                      {{"strides", std::vector<int64_t>{p.stride, p.stride}},
-                       {"pads", std::vector<int64_t>{p.pad, p.pad, p.pad, p.pad}},
-                       {"dilations", std::vector<int64_t>{p.dilation, p.dilation}},
-                       {"group", p.group}});
-    Value* shortcut = g.add_input("s", y->type());
-    g.add_output("y", b.make("Relu", {b.make("Add", {y, shortcut})}));
-  });
+  expect_same(test::conv_with_epilogue(GetParam()));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -158,7 +113,7 @@ TEST(SymbolicExtents, OneModelServesEveryBatchAndImageSize) {
                                                    {{"N", 3}, {"H", 9}, {"W", 14}},
                                                    {{"N", 2}, {"H", 2}, {"W", 2}},
                                                    {{"N", 1}, {"H", 33}, {"W", 5}}}) {
-    const std::vector<Tensor> inputs = inputs_of(fast, dims);
+    const std::vector<Tensor> inputs = inputs_of(fast.model.program(), dims);
     const auto got = fast.model.run(std::span<const Tensor>(inputs));
     const auto want = reference.model.run(std::span<const Tensor>(inputs));
     ASSERT_TRUE(got.ok()) << got.status().message();
