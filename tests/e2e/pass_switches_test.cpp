@@ -199,20 +199,6 @@ TEST_P(TrainingSwitches, AnyPassMayBeLeftOut) {
 INSTANTIATE_TEST_SUITE_P(Networks, TrainingSwitches, testing::Values("mlp", "lenet5", "resnet18"),
                          [](const auto& tested) { return std::string(tested.param); });
 
-bool has_impure(const Graph& graph) {
-  return std::any_of(graph.nodes().begin(), graph.nodes().end(), [](const auto& n) {
-    return n->op().has(kImpure) || (n->body() != nullptr && has_impure(*n->body()));
-  });
-}
-
-/// Random numbers are drawn by node: leaving out a pass draws others.
-bool is_random(const Graph& graph) {
-  const std::unique_ptr<Graph> copy = graph.clone();
-  PassContext context;
-  decompose(*copy, context);
-  return has_impure(*copy);
-}
-
 /// The cases of a kind in parts, so that each is a test of some seconds.
 struct SuitePart {
   const char* kind;
@@ -232,6 +218,7 @@ TEST_P(SuiteSwitches, AnyPassMayBeLeftOut) {
     if (c.graph == nullptr) continue;
     std::string problem;
     try {
+      // Random numbers are drawn by node: leaving out a pass draws others.
       if (is_random(*c.graph)) continue;
       problem = Switches(*c.graph, c.inputs, 1e-3).problem(seen);
     } catch (const std::exception& e) {

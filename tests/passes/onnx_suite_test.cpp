@@ -26,20 +26,6 @@ double tolerance_of(DType dtype) {
   return 1e-3;
 }
 
-/// The suite records what NumPy's generator drew; another generator agrees in types alone.
-bool has_impure(const Graph& graph) {
-  return std::any_of(graph.nodes().begin(), graph.nodes().end(), [](const auto& n) {
-    return n->op().has(kImpure) || (n->body() != nullptr && has_impure(*n->body()));
-  });
-}
-
-bool is_random(const Graph& graph) {
-  const std::unique_ptr<Graph> copy = graph.clone();
-  PassContext context;
-  decompose(*copy, context);
-  return has_impure(*copy);
-}
-
 std::string compare_outputs(const Graph& graph, const SuiteCase& c) {
   const std::vector<Tensor> got = evaluate(graph, c.inputs);
   const bool random = is_random(graph);

@@ -118,4 +118,21 @@ std::string difference(const Tensor& got, const Tensor& want, double tolerance) 
   return "";
 }
 
+namespace {
+
+bool has_impure(const Graph& graph) {
+  return std::any_of(graph.nodes().begin(), graph.nodes().end(), [](const auto& n) {
+    return n->op().has(kImpure) || (n->body() != nullptr && has_impure(*n->body()));
+  });
+}
+
+}  // namespace
+
+bool is_random(const Graph& graph) {
+  const std::unique_ptr<Graph> copy = graph.clone();
+  PassContext context;
+  decompose(*copy, context);
+  return has_impure(*copy);
+}
+
 }  // namespace tintype::test

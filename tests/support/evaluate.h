@@ -29,4 +29,7 @@ std::vector<Tensor> evaluate(const Graph& graph, const std::vector<Tensor>& inpu
 /// scale is the largest magnitude in `want` or 1; else what differs. NaNs are equal.
 std::string difference(const Tensor& got, const Tensor& want, double tolerance);
 
+/// True when some op, at whatever depth, draws random numbers.
+bool is_random(const Graph& graph);
+
 }  // namespace tintype::test
