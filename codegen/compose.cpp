@@ -285,11 +285,16 @@ class Composer {
     const Expr depth = multiple_of(extent(w, w_axis + spatial), spec_.depth_multiple);
     region.push_back({0, depth});
     for (size_t i = spatial; i-- > 0;) region.push_back({0, static_cast<int32_t>(window[i])});
-    const RDom r(region, "r");
+    RDom r(region, "r");
     Index at = {index[0]};
     for (size_t i = 0; i < spatial; ++i)
       at.push_back(index[i + 1] * static_cast<int32_t>(strides[i]) +
                    r[static_cast<int>(spatial - i)] * static_cast<int32_t>(dilations[i]));
+    // Zeros before and behind the image along each axis add nothing.
+    const auto margins = n.attrs().integers("margins");
+    for (size_t i = 0; !margins.empty() && i < spatial; ++i)
+      r.where(at[i + 1] >= static_cast<int32_t>(margins[i]) &&
+              at[i + 1] < extent(x, i + 1) - static_cast<int32_t>(margins[spatial + i]));
     Expr channel = r[0];
     if (spec_.schedule == ScheduleKind::depthwise) {
       channel = filter;  // one channel per filter, known to be the same one

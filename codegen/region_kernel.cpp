@@ -77,6 +77,21 @@ bool fits_whole_tiles(const Node& dot, const Machine& machine) {
           dividing_vectors(s[1], widest_panel(machine), machine) > 0);
 }
 
+/// The most rows of a tile of a weight gradient that divide its channels: 6 fill the registers.
+int dividing_rows(const Dim& channels) {
+  for (const int rows : {6, 5, 4, 3, 2})
+    if (channels.is_static() && channels.value() % rows == 0) return rows;
+  return 1;
+}
+
+/// Weight gradients whose tiles fit into the result without a rest.
+bool gradient_fits(const Node& n, const Machine& machine) {
+  if (!n.op().has(kUpdates) || n.result()->dtype() != DType::f32) return false;
+  const Shape& s = n.result()->shape();
+  return dividing_vectors(s.back(), widest_panel(machine), machine) > 0 &&
+         dividing_rows(s[s.size() - 2]) >= 4;
+}
+
 /// A result lies where an operand does.
 bool replaces_operand(const Node& region, const std::vector<Buffer>& buffers) {
   const auto inputs = static_cast<std::ptrdiff_t>(region.body()->inputs().size());
@@ -123,7 +138,9 @@ std::vector<KernelChoice> contraction_choices(const Node& region, const Node& an
   const int64_t depth = static_or(w->shape()[w->shape().size() - 2], 1);
   c.spec.depth_multiple = depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
   c.algorithm = anchor.is("conv") ? (merged ? "direct 1x1" : "direct") : "gemm";
-  const Dim positions = c.arguments.back().extents[c.arguments.back().extents.size() - 2];
+  const Shape& extents = c.arguments.back().extents;
+  const bool across = !anchor.attrs().integers("margins").empty();
+  const Dim positions = across ? extents.front() : extents[extents.size() - 2];
   const int spare = anchor.is("conv") && !merged ? kImageSpare : kMatrixSpare;
   std::vector<KernelChoice> out;
   expand_tiles(
@@ -206,10 +223,29 @@ KernelChoice weight_gradient_choice(const Node& region, const Node& anchor,
   c.spec.rows = channels >= 6 ? 6 : static_cast<int>(std::max<int64_t>(1, channels));
   c.spec.tail = vector_tail(c, machine, few_channels(region, anchor.operand(1), buffers, options));
   if (c.spec.tail == PanelTail::padded || c.spec.tail == PanelTail::masked) return c;
-  const int64_t widest = machine.lanes == 16 ? 4 : 2;
-  c.spec.vectors = static_cast<int>(std::min(filters / lanes, widest));
+  if (gradient_fits(anchor, machine) && replaces_operand(region, buffers)) {
+    c.spec.rows = dividing_rows(shape[shape.size() - 2]);
+    c.spec.vectors = dividing_vectors(shape.back(), widest_panel(machine), machine);
+    c.spec.tail = PanelTail::whole;
+    return c;
+  }
+  c.spec.vectors = static_cast<int>(std::min<int64_t>(filters / lanes, widest_panel(machine)));
   c.spec.tail = filters % (c.spec.vectors * lanes) == 0 ? PanelTail::whole : PanelTail::shifted;
   return c;
+}
+
+/// Rows of the blocks that a pack transposes in registers; 1 where elements of a row are not
+/// neighbours across rows, or there are rows left over.
+int transposed_rows(const Node& pack, const KernelSpec& spec) {
+  constexpr int64_t kRows = 8;
+  const auto perm = pack.attrs().integers("perm");
+  if (perm.size() < 2 || spec.tail != PanelTail::whole || !spec.inputs[0].dense ||
+      spec.inputs[0].dtype != DType::f32 || pack.attrs().integer("block") % kRows != 0)
+    return 1;
+  const int64_t rows = perm[perm.size() - 2];
+  const Dim& extent = pack.operand(0)->shape()[static_cast<size_t>(rows)];
+  const bool neighbours = rows + 1 == static_cast<int64_t>(perm.size());
+  return neighbours && extent.is_static() && extent.value() % kRows == 0 ? kRows : 1;
 }
 
 /// Extents in attributes that the kernel has to be told.
@@ -278,7 +314,7 @@ bool may_replace_operand(const Node& region, int operand, const Machine& machine
                      [](const Use& u) { return u.node->op().has(kPointwise); }) &&
          std::all_of(body.nodes().begin(), body.nodes().end(), [&](const auto& n) {
            return n->op().has(kPointwise) || n->is("constant") || ends_with_channels(*n) ||
-                  fits_whole_tiles(*n, machine);
+                  fits_whole_tiles(*n, machine) || gradient_fits(*n, machine);
          });
 }
 
@@ -311,7 +347,11 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
     choices = {
         plain_choice(region, buffers, pack ? ScheduleKind::pack : ScheduleKind::elementwise)};
     choices[0].algorithm = pack ? "pack" : "movement";
-    if (pack) choices[0].spec.tail = panel_tail(*region.body()->nodes().front());
+    if (pack) {
+      const Node& n = *region.body()->nodes().front();
+      choices[0].spec.tail = panel_tail(n);
+      choices[0].spec.rows = transposed_rows(n, choices[0].spec);
+    }
   } else if (anchor->is("conv") && is_depthwise(*anchor)) {
     choices = depthwise_choices(region, buffers, options);
     for (KernelChoice& c : choices) c.spec.tail = vector_tail(c, *options.machine);

@@ -2,6 +2,7 @@
 #include "codegen/select_algorithms.h"
 
 #include "codegen/tiles.h"
+#include "codegen/widen_convs.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "runtime/winograd.h"
@@ -227,7 +228,10 @@ class Selector {
     const bool constant = is_constant_tree(w);
     if (const int64_t m = winograd_tile(*n, n->result()->shape(), constant ? 0 : 1); m > 0)
       return rewrite_winograd(n, m);
-    if (patches_pay(*n, n->result()->shape())) return rewrite_as_dot(n);
+    if (patches_pay(*n, n->result()->shape())) {
+      const std::vector<int64_t> margins = margins_of(*n);
+      return margins.empty() ? rewrite_as_dot(n) : rewrite_across_images(n, margins);
+    }
     const Shape& all = n->result()->shape();
     if (!constant && !worth_packing(w, filters, hint(product(Shape(all.begin(), all.end() - 1)))))
       return;
@@ -492,6 +496,73 @@ class Selector {
     replace(n, b.reshape(y, out));
   }
 
+  /// Zeros that a pad puts before and behind each axis of the image, where leaving them out pays:
+  /// tiles then lie across the images of the batch. Empty otherwise.
+  std::vector<int64_t> margins_of(const Node& n) const {
+    const Node* pad = n.operand(0)->def();
+    const size_t spatial = n.attrs().integers("window").size();
+    const Shape& x = n.operand(0)->shape();
+    const Shape& out = n.result()->shape();
+    if (pad == nullptr || !pad->is("pad") || pad->operand(1) != nullptr ||
+        pad->attrs().string("mode", "constant") != "constant" ||
+        !worth_packing(n.operand(1), out.back().value(), hint(out[0]) * 16))
+      return {};
+    const Shape before = pad->attrs().dims("before"), after = pad->attrs().dims("after");
+    std::vector<int64_t> margins;
+    for (const Shape& side : {before, after})
+      for (size_t i = 1; i <= spatial; ++i) {
+        if (!side[i].is_static() || side[i].value() < 0) return {};
+        margins.push_back(side[i].value());
+      }
+    if (!before[0].is(0) || !after[0].is(0) || !before.back().is(0) || !after.back().is(0))
+      return {};
+    double share = 1;  // of taps that lie inside the image
+    for (size_t i = 0; i < spatial; ++i) {
+      if (!x[i + 1].is_static()) return {};
+      share *= taps_inside(n, i, x[i + 1].value(), margins[i], margins[spatial + i]);
+    }
+    const int widest = o_.machine.registers == 32 ? 4 : 2;
+    const int64_t depth = hint(product(Shape(n.operand(1)->shape().begin(), n.operand(1)->shape().end() - 1)));
+    const double merged =
+        pick_tile(hint(product(Shape(out.begin(), out.end() - 1))), widest, depth, kMatrixSpare,
+                  o_.machine)
+            .cost;
+    const double across = pick_tile(hint(out[0]), widest, depth, kMatrixSpare, o_.machine).cost;
+    return across * share < 0.9 * merged ? margins : std::vector<int64_t>();
+  }
+
+  /// The share of taps along an axis that read the image, not its margins.
+  static double taps_inside(const Node& n, size_t axis, int64_t extent, int64_t before,
+                            int64_t after) {
+    const auto window = n.attrs().integers("window");
+    const std::vector<int64_t> ones(window.size(), 1);
+    const int64_t stride = n.attrs().integers("strides", ones)[axis],
+                  dilation = n.attrs().integers("dilations", ones)[axis];
+    int64_t all = 0, inside = 0;
+    for (int64_t o = 0; o * stride + (window[axis] - 1) * dilation < extent; ++o)
+      for (int64_t k = 0; k < window[axis]; ++k) {
+        const int64_t at = o * stride + k * dilation;
+        ++all;
+        inside += at >= before && at < extent - after ? 1 : 0;
+      }
+    return static_cast<double>(inside) / static_cast<double>(std::max<int64_t>(all, 1));
+  }
+
+  void rewrite_across_images(Node* n, const std::vector<int64_t>& margins) {
+    Builder b = builder_before(n);
+    Value* w = n->operand(1);
+    const int64_t depth = hint(product(Shape(w->shape().begin(), w->shape().end() - 1)));
+    const int64_t filters = n->attrs().integer("filters");
+    const int64_t block =
+        panel_vectors(filters, hint(n->result()->shape()[0]), depth, kMatrixSpare) *
+        o_.machine.lanes;
+    AttrMap attrs = n->attrs();
+    attrs.set("block", block);
+    attrs.set("margins", margins);
+    Value* packed = b.make("pack", {w}, {{"perm", identity(w->rank())}, {"block", block}});
+    replace(n, b.make("conv", {n->operand(0), packed}, attrs));
+  }
+
   // conv_weight_gradient(x, dy) = dot(transpose(patches(x)), dy)
   void rewrite_gradient_as_dot(Node* n) {
     Builder b = builder_before(n);
@@ -534,7 +605,8 @@ class Selector {
 }  // namespace
 
 bool select_algorithms(Graph& graph, const SelectAlgorithmsOptions& options) {
-  return Selector(graph, options).run();
+  const bool widened = widen_convs(graph, options);
+  return Selector(graph, options).run() || widened;
 }
 
 }  // namespace tintype

@@ -48,6 +48,11 @@ class PassContext {
 
   void matched(const Node& node, const std::string& what) const { say(node, true, what); }
   void declined(const Node& node, const std::string& why) const { say(node, false, why); }
+  /// The graph is the body of a loop or branch.
+  bool in_body() const { return depth_ > 0; }
+  void enter_body() { ++depth_; }
+  void leave_body() { --depth_; }
+
   /// True when somebody listens; building long reasons can be skipped otherwise.
   bool explaining() const { return explain_ != nullptr; }
 
@@ -60,6 +65,7 @@ class PassContext {
   const Pass* pass_ = nullptr;
   std::map<std::string, std::string> options_;
   ExplainSink explain_;
+  int depth_ = 0;
 };
 
 struct PassOption {
