@@ -2,6 +2,7 @@
 #include "codegen/kernel.h"
 
 #include "codegen/compose.h"
+#include "codegen/schedule/prefetch_weights.h"
 #include "codegen/schedule/schedules.h"
 #include "ir/diagnostic.h"
 #include "ir/print.h"
@@ -71,6 +72,7 @@ std::string KernelSpec::text() const {
                   " tail=" + std::to_string(static_cast<int>(tail)) +
                   " depth=" + std::to_string(depth_multiple) +
                   (schedule == ScheduleKind::cell ? " tasks=" + std::to_string(tasks) : "") +
+                  (prefetch > 0 ? " prefetch=" + std::to_string(prefetch) : "") +
                   (lanes > 0 ? " lanes=" + std::to_string(lanes) : "") + (cuda ? " cuda" : "") +
                   "\n";
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -172,6 +174,7 @@ std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
     Composition c = compose(spec, vectors);
     schedule(c, spec, vectors);
     Halide::Pipeline pipeline(c.outputs);
+    prefetch_weights(pipeline, c, spec);
     const ScratchFile file;
     pipeline.compile_to_object(file.path(), c.arguments, symbol, target);
     std::ifstream in(file.path(), std::ios::binary);

@@ -67,6 +67,7 @@ struct KernelSpec {
   int vectors = 1;  ///< register tile: vectors of output channels
   PanelTail tail = PanelTail::whole;
   int depth_multiple = 1;  ///< the reduced channel count is a multiple of this
+  int prefetch = 0;        ///< lines of weights to fetch ahead per step of the reduction
   int tasks = 1;           ///< of a cell: pieces that its hidden units are divided into
   int lanes = 0;           ///< f32 elements per vector; 0: as many as the machine has
   bool cuda = false;       ///< runs on the machine's CUDA device

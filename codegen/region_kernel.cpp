@@ -87,6 +87,15 @@ bool replaces_operand(const Node& region, const std::vector<Buffer>& buffers) {
   });
 }
 
+/// Lines of weights to fetch per step of the reduction, where a task runs a panel over `passes`
+/// tiles: with few of them each has to fetch more. Two values are enough, and layers of different
+/// sizes share kernels.
+int prefetched_lines(const KernelSpec& spec, int64_t passes) {
+  constexpr int kFew = 2, kMany = 6;
+  const int64_t lines = int64_t{spec.vectors} * std::min(spec.depth_multiple, kDepthUnroll);
+  return 4 * lines <= 5 * kFew * passes ? kFew : kMany;
+}
+
 std::vector<KernelChoice> contraction_choices(const Node& region, const Node& anchor,
                                               const std::vector<Buffer>& buffers,
                                               const RegionOptions& options) {
@@ -125,11 +134,17 @@ std::vector<KernelChoice> contraction_choices(const Node& region, const Node& an
   c.algorithm = anchor.is("conv") ? (merged ? "direct 1x1" : "direct") : "gemm";
   const Dim positions = c.arguments.back().extents[c.arguments.back().extents.size() - 2];
   const int spare = anchor.is("conv") && !merged ? kImageSpare : kMatrixSpare;
-  std::vector<KernelChoice> out;
-  expand_tiles(
-      out, c, positions,
+  const int rows =
       pick_tile(options.hint(positions), c.spec.vectors, total_depth(anchor), spare, machine, whole)
-          .rows);
+          .rows;
+  if (block > 0) {
+    const int64_t tiles = (options.hint(positions) + rows - 1) / rows;
+    const bool image = anchor.is("conv") && !merged;
+    c.spec.prefetch = prefetched_lines(c.spec, image ? tiles * image_rows_per_task(anchor)
+                                                     : std::min<int64_t>(tiles, kTaskTiles));
+  }
+  std::vector<KernelChoice> out;
+  expand_tiles(out, c, positions, rows);
   return out;
 }
 

@@ -6,6 +6,10 @@
 
 namespace tintype {
 
+int image_rows_per_task(const Node& conv) {
+  return conv.attrs().integers("strides", {1})[0] > 1 ? 3 : 7;
+}
+
 TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare, const Machine& machine,
                      bool whole) {
   constexpr int64_t kFirstLevelBytes = 32 << 10;

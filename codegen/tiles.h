@@ -2,11 +2,18 @@
 #pragma once
 
 #include "codegen/machine.h"
-#include "ir/dim.h"
+#include "ir/graph.h"
 
 #include <cstdint>
 
 namespace tintype {
+
+/// Steps of the reduction that a tile's loop takes at once.
+inline constexpr int kDepthUnroll = 4;
+/// Tiles of a matrix product, or rows of a convolution's image, that a task runs one panel over:
+/// the panel stays in cache. Strided windows spread over more of the image, so they take fewer.
+inline constexpr int kTaskTiles = 8;
+int image_rows_per_task(const Node& conv);
 
 struct TileChoice {
   int rows = 1;     ///< output positions per tile

@@ -82,12 +82,12 @@ int run_here(ThreadPool::Task task, void* user, int min, int size, uint8_t* clos
 
 struct alignas(64) ThreadPool::Job {
   std::atomic<uint32_t> state{0};
-  int min = 0, size = 0;
+  int min = 0, size = 0, threads = 1;
   Task task = nullptr;
   void* user = nullptr;
   uint8_t* closure = nullptr;
   uint64_t bit = 0;
-  alignas(64) std::atomic<int64_t> next{0};
+  alignas(64) std::atomic<int> next{0};
   std::atomic<int> error{0};
 };
 
@@ -121,6 +121,7 @@ int ThreadPool::run(Task task, void* user, int min, int size, uint8_t* closure, 
   job->user = user;
   job->min = min;
   job->size = size;
+  job->threads = threads;
   job->closure = closure;
   job->next.store(0, std::memory_order_relaxed);
   job->error.store(0, std::memory_order_relaxed);
@@ -156,16 +157,29 @@ void ThreadPool::publish(Job& job, int helpers) {
   futex_wake(wake_, std::min(helpers - spinning, sleeping));
 }
 
+// Neighbouring tasks share what they read, and a kernel fetches what its next task will need, so a
+// thread takes several in a row; fewer towards the end, so that all threads finish together.
+ThreadPool::TaskRange ThreadPool::claim_tasks(Job& job) {
+  int begin = job.next.load(std::memory_order_relaxed);
+  int end = begin;
+  do {
+    if (begin >= job.size) return {};
+    end = begin + std::max(1, (job.size - begin) / (2 * job.threads));
+  } while (!job.next.compare_exchange_weak(begin, end, std::memory_order_relaxed));
+  return {begin, end};
+}
+
 void ThreadPool::work(Job& job) {
   inside_task = true;
-  for (;;) {
-    const int64_t i = job.next.fetch_add(1, std::memory_order_relaxed);
-    if (i >= job.size) break;
-    const int error = job.task(job.user, job.min + static_cast<int>(i), job.closure);
-    if (error == 0) continue;
-    int none = 0;
-    job.error.compare_exchange_strong(none, error, std::memory_order_relaxed);
-    job.next.store(job.size, std::memory_order_relaxed);
+  for (TaskRange range = claim_tasks(job); range.begin < range.end;) {
+    const int error = job.task(job.user, job.min + range.begin, job.closure);
+    if (error != 0) {
+      int none = 0;
+      job.error.compare_exchange_strong(none, error, std::memory_order_relaxed);
+      job.next.store(job.size, std::memory_order_relaxed);
+    }
+    if (job.error.load(std::memory_order_relaxed) != 0) break;
+    if (++range.begin == range.end) range = claim_tasks(job);
   }
   inside_task = false;
   if ((open_.load(std::memory_order_relaxed) & job.bit) != 0)

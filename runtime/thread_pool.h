@@ -36,11 +36,15 @@ class ThreadPool {
 
  private:
   struct Job;
+  struct TaskRange {
+    int begin = 0, end = 0;
+  };
   friend class ThreadLimit;
 
   Job* claim_job();
   void release_job(Job* job);
   void publish(Job& job, int helpers);
+  static TaskRange claim_tasks(Job& job);
   void work(Job& job);
   void close(Job& job);
   bool help_somebody(uint64_t open, int worker);
