@@ -10,8 +10,9 @@ namespace tintype {
 
 /// Steps of the reduction that a tile's loop takes at once.
 inline constexpr int kDepthUnroll = 4;
-/// Tiles of a matrix product, or rows of a convolution's image, that a task runs one panel over:
-/// the panel stays in cache. Strided windows spread over more of the image, so they take fewer.
+/// Tiles of a matrix product (about), or rows of a convolution's image, that a task runs one panel
+/// over: the panel stays in cache. Strided windows spread over more of the image, so they take
+/// fewer.
 inline constexpr int kTaskTiles = 8;
 int image_rows_per_task(const Node& conv);
 

@@ -6,6 +6,7 @@
 
 namespace tintype {
 
+using Halide::Expr;
 using Halide::Func;
 using Halide::TailStrategy;
 using Halide::Var;
@@ -43,8 +44,11 @@ void schedule_contraction(Composition& c, const KernelSpec& spec, const Machine&
     tasks = {ko, yo};
   } else {
     // A task is one panel over several tiles; panels vary fastest, so that the positions of a chunk
-    // are read from cache for every panel after the first.
-    out.split(xt, xo, xt, kTaskTiles, TailStrategy::GuardWithIf);
+    // are read from cache for every panel after the first. Where there are chunks, an even number
+    // of equal ones lets two threads keep to one half of the positions in all layers.
+    const Expr tiles = (out.output_buffers()[0].dim(1).extent() + spec.rows - 1) / spec.rows;
+    const Expr chunks = Halide::max(2 * ((tiles + kTaskTiles / 2 - 1) / (2 * kTaskTiles)), 1);
+    out.split(xt, xo, xt, (tiles + chunks - 1) / chunks, TailStrategy::GuardWithIf);
     order.insert(order.end(), {xt, ko, xo});
     tasks = {ko, xo};
     if (c.vars.size() > 2) {
