@@ -71,7 +71,9 @@ std::string KernelSpec::text() const {
                   " rows=" + std::to_string(rows) + " vectors=" + std::to_string(vectors) +
                   " tail=" + std::to_string(static_cast<int>(tail)) +
                   " depth=" + std::to_string(depth_multiple) +
-                  (schedule == ScheduleKind::cell ? " tasks=" + std::to_string(tasks) : "") +
+                  (schedule == ScheduleKind::cell
+                       ? " tasks=" + std::to_string(tasks) + (split_rows ? " of rows" : "")
+                       : "") +
                   (prefetch > 0 ? " prefetch=" + std::to_string(prefetch) : "") +
                   (lanes > 0 ? " lanes=" + std::to_string(lanes) : "") + (cuda ? " cuda" : "") +
                   "\n";

@@ -31,7 +31,7 @@ uint64_t checksum_of(std::string_view key, const char* object, size_t bytes) {
 
 /// Why a folder must not be trusted with code, or "".
 std::string untrusted(const std::string& directory) {
-  struct stat s {};
+  struct stat s{};
   if (lstat(directory.c_str(), &s) != 0)
     return "cannot be read: " + std::string(std::strerror(errno));
   if (!S_ISDIR(s.st_mode)) return "is not a folder";
@@ -113,7 +113,7 @@ std::string KernelCache::path_of(std::string_view key) const {
 std::optional<std::vector<char>> KernelCache::load(std::string_view key) const {
   if (directory_.empty()) return std::nullopt;
   const File file(open(path_of(key).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  struct stat s {};
+  struct stat s{};
   Header h{};
   if (!file.ok() || fstat(file.fd(), &s) != 0 || !S_ISREG(s.st_mode) || s.st_uid != geteuid())
     return std::nullopt;

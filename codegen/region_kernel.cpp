@@ -178,10 +178,11 @@ std::vector<KernelChoice> cell_choices(const Node& region, const Node& anchor,
   const int64_t depth = static_or(anchor.operand(0)->shape().back(), 1);
   c.spec.depth_multiple = depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
   const int64_t batch = options.hint(rows);
+  const int tile = pick_cell_tile(gates, units, batch, lanes, c.spec.vectors, machine).rows;
   c.spec.tasks = machine.cores;
+  c.spec.split_rows = splits_sequences(batch, machine);
   std::vector<KernelChoice> out;
-  expand_tiles(out, c, rows,
-               pick_cell_tile(gates, units, batch, lanes, c.spec.vectors, machine).rows);
+  expand_tiles(out, c, rows, tile);
   return out;
 }
 

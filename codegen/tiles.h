@@ -40,6 +40,11 @@ struct CellTile {
   int rows = 1;     ///< sequences
 };
 
+/// True where the sequences of a recurrent cell are divided among the cores, false where its hidden
+/// units are. Sequences are independent, so cores exchange nothing between steps; but each reads
+/// all weights, which takes enough sequences to hide.
+bool splits_sequences(int64_t batch, const Machine& machine);
+
 /// The tile of a recurrent cell: the sums of all gates of `vectors` vectors of hidden units for
 /// `rows` sequences fit the registers, keep the multiply-add pipeline busy and waste little on the
 /// last panel and the last sequences. `fixed_vectors` > 0 where the weights are packed already.

@@ -43,7 +43,7 @@ void remove_stale(const std::string& path) {
     if (std::strncmp(entry->d_name, prefix.c_str(), prefix.size()) != 0) continue;
     const std::string file = folder + "/" + entry->d_name;
     const int writer = std::atoi(entry->d_name + prefix.size());
-    struct stat info {};
+    struct stat info{};
     const bool old = stat(file.c_str(), &info) == 0 && info.st_mtime < std::time(nullptr) - 3600;
     if (old && writer > 0 && kill(writer, 0) != 0 && errno == ESRCH) unlink(file.c_str());
   }

@@ -20,7 +20,7 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
   // what was opened rather than of the name.
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (descriptor < 0) return failure(std::strerror(errno));
-  struct stat info {};
+  struct stat info{};
   int error = fstat(descriptor, &info) == 0 ? 0 : errno;
   const bool regular = error == 0 && S_ISREG(info.st_mode);
   if (regular && info.st_size != 0) {

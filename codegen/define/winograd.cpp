@@ -141,9 +141,8 @@ Func weight_adjoint(const Node& node, const std::vector<Var>& vars, const Reader
                     std::vector<Func>& stages) {
   const Maps maps(WinogradMap::weight_adjoint, tile_size(node), node.attrs().integers("window"));
   const Var f = vars[0], c = vars[1], column = vars[2], row = vars[3];
-  Func rows = rows_stage(maps, f, {c}, [&](int k, const Expr& j) {
-    return read({k * maps.w.taps + j, c, f});
-  });
+  Func rows = rows_stage(maps, f, {c},
+                         [&](int k, const Expr& j) { return read({k * maps.w.taps + j, c, f}); });
   Func out("gradient");
   out(vars) = apply(maps.w, column, [&](int k) { return rows(at(f, k, row, {c})); });
   stages.push_back(rows);

@@ -19,8 +19,8 @@ class RandomDraws {
 
   /// Epoch and item enter with 64 bits each; seed and purpose make the key of Philox.
   RandomDraws(uint64_t seed, Purpose purpose, uint64_t epoch, uint64_t item)
-      : key_(stream_key(seed, purpose, epoch)), item_{static_cast<uint32_t>(item),
-                                                      static_cast<uint32_t>(item >> 32)} {}
+      : key_(stream_key(seed, purpose, epoch)),
+        item_{static_cast<uint32_t>(item), static_cast<uint32_t>(item >> 32)} {}
 
   uint32_t word() {
     if (used_ == block_.size()) {

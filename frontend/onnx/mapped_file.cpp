@@ -44,7 +44,7 @@ class Descriptor {
 std::string reason() { return std::strerror(errno); }
 
 struct stat status_of(const Descriptor& file) {
-  struct stat status {};
+  struct stat status{};
   if (fstat(file.get(), &status) != 0) throw Error("cannot examine the file: " + reason());
   if (!S_ISREG(status.st_mode)) throw Error("expected a regular file");
   return status;

@@ -37,7 +37,7 @@ bool falls(const std::string& score) {
 }
 
 Points points_of(const std::vector<HistoryRow>& history, const std::string& name,
-                 std::map<std::string, double> HistoryRow::*part) {
+                 std::map<std::string, double> HistoryRow::* part) {
   Points points;
   for (const HistoryRow& row : history) {
     const auto found = (row.*part).find(name);

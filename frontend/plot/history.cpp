@@ -17,7 +17,7 @@ using Json = nlohmann::ordered_json;
 
 /// Names of all scores of a part of the rows; the loss first.
 std::vector<std::string> score_names(const std::vector<HistoryRow>& history,
-                                     Scores HistoryRow::*part) {
+                                     Scores HistoryRow::* part) {
   std::set<std::string> names;
   for (const HistoryRow& row : history)
     for (const auto& [name, value] : row.*part) names.insert(name);

@@ -247,10 +247,7 @@ constexpr OpDef kOps[] = {
      .min_operands = 2,
      .max_operands = 2,
      .traits = kPointwise,
-     .infer =
-         [](InferContext& c) {
-           c.results[0] = {c.type(0).dtype, broadcast_all(c, 0, 1)};
-         },
+     .infer = [](InferContext& c) { c.results[0] = {c.type(0).dtype, broadcast_all(c, 0, 1)}; },
      .gradient = pow_gradient,
      .doc = "a to the power b, in a's element type"},
     binary("max", kCommutative, "larger of a and b", max_gradient, content_max),

@@ -349,8 +349,9 @@ class Parser {
     if (in_.accept("{")) attributes(t);
     for (const AttrDef& a : t.op->attrs)
       if (a.required && t.attributes_of < 0 &&
-          std::none_of(t.attributes.begin(), t.attributes.end(),
-                       [&a](const auto& given) { return given.def == &a; }))
+          std::none_of(
+              t.attributes.begin(), t.attributes.end(),
+              [&a](const auto& given) { return given.def == &a; }))
         fail_at(in_.file(), t.at,
                 std::string(t.op->name) + " needs attribute '" + std::string(a.name) + "'");
     return t;

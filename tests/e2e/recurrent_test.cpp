@@ -296,9 +296,7 @@ TEST(Recurrent, MistakesAreNamed) {
   EXPECT_EQ(mistake_of([](Case&) {}), "no mistake");
   EXPECT_EQ(mistake_of([](Case& c) { c.attributes.set("hidden_size", int64_t{3}); }),
             "LSTM: hidden_size is 3, the weights R are f32[1,8,2]");
-  EXPECT_EQ(mistake_of([](Case& c) {
-              c.inputs["W"] = random_values({1, 8, 5}, 1);
-            }),
+  EXPECT_EQ(mistake_of([](Case& c) { c.inputs["W"] = random_values({1, 8, 5}, 1); }),
             "LSTM: W must be [1,8,4], got f32[1,8,5]");
   EXPECT_EQ(mistake_of([](Case& c) { c.attributes.set("direction", std::string("both")); }),
             "LSTM: direction 'both' is not one of forward, reverse, bidirectional");
@@ -312,19 +310,14 @@ TEST(Recurrent, MistakesAreNamed) {
   EXPECT_EQ(mistake_of(
                 [](Case& c) { c.attributes.set("activations", std::vector<std::string>{"Tanh"}); }),
             "LSTM: attribute 'activations' needs 3 functions, has 1");
-  EXPECT_EQ(mistake_of([](Case& c) {
-              c.inputs["sequence_lens"] = lengths_of({1, 2, 3});
-            }),
+  EXPECT_EQ(mistake_of([](Case& c) { c.inputs["sequence_lens"] = lengths_of({1, 2, 3}); }),
             "LSTM: sequence_lens must be [2], got i32[3]");
-  EXPECT_EQ(mistake_of([](Case& c) {
-              c.inputs["sequence_lens"] = Tensor::from<int16_t>({2}, {1, 2});
-            }),
-            "LSTM: sequence_lens must be i32, got i16[2]");
+  EXPECT_EQ(
+      mistake_of([](Case& c) { c.inputs["sequence_lens"] = Tensor::from<int16_t>({2}, {1, 2}); }),
+      "LSTM: sequence_lens must be i32, got i16[2]");
   EXPECT_EQ(mistake_of([](Case& c) { c.attributes.set("hidden_size", int64_t{0}); }),
             "LSTM: hidden_size is 0, the weights R are f32[1,8,2]");
-  EXPECT_EQ(mistake_of([](Case& c) {
-              c.inputs["initial_h"] = random_values({1, 2, 3}, 1);
-            }),
+  EXPECT_EQ(mistake_of([](Case& c) { c.inputs["initial_h"] = random_values({1, 2, 3}, 1); }),
             "LSTM: initial_h must be [1,2,2], got f32[1,2,3]");
 }
 

@@ -188,22 +188,11 @@ std::vector<CoreCase> core_cases() {
          Value* u = b.cast(x, DType::u32);
          return b.make("shift_left", {u, u});
        }},
-      {"reshape to one symbol",
-       [](Builder& b, Value* x) {
-         return b.reshape(x, {kN * kM, 4, 2});
-       }},
+      {"reshape to one symbol", [](Builder& b, Value* x) { return b.reshape(x, {kN * kM, 4, 2}); }},
       {"reshape to two symbols",
-       [](Builder& b, Value* x) {
-         return b.reshape(x, {kM * Dim(2), kN, 4});
-       }},
-      {"transpose",
-       [=](Builder& b, Value* x) {
-         return b.transpose(x, ints({2, 0, 1}));
-       }},
-      {"broadcast",
-       [](Builder& b, Value* x) {
-         return b.broadcast(x, {3, kN, 8, kM});
-       }},
+       [](Builder& b, Value* x) { return b.reshape(x, {kM * Dim(2), kN, 4}); }},
+      {"transpose", [=](Builder& b, Value* x) { return b.transpose(x, ints({2, 0, 1})); }},
+      {"broadcast", [](Builder& b, Value* x) { return b.broadcast(x, {3, kN, 8, kM}); }},
       {"slice",
        [=](Builder& b, Value* x) {
          return b.slice(x, {0, 1, 0}, {kN, 3, floor_div(kM + 1, 2)}, ints({1, 2, 2}));
@@ -213,25 +202,14 @@ std::vector<CoreCase> core_cases() {
          return b.slice(x, {0, 7, kM - 1}, {kN, 4, kM}, ints({1, -2, -1}));
        }},
       {"reverse",
-       [=](Builder& b, Value* x) {
-         return b.make("reverse", {x}, {{"axes", ints({0, 2})}});
-       }},
-      {"pad",
-       [](Builder& b, Value* x) {
-         return b.pad(x, {0, 1, kM}, {0, -2, 1}, b.scalar(2, DType::f32));
-       }},
+       [=](Builder& b, Value* x) { return b.make("reverse", {x}, {{"axes", ints({0, 2})}}); }},
+      {"pad", [](Builder& b,
+                 Value* x) { return b.pad(x, {0, 1, kM}, {0, -2, 1}, b.scalar(2, DType::f32)); }},
       {"pad reflect",
-       [](Builder& b, Value* x) {
-         return b.pad(x, {0, 1, 0}, {0, 2, 0}, nullptr, "reflect");
-       }},
+       [](Builder& b, Value* x) { return b.pad(x, {0, 1, 0}, {0, 2, 0}, nullptr, "reflect"); }},
       {"dilate",
-       [=](Builder& b, Value* x) {
-         return b.make("dilate", {x}, {{"factors", ints({1, 3, 2})}});
-       }},
-      {"concat",
-       [](Builder& b, Value* x) {
-         return b.concat({x, x, x}, 2);
-       }},
+       [=](Builder& b, Value* x) { return b.make("dilate", {x}, {{"factors", ints({1, 3, 2})}}); }},
+      {"concat", [](Builder& b, Value* x) { return b.concat({x, x, x}, 2); }},
       {"iota",
        [](Builder& b, Value* x) {
          Value* i =
@@ -240,9 +218,7 @@ std::vector<CoreCase> core_cases() {
          return b.add(x, i);
        }},
       {"dims",
-       [](Builder& b, Value*) {
-         return b.dims({kN, max(kM, 3), min(kN, kM), 5, mod(kM, 2)});
-       }},
+       [](Builder& b, Value*) { return b.dims({kN, max(kM, 3), min(kN, kM), 5, mod(kM, 2)}); }},
       {"gather",
        [](Builder& b, Value* x) {
          return b.make("gather", {x, b.constant(Tensor::from<int64_t>({2}, {0, 7}))},
@@ -252,10 +228,7 @@ std::vector<CoreCase> core_cases() {
        [=](Builder& b, Value* x) {
          return b.reduce("reduce_sum", b.reduce("reduce_max", x, ints({1})), ints({0, 2}));
        }},
-      {"arg",
-       [](Builder& b, Value* x) {
-         return b.make("arg_max", {x}, {{"axis", int64_t{1}}});
-       }},
+      {"arg", [](Builder& b, Value* x) { return b.make("arg_max", {x}, {{"axis", int64_t{1}}}); }},
       {"cumsum",
        [](Builder& b, Value* x) {
          return b.make("cumsum", {x}, {{"axis", int64_t{1}}, {"reverse", int64_t{1}}});
@@ -271,9 +244,7 @@ std::vector<CoreCase> core_cases() {
          return b.make("top_k", {x}, {{"axis", int64_t{1}}, {"k", int64_t{3}}});
        }},
       {"dot",
-       [=](Builder& b, Value* x) {
-         return b.make("dot", {x, b.transpose(x, ints({0, 2, 1}))});
-       }},
+       [=](Builder& b, Value* x) { return b.make("dot", {x, b.transpose(x, ints({0, 2, 1}))}); }},
       {"conv",
        [=](Builder& b, Value* x) {
          Value* w = b.constant(Tensor::zeros(DType::f32, {3, 5, 16}));  // x is N, width 8, C 5

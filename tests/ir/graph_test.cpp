@@ -103,9 +103,7 @@ TEST(Builder, MistakesNameTheNodeAndBothSides) {
   const size_t before = d.graph.size();
   EXPECT_EQ(message_of([&] { d.b.add(d.x, z); }),
             "layer1/add: shapes [N,3] and [4] do not broadcast");
-  EXPECT_EQ(message_of([&] {
-              d.b.transpose(d.x, {0, 0});
-            }),
+  EXPECT_EQ(message_of([&] { d.b.transpose(d.x, {0, 0}); }),
             "layer1/add (transpose): perm is not a permutation");
   EXPECT_EQ(message_of([&] { d.b.make("dot", {d.x, z}); }).substr(0, 16), "layer1/add (dot)");
   EXPECT_EQ(d.graph.size(), before) << "a node that does not fit is not left behind";

@@ -241,9 +241,8 @@ TEST(Regularizers, MaxNormScalesUnitsDownToTheLimit) {
 
 TEST(Regularizers, PenaltiesAddUp) {
   const Tensor w = Tensor::from<float>({2, 2}, {1, -2, 3, -4});
-  const Tensor p = fragment(w, [](Builder& b, Value* x) {
-    return add_penalty(b, {x, x}, 0.1, 0.01);
-  });
+  const Tensor p =
+      fragment(w, [](Builder& b, Value* x) { return add_penalty(b, {x, x}, 0.1, 0.01); });
   EXPECT_NEAR(p.values<float>()[0], 2 * (0.1 * 10 + 0.01 * 30), 1e-6);
 }
 
