@@ -42,6 +42,7 @@ enum class ScheduleKind : uint8_t {
   winograd_points,          ///< tiles of images or weights to points
   winograd_output,          ///< points to tiles of an image
   winograd_weight_adjoint,  ///< points to weights
+  added,                    ///< the definition and schedule of a plugin
 };
 std::string_view name_of(ScheduleKind kind);
 

@@ -4,6 +4,7 @@
 #include "codegen/region_arguments.h"
 #include "codegen/tiles.h"
 #include "ir/builder.h"
+#include "ir/custom_ops.h"
 #include "ir/diagnostic.h"
 
 #include <algorithm>
@@ -356,6 +357,9 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
         channels.value() % kLine == 0)
       choices[0].spec.vectors = std::max(1, static_cast<int>(kLine) / options.machine->lanes);
     choices[0].algorithm = "winograd f" + std::to_string(anchor->attrs().integer("m"));
+  } else if (anchor->op().has(kKernel) && is_added(anchor->op())) {
+    choices = {plain_choice(region, buffers, ScheduleKind::added)};
+    choices[0].algorithm = "plugin";
   } else if (anchor->is("conv_weight_gradient")) {
     choices = {weight_gradient_choice(region, *anchor, buffers, options)};
   } else if (anchor->op().has(kKernel)) {
