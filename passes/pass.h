@@ -21,7 +21,9 @@ struct Pattern;
 /// One candidate that a pass looked at.
 struct Explanation {
   std::string_view pass;
-  std::string origin;  ///< model nodes the candidate came from
+  /// Model nodes the candidate came from, behind those of the loops and branches that it is in:
+  /// "loop > act", "choice (else) > act".
+  std::string origin;
   bool matched;        ///< rewritten, or left alone
   std::string reason;  ///< what was done, or why nothing was
 };
@@ -49,12 +51,23 @@ class PassContext {
   void matched(const Node& node, const std::string& what) const { say(node, true, what); }
   void declined(const Node& node, const std::string& why) const { say(node, false, why); }
   /// The graph is the body of a loop or branch.
-  bool in_body() const { return depth_ > 0; }
-  void enter_body() { ++depth_; }
-  void leave_body() { --depth_; }
+  bool in_body() const { return !inside_.empty(); }
 
   /// True when somebody listens; building long reasons can be skipped otherwise.
   bool explaining() const { return explain_ != nullptr; }
+
+  /// Until it is destroyed, nodes that the context speaks of are in a body of this control node.
+  class Inside {
+   public:
+    Inside(PassContext& context, const Node& control, int body);
+    ~Inside();
+    Inside(const Inside&) = delete;
+    Inside& operator=(const Inside&) = delete;
+
+   private:
+    PassContext& context_;
+    size_t before_;
+  };
 
  private:
   const std::string* find(std::string_view option) const;
@@ -65,7 +78,7 @@ class PassContext {
   const Pass* pass_ = nullptr;
   std::map<std::string, std::string> options_;
   ExplainSink explain_;
-  int depth_ = 0;
+  std::string inside_;  ///< what the names of nodes begin with
 };
 
 struct PassOption {

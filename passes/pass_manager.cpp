@@ -108,12 +108,12 @@ void check_disabled(const std::vector<std::string>& disabled) {
 /// The pass on the graph, then on the bodies of its loops and branches. Regions stay as they are.
 bool run_nested(const Pass& pass, Graph& graph, PassContext& context) {
   bool changed = pass.run(graph, context);
-  context.enter_body();
   for (Node* n : graph.node_list())
     if (n->op().has(kControl))
-      for (int i = 0; i < n->body_count(); ++i)
+      for (int i = 0; i < n->body_count(); ++i) {
+        const PassContext::Inside inside(context, *n, i);
         changed = run_nested(pass, *n->body(i), context) || changed;
-  context.leave_body();
+      }
   return changed;
 }
 

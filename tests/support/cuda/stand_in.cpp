@@ -177,7 +177,7 @@ int destroy_stream(void* stream) {
   return call("cuStreamDestroy_v2", [&](StandInState& s) {
     if (s.streams.erase(static_cast<Stream*>(stream)) == 0)
       return s.note("an unknown stream is destroyed", kInvalidValue);
-    if (!static_cast<Stream*>(stream)->queued.empty())
+    if (!static_cast<Stream*>(stream)->recording && !static_cast<Stream*>(stream)->queued.empty())
       return s.note("a stream is destroyed with work queued", kInvalidValue);
     delete static_cast<Stream*>(stream);
     return 0;
@@ -233,6 +233,26 @@ int host_allocate(void** out, size_t bytes, unsigned) {
 int host_release(void* p) {
   return call("cuMemFreeHost", [&](StandInState& s) {
     return s.pinned.erase(p) == 1 ? 0 : s.note("frees what is not pinned", kInvalidValue);
+  });
+}
+
+int store(uint64_t to, const void* from, size_t bytes) {
+  return call("cuMemcpyHtoD_v2", [&](StandInState& s) {
+    if (!s.current()) return s.note("a call without a current context", kInvalidContext);
+    std::byte* p = s.at(to, bytes);
+    if (p == nullptr) return s.note("a copy to outside of all blocks", kIllegalAddress);
+    std::memcpy(p, from, bytes);
+    return 0;
+  });
+}
+
+int fetch(void* to, uint64_t from, size_t bytes) {
+  return call("cuMemcpyDtoH_v2", [&](StandInState& s) {
+    if (!s.current()) return s.note("a call without a current context", kInvalidContext);
+    const std::byte* p = s.at(from, bytes);
+    if (p == nullptr) return s.note("a copy from outside of all blocks", kIllegalAddress);
+    std::memcpy(to, p, bytes);
+    return 0;
   });
 }
 
@@ -443,6 +463,8 @@ CudaDriver make_driver() {
   d.release = release;
   d.host_allocate = host_allocate;
   d.host_release = host_release;
+  d.store = store;
+  d.fetch = fetch;
   d.copy_to_device = copy_to_device;
   d.copy_to_host = copy_to_host;
   d.copy_on_device = copy_on_device;
