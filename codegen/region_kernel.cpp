@@ -78,21 +78,6 @@ bool fits_whole_tiles(const Node& dot, const Machine& machine) {
           dividing_vectors(s[1], widest_panel(machine), machine) > 0);
 }
 
-/// The most rows of a tile of a weight gradient that divide its channels: 6 fill the registers.
-int dividing_rows(const Dim& channels) {
-  for (const int rows : {6, 5, 4, 3, 2})
-    if (channels.is_static() && channels.value() % rows == 0) return rows;
-  return 1;
-}
-
-/// Weight gradients whose tiles fit into the result without a rest.
-bool gradient_fits(const Node& n, const Machine& machine) {
-  if (!n.op().has(kUpdates) || n.result()->dtype() != DType::f32) return false;
-  const Shape& s = n.result()->shape();
-  return dividing_vectors(s.back(), widest_panel(machine), machine) > 0 &&
-         dividing_rows(s[s.size() - 2]) >= 4;
-}
-
 /// A result lies where an operand does.
 bool replaces_operand(const Node& region, const std::vector<Buffer>& buffers) {
   const auto inputs = static_cast<std::ptrdiff_t>(region.body()->inputs().size());
@@ -110,6 +95,12 @@ int prefetched_lines(const KernelSpec& spec, int64_t passes) {
   constexpr int kFew = 2, kMany = 6;
   const int64_t lines = int64_t{spec.vectors} * std::min(spec.depth_multiple, kDepthUnroll);
   return 4 * lines <= 5 * kFew * passes ? kFew : kMany;
+}
+
+/// Tiles of a Winograd transform along a spatial axis of its result.
+Dim tiles_along(const Dim& extent, const Node& transform, size_t axis) {
+  const bool wide = transform.attrs().integers("window")[axis] > 1;
+  return wide ? ceil_div(extent, Dim(transform.attrs().integer("m"))) : extent;
 }
 
 std::vector<KernelChoice> contraction_choices(const Node& region, const Node& anchor,
@@ -148,14 +139,12 @@ std::vector<KernelChoice> contraction_choices(const Node& region, const Node& an
   const int64_t depth = static_or(w->shape()[w->shape().size() - 2], 1);
   c.spec.depth_multiple = depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
   c.algorithm = anchor.is("conv") ? (merged ? "direct 1x1" : "direct") : "gemm";
-  const Shape& extents = c.arguments.back().extents;
-  const bool across = !anchor.attrs().integers("margins").empty();
-  const Dim positions = across ? extents.front() : extents[extents.size() - 2];
+  const Dim positions = c.arguments.back().extents[c.arguments.back().extents.size() - 2];
   const int spare = anchor.is("conv") && !merged ? kImageSpare : kMatrixSpare;
   const int rows =
       pick_tile(options.hint(positions), c.spec.vectors, total_depth(anchor), spare, machine, whole)
           .rows;
-  if (block > 0 && !across) {
+  if (block > 0) {
     const int64_t tiles = (options.hint(positions) + rows - 1) / rows;
     const bool image = anchor.is("conv") && !merged;
     c.spec.prefetch = prefetched_lines(c.spec, image ? tiles * image_rows_per_task(anchor)
@@ -240,29 +229,40 @@ KernelChoice weight_gradient_choice(const Node& region, const Node& anchor,
   c.spec.rows = channels >= 6 ? 6 : static_cast<int>(std::max<int64_t>(1, channels));
   c.spec.tail = vector_tail(c, machine, few_channels(region, anchor.operand(1), buffers, options));
   if (c.spec.tail == PanelTail::padded || c.spec.tail == PanelTail::masked) return c;
-  if (gradient_fits(anchor, machine) && replaces_operand(region, buffers)) {
-    c.spec.rows = dividing_rows(shape[shape.size() - 2]);
-    c.spec.vectors = dividing_vectors(shape.back(), widest_panel(machine), machine);
-    c.spec.tail = PanelTail::whole;
-    return c;
-  }
-  c.spec.vectors = static_cast<int>(std::min<int64_t>(filters / lanes, widest_panel(machine)));
+  const int64_t widest = machine.lanes == 16 ? 4 : 2;
+  c.spec.vectors = static_cast<int>(std::min(filters / lanes, widest));
   c.spec.tail = filters % (c.spec.vectors * lanes) == 0 ? PanelTail::whole : PanelTail::shifted;
   return c;
 }
 
-/// Rows of the blocks that a pack transposes in registers; 1 where elements of a row are not
-/// neighbours across rows, or there are rows left over.
-int transposed_rows(const Node& pack, const KernelSpec& spec) {
-  constexpr int64_t kRows = 8;
-  const auto perm = pack.attrs().integers("perm");
-  if (perm.size() < 2 || spec.tail != PanelTail::whole || !spec.inputs[0].dense ||
-      spec.inputs[0].dtype != DType::f32 || pack.attrs().integer("block") % kRows != 0)
-    return 1;
-  const int64_t rows = perm[perm.size() - 2];
-  const Dim& extent = pack.operand(0)->shape()[static_cast<size_t>(rows)];
-  const bool neighbours = rows + 1 == static_cast<int64_t>(perm.size());
-  return neighbours && extent.is_static() && extent.value() % kRows == 0 ? kRows : 1;
+/// All steps of a Winograd convolution, for lines of tiles as long as a run, and for shorter ones.
+std::vector<KernelChoice> winograd_choices(const Node& region, const Node& anchor,
+                                           const std::vector<Buffer>& buffers,
+                                           const RegionOptions& options) {
+  const Machine& machine = *options.machine;
+  KernelChoice c = plain_choice(region, buffers, ScheduleKind::winograd_conv);
+  c.algorithm = "winograd f" + std::to_string(anchor.attrs().integer("m")) + " fused";
+  const Shape& u = anchor.operand(1)->shape();
+  const Dim columns = tiles_along(anchor.result()->shape()[2], anchor, 1);
+  const int64_t channels = u[2].value(), filters = anchor.attrs().integer("filters");
+  c.spec.vectors = static_cast<int>(u[3].value() / machine.lanes);
+  c.spec.tail = vector_tail(c, machine);
+  c.spec.depth_multiple = channels % 4 == 0 ? 4 : channels % 2 == 0 ? 2 : 1;
+  const WinogradRun run = pick_winograd_run(options.hint(columns), u[0].value(), channels, filters,
+                                            c.spec.vectors, machine);
+  c.spec.channels = static_cast<int>(channels);
+  c.spec.filters = static_cast<int>(filters);
+  c.spec.rows = run.rows;
+  c.spec.run = std::max(run.tiles, 1);
+  c.spec.prefetch = prefetched_lines(c.spec, c.spec.run / c.spec.rows);
+  if (columns.is_static() && columns.value() >= c.spec.run) return {std::move(c)};
+  c.position_extent = columns;
+  c.least = c.spec.run;
+  KernelChoice small = c;
+  small.spec.rows = small.spec.run = 1;
+  small.position_extent = Dim();
+  small.least = 0;
+  return {std::move(c), std::move(small)};
 }
 
 /// Extents in attributes that the kernel has to be told.
@@ -331,7 +331,7 @@ bool may_replace_operand(const Node& region, int operand, const Machine& machine
                      [](const Use& u) { return u.node->op().has(kPointwise); }) &&
          std::all_of(body.nodes().begin(), body.nodes().end(), [&](const auto& n) {
            return n->op().has(kPointwise) || n->is("constant") || ends_with_channels(*n) ||
-                  fits_whole_tiles(*n, machine) || gradient_fits(*n, machine);
+                  fits_whole_tiles(*n, machine);
          });
 }
 
@@ -364,11 +364,7 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
     choices = {
         plain_choice(region, buffers, pack ? ScheduleKind::pack : ScheduleKind::elementwise)};
     choices[0].algorithm = pack ? "pack" : "movement";
-    if (pack) {
-      const Node& n = *region.body()->nodes().front();
-      choices[0].spec.tail = panel_tail(n);
-      choices[0].spec.rows = transposed_rows(n, choices[0].spec);
-    }
+    if (pack) choices[0].spec.tail = panel_tail(*region.body()->nodes().front());
   } else if (anchor->is("conv") && is_depthwise(*anchor)) {
     choices = depthwise_choices(region, buffers, options);
     for (KernelChoice& c : choices) c.spec.tail = vector_tail(c, *options.machine);
@@ -385,6 +381,8 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
                               ? PanelTail::masked
                               : few_channels(region, anchor->operand(0), buffers, options);
     choices[0].spec.tail = vector_tail(choices[0], *options.machine, few);
+  } else if (anchor->is("winograd_conv")) {
+    choices = winograd_choices(region, *anchor, buffers, options);
   } else if (anchor->op().has(kTileTransform)) {
     choices = {plain_choice(region, buffers, transform_schedule(*anchor))};
     choices[0].spec.tail = anchor->op().has(kPrepack) ? panel_tail(*anchor)

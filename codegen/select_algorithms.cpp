@@ -228,10 +228,7 @@ class Selector {
     const bool constant = is_constant_tree(w);
     if (const int64_t m = winograd_tile(*n, n->result()->shape(), constant ? 0 : 1); m > 0)
       return rewrite_winograd(n, m);
-    if (patches_pay(*n, n->result()->shape())) {
-      const std::vector<int64_t> margins = margins_of(*n);
-      return margins.empty() ? rewrite_as_dot(n) : rewrite_across_images(n, margins);
-    }
+    if (patches_pay(*n, n->result()->shape())) return rewrite_as_dot(n);
     const Shape& all = n->result()->shape();
     if (!constant && !worth_packing(w, filters, hint(product(Shape(all.begin(), all.end() - 1)))))
       return;
@@ -359,10 +356,10 @@ class Selector {
     return tile;
   }
 
-  /// The input at the points of all tiles, for results of extents `out` by a window over x. Where x
-  /// is a pad by zeros, one larger pad takes its place.
-  static Value* input_points(Builder& b, Value* x, const Shape& out, int64_t m,
-                             const std::vector<int64_t>& window) {
+  /// The input of all tiles, for results of extents `out` by a window over x. Where x is a pad by
+  /// zeros, one larger pad takes its place.
+  static Value* whole_tiles(Builder& b, Value* x, const Shape& out, int64_t m,
+                            const std::vector<int64_t>& window) {
     // The tiles may reach past the padded input; what they read there does not reach the result.
     Shape before(4, Dim(0)), after(4, Dim(0));
     for (size_t i = 0; i < 2; ++i) {
@@ -376,7 +373,44 @@ class Selector {
       for (size_t i = 0; i < 4; ++i) after[i] = after[i] + more[i];
       x = pad->operand(0);
     }
-    return b.make("winograd_input", {b.pad(x, before, after)}, {{"m", m}, {"window", window}});
+    return b.pad(x, before, after);
+  }
+
+  /// That input at the points.
+  static Value* input_points(Builder& b, Value* x, const Shape& out, int64_t m,
+                             const std::vector<int64_t>& window) {
+    return b.make("winograd_input", {whole_tiles(b, x, out, m, window)},
+                  {{"m", m}, {"window", window}});
+  }
+
+  /// Panel width in vectors of a convolution whose points stay in the cache, a few tiles at a time:
+  /// where an image is large and the weights are little to read for every few tiles. Else 0.
+  int vectors_of_fused(const Node& n, const Shape& out, int64_t m) const {
+    const auto window = n.attrs().integers("window");
+    int64_t points = 1, lines = hint(out[0]), columns = 1;
+    for (size_t i = 0; i < 2; ++i) {
+      const int64_t tiles = window[i] > 1 ? (hint(out[i + 1]) + m - 1) / m : hint(out[i + 1]);
+      points *= window[i] > 1 ? m + window[i] - 1 : 1;
+      (i == 0 ? lines : columns) *= tiles;
+    }
+    const int64_t channels = hint(n.operand(0)->shape()[3]), filters = out[3].value();
+    const int64_t bytes = 4 * points * channels * filters;
+    if (!is_constant_tree(n.operand(1)) || n.result()->dtype() != DType::f32 ||
+        4 * bytes > 5 * o_.machine.l2_bytes)
+      return 0;
+    int best = 0;
+    double best_cost = 1e30;
+    for (int v = 1; v <= (o_.machine.registers == 32 ? 4 : 2); ++v) {
+      const WinogradRun run = pick_winograd_run(columns, points, channels, filters, v, o_.machine);
+      if (run.tiles == 0) continue;
+      const int64_t panel = int64_t{v} * o_.machine.lanes;
+      const double cost = run.cost * static_cast<double>((filters + panel - 1) / panel * v);
+      const int64_t tasks = lines * ((columns + run.tiles - 1) / run.tiles);
+      if (tasks < 4 * o_.machine.cores || cost > best_cost - 1e-9) continue;
+      best_cost = cost;
+      best = v;
+    }
+    return best;
   }
 
   /// [points, N, TH, TW, C] as [points, tiles, C].
@@ -391,6 +425,17 @@ class Selector {
     const auto window = n->attrs().integers("window");
     const int64_t filters = n->attrs().integer("filters");
     const Shape out = n->result()->shape();
+    const AttrMap transform = {{"m", m}, {"window", window}, {"perm", identity(4)}};
+    if (const int vectors = vectors_of_fused(*n, out, m); vectors > 0) {
+      AttrMap packing = transform;
+      packing.set("block", int64_t{vectors} * o_.machine.lanes);
+      Value* u = b.make("winograd_weight", {n->operand(1)}, packing);
+      return replace(n, b.make("winograd_conv", {whole_tiles(b, n->operand(0), out, m, window), u},
+                               {{"m", m},
+                                {"window", window},
+                                {"filters", filters},
+                                {"extents", Shape{out[1], out[2]}}}));
+    }
     Dim tiles_hint = out[0];
     for (size_t i = 0; i < 2; ++i)
       tiles_hint = tiles_hint * (window[i] > 1 ? ceil_div(out[i + 1], Dim(m)) : out[i + 1]);
@@ -400,8 +445,9 @@ class Selector {
     const int64_t block = panel_vectors(filters, hint(tiles_hint), hint(n->operand(1)->shape()[2]),
                                         kMatrixSpare, narrowest) *
                           o_.machine.lanes;
-    Value* u = b.make("winograd_weight", {n->operand(1)},
-                      {{"m", m}, {"window", window}, {"perm", identity(4)}, {"block", block}});
+    AttrMap packing = transform;
+    packing.set("block", block);
+    Value* u = b.make("winograd_weight", {n->operand(1)}, packing);
     Value* v = input_points(b, n->operand(0), out, m, window);
     const Shape tiles = v->shape();  // points, N, TH, TW, C
     Value* flat = flat_tiles(b, v);
@@ -494,73 +540,6 @@ class Selector {
     Value* y = b.make("dot", {b.reshape(x, as_matrix(x->shape())), packed},
                       {{"block", block}, {"columns", columns}});
     replace(n, b.reshape(y, out));
-  }
-
-  /// Zeros that a pad puts before and behind each axis of the image, where leaving them out pays:
-  /// tiles then lie across the images of the batch. Empty otherwise.
-  std::vector<int64_t> margins_of(const Node& n) const {
-    const Node* pad = n.operand(0)->def();
-    const size_t spatial = n.attrs().integers("window").size();
-    const Shape& x = n.operand(0)->shape();
-    const Shape& out = n.result()->shape();
-    if (pad == nullptr || !pad->is("pad") || pad->operand(1) != nullptr ||
-        pad->attrs().string("mode", "constant") != "constant" ||
-        !worth_packing(n.operand(1), out.back().value(), hint(out[0]) * 16))
-      return {};
-    const Shape before = pad->attrs().dims("before"), after = pad->attrs().dims("after");
-    std::vector<int64_t> margins;
-    for (const Shape& side : {before, after})
-      for (size_t i = 1; i <= spatial; ++i) {
-        if (!side[i].is_static() || side[i].value() < 0) return {};
-        margins.push_back(side[i].value());
-      }
-    if (!before[0].is(0) || !after[0].is(0) || !before.back().is(0) || !after.back().is(0))
-      return {};
-    double share = 1;  // of taps that lie inside the image
-    for (size_t i = 0; i < spatial; ++i) {
-      if (!x[i + 1].is_static()) return {};
-      share *= taps_inside(n, i, x[i + 1].value(), margins[i], margins[spatial + i]);
-    }
-    const int widest = o_.machine.registers == 32 ? 4 : 2;
-    const int64_t depth = hint(product(Shape(n.operand(1)->shape().begin(), n.operand(1)->shape().end() - 1)));
-    const double merged =
-        pick_tile(hint(product(Shape(out.begin(), out.end() - 1))), widest, depth, kMatrixSpare,
-                  o_.machine)
-            .cost;
-    const double across = pick_tile(hint(out[0]), widest, depth, kMatrixSpare, o_.machine).cost;
-    return across * share < 0.9 * merged ? margins : std::vector<int64_t>();
-  }
-
-  /// The share of taps along an axis that read the image, not its margins.
-  static double taps_inside(const Node& n, size_t axis, int64_t extent, int64_t before,
-                            int64_t after) {
-    const auto window = n.attrs().integers("window");
-    const std::vector<int64_t> ones(window.size(), 1);
-    const int64_t stride = n.attrs().integers("strides", ones)[axis],
-                  dilation = n.attrs().integers("dilations", ones)[axis];
-    int64_t all = 0, inside = 0;
-    for (int64_t o = 0; o * stride + (window[axis] - 1) * dilation < extent; ++o)
-      for (int64_t k = 0; k < window[axis]; ++k) {
-        const int64_t at = o * stride + k * dilation;
-        ++all;
-        inside += at >= before && at < extent - after ? 1 : 0;
-      }
-    return static_cast<double>(inside) / static_cast<double>(std::max<int64_t>(all, 1));
-  }
-
-  void rewrite_across_images(Node* n, const std::vector<int64_t>& margins) {
-    Builder b = builder_before(n);
-    Value* w = n->operand(1);
-    const int64_t depth = hint(product(Shape(w->shape().begin(), w->shape().end() - 1)));
-    const int64_t filters = n->attrs().integer("filters");
-    const int64_t block =
-        panel_vectors(filters, hint(n->result()->shape()[0]), depth, kMatrixSpare) *
-        o_.machine.lanes;
-    AttrMap attrs = n->attrs();
-    attrs.set("block", block);
-    attrs.set("margins", margins);
-    Value* packed = b.make("pack", {w}, {{"perm", identity(w->rank())}, {"block", block}});
-    replace(n, b.make("conv", {n->operand(0), packed}, attrs));
   }
 
   // conv_weight_gradient(x, dy) = dot(transpose(patches(x)), dy)

@@ -35,8 +35,7 @@ bool StateUpdates::reads_are_over(const Value* v, const Node& writer, bool in_or
     // Concatenation copies when its result is placed, which may be later than its own position.
     if (u.node->is("concat") || u.node->is("pad")) return false;
     if (position_.at(u.node) != last) return position_.at(u.node) < last;
-    return u.node == &writer && in_order &&
-           may_replace_operand(writer, u.operand, machine_);
+    return u.node == &writer && in_order && may_replace_operand(writer, u.operand, machine_);
   });
 }
 

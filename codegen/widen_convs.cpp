@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <vector>
 
 namespace tintype {
 
@@ -22,10 +23,12 @@ class Widening {
   Widening(Graph& graph, const SelectAlgorithmsOptions& options) : graph_(graph), o_(options) {}
 
   bool run() {
+    std::vector<Node*> convs;  // what follows one may be rebuilt with it
+    for (const auto& n : graph_.nodes())
+      if (n->is("conv") || n->is("conv_weight_gradient")) convs.push_back(n.get());
     bool changed = false;
-    for (Node* n : graph_.node_list()) {
+    for (Node* n : convs) {
       const bool gradient = n->is("conv_weight_gradient");
-      if (!gradient && !n->is("conv")) continue;
       const int64_t p = positions_at_once(*n, (gradient ? n->operand(1) : n->result())->shape());
       if (p == 1) continue;
       if (gradient) widen_gradient(n, p);

@@ -36,7 +36,6 @@ enum Trait : uint32_t {
   kKernel = 1u << 11,   ///< a kernel of its own, not fused with others
   kTileTransform = 1u << 12,  ///< linear map of every tile, with a schedule of its own
   kControl = 1u << 13,        ///< runs its bodies any number of times
-  kUpdates = 1u << 14,        ///< a kKernel that updates of states by its result may join
 };
 
 enum class AttrKind : uint8_t {

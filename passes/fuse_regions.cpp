@@ -41,8 +41,11 @@ class Fuser {
       : graph_(graph), max_ops_(max_ops), single_ops_(single_ops), context_(context) {
     int at = 0;
     for (const auto& n : graph.nodes()) position_[n.get()] = at++;
-    for (const State& state : graph.states())
-      next_states_.insert(graph.output(static_cast<size_t>(state.next)));
+    for (const State& state : graph.states()) {
+      const Value* next = graph.output(static_cast<size_t>(state.next));
+      while (next->def() != nullptr && next->def()->is("reshape")) next = next->def()->operand(0);
+      next_states_.insert(next);
+    }
   }
 
   int run() {
@@ -99,17 +102,13 @@ class Fuser {
   // ---- growing ------------------------------------------------------------------------------
 
   Group grow_from_anchor(Node* anchor) {
-    if (single_ops_ || (anchor->op().has(kKernel) && !anchor->op().has(kUpdates))) return {anchor};
+    if (single_ops_ || anchor->op().has(kKernel)) return {anchor};
     if (anchor->op().has(kReduction)) return grow_rows(anchor);
     if (is_cell(*anchor)) return grow_cell(anchor);
     const Shape shape = anchor->result()->shape();
-    const auto pointwise = [shape](const Node& n) {
+    return grow(anchor, [shape](const Node& n) {
       return n.op().has(kPointwise) && n.result()->shape() == shape;
-    };
-    if (anchor->op().has(kKernel))
-      return grow(anchor, pointwise,
-                  [this](const std::vector<Value*>& open) { return are_updates(open); });
-    return grow(anchor, pointwise);
+    });
   }
 
   /// Pulls in pointwise ops that only the ops behind the anchor of a group read.
@@ -237,9 +236,8 @@ class Fuser {
     const auto fits = [&](const Node& n) {
       return n.op().has(kPointwise) && n.result()->shape() == shape;
     };
-    Group g = grow(seed, fits, [&](const std::vector<Value*>& open) {
-      return open.size() <= kMostResults;
-    });
+    Group g = grow(seed, fits,
+                   [&](const std::vector<Value*>& open) { return open.size() <= kMostResults; });
     absorb_producers(g, shape);
     return closes_a_circle(g) ? Group{seed} : g;
   }

@@ -77,7 +77,8 @@ class Reader {
     // The axis survives when as many elements lie in front of it, and it is as long as before.
     const Shape& from = n.operand(0)->shape();
     const Shape& to = n.result()->shape();
-    const Dim outer = product(Shape(from.begin(), from.begin() + static_cast<std::ptrdiff_t>(axis)));
+    const Dim outer =
+        product(Shape(from.begin(), from.begin() + static_cast<std::ptrdiff_t>(axis)));
     Dim before = 1;
     for (size_t i = 0; i < to.size(); ++i) {
       if (to[i] == from[axis] && before == outer) return i;
@@ -98,7 +99,7 @@ class Reader {
     if (along != static_cast<int64_t>(axis) || index == nullptr || index->size() != 1 ||
         !is_int(index->dtype()))
       return false;
-    const int64_t i = index->dtype() == DType::i64 ? index->values<int64_t>()[0]
+    const int64_t i = index->dtype() == DType::i64   ? index->values<int64_t>()[0]
                       : index->dtype() == DType::i32 ? index->values<int32_t>()[0]
                                                      : INT64_MIN;
     return Dim(i) == last || (i < 0 && scan.trips + Dim(i) == last);

@@ -35,7 +35,8 @@ constexpr PassOption kRecompute[] = {
 
 constexpr PassOption kSegment[] = {
     {"length", "0", "trips of a segment; 0: about the square root of all, 16 of an unknown number"},
-    {"segments", "0", "segments of a loop whose trips are known, where length is 0; 0: as length says"},
+    {"segments", "0",
+     "segments of a loop whose trips are known, where length is 0; 0: as length says"},
     {"shortest", "32", "loops of fewer trips stay as they are"},
 };
 

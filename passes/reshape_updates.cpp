@@ -10,6 +10,7 @@
 #include "passes/passes.h"
 
 #include <algorithm>
+#include <functional>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -81,17 +82,26 @@ class Reshaping {
     const Shape shape = product->shape();
     Builder b(graph_, &reshape);
     std::unordered_map<const Value*, Value*> in_shape = {{reshape.result(), product}};
-    const auto reshaped = [&](Value* v, const Shape& to) {
+    // What is made of states alone, a momentum that fades, is made in the new shape.
+    const std::function<Value*(Value*)> reshaped = [&](Value* v) {
       Value*& found = in_shape[v];
-      if (found == nullptr) found = b.reshape(v, to);
-      return found;
+      if (found != nullptr) return found;
+      const Node* f = v->def();
+      if (f == nullptr || !f->op().has(kPointwise) || !v->has_one_use() || is_single(*v))
+        return found = b.reshape(v, is_single(*v) ? Shape() : shape);
+      std::vector<Value*> operands;
+      for (Value* o : f->operands()) {
+        if (!is_single(*o) && !(o->shape() == v->shape())) return found = b.reshape(v, shape);
+        operands.push_back(o);
+      }
+      for (Value*& o : operands) o = reshaped(o);
+      return in_shape[v] = b.make(f->name(), std::move(operands), f->attrs());
     };
     for (Node* n : chain_) {
       b.set_insertion_point(n);
       b.set_origins(n->origins());
       std::vector<Value*> operands;
-      for (Value* v : n->operands())
-        operands.push_back(reshaped(v, is_single(*v) && in_shape.count(v) == 0 ? Shape() : shape));
+      for (Value* v : n->operands()) operands.push_back(reshaped(v));
       Value* y = b.make(n->name(), std::move(operands), n->attrs());
       in_shape[n->result()] = y;
     }
@@ -119,6 +129,10 @@ class Reshaping {
 
 }  // namespace
 
-bool reshape_updates(Graph& graph, PassContext& context) { return Reshaping(graph, context).run(); }
+bool reshape_updates(Graph& graph, PassContext& context) {
+  if (!Reshaping(graph, context).run()) return false;
+  dead_code(graph, context);
+  return true;
+}
 
 }  // namespace tintype

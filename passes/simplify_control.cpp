@@ -41,8 +41,8 @@ class Simplifier {
   bool visit(Node& n) {
     bool changed = false;
     for (bool again = true; again;) {
-      again = drop_results(n) || transpose_outputs(n) || drop_steady_states(n) || merge_invariants(n) ||
-              sink_constants(n) || hoist(n) || drop_operands(n);
+      again = drop_results(n) || transpose_outputs(n) || drop_steady_states(n) ||
+              merge_invariants(n) || sink_constants(n) || hoist(n) || drop_operands(n);
       changed = changed || again;
     }
     return inline_body(n) || changed;

@@ -197,27 +197,28 @@ std::optional<size_t> padded_axis(const Node& pad) {
 }
 
 // The gradients of slices that are parts of one value come together.
-Value* sum_of_parts(Builder& b, const Node& n) {
+Value* sum_of_parts(Attempt& a, const Node& n) {
   std::vector<const Node*> pads;
   const Shape& shape = n.result()->shape();
-  if (!n.is("add") || !collect_padded(n.operand(0), shape, pads) ||
-      !collect_padded(n.operand(1), shape, pads))
-    return nullptr;
+  if (!n.is("add")) return nullptr;
+  if (!collect_padded(n.operand(0), shape, pads) || !collect_padded(n.operand(1), shape, pads))
+    return a.no("an addend is no value with zeros around it");
   const std::optional<size_t> axis = padded_axis(*pads[0]);
-  if (!axis) return nullptr;
+  if (!axis) return a.no("there are zeros along several axes, or of unknown number");
   const auto start = [&](const Node* pad) { return pad->attrs().dims("before")[*axis]; };
   for (const Node* pad : pads)
-    if (padded_axis(*pad) != axis) return nullptr;
+    if (padded_axis(*pad) != axis) return a.no("addends have zeros along different axes");
   std::sort(pads.begin(), pads.end(),
             [&](const Node* p, const Node* q) { return start(p).value() < start(q).value(); });
   std::vector<Value*> parts;
   Dim end = 0;
   for (const Node* pad : pads) {
-    if (!(start(pad) == end)) return nullptr;
+    if (!(start(pad) == end)) return a.no("the parts overlap or leave a gap");
     parts.push_back(pad->operand(0));
     end = end + pad->operand(0)->shape()[*axis];
   }
-  return end == shape[*axis] ? b.concat(std::move(parts), static_cast<int>(*axis)) : nullptr;
+  if (!(end == shape[*axis])) return a.no("the parts leave a gap at the end");
+  return a.b.concat(std::move(parts), static_cast<int>(*axis));
 }
 
 constexpr Rule kRules[] = {

@@ -16,18 +16,13 @@ using Halide::VarOrRVar;
 // reduction runs: per step `vectors` loads of weights, `rows` broadcasts, rows * vectors
 // multiply-adds. Tiles shift inwards at the end of a row of positions, so a row has at least `rows`
 // of them (the caller picks a smaller tile otherwise).
-//
-// Where images are narrow, with margins that windows leave out, a tile is `rows` images at one
-// position: all of them leave out the same taps.
 void schedule_contraction(Composition& c, const KernelSpec& spec, const Machine& machine) {
   const int lanes = machine.lanes;
   const int panel = lanes * spec.vectors;
   Func& out = c.outputs[0];
   Anchor& a = c.anchors.at(0);
-  const bool across = !a.node->attrs().integers("margins").empty();
-  const size_t tiled = across ? c.vars.size() - 1 : 1;
   const Var& channel = c.vars[0];
-  const Var& x = c.vars[tiled];
+  const Var& x = c.vars[1];
   Var ko("ko"), ki("ki"), xt("xt"), xi("xi"), yo("yo"), yi("yi"), xo("xo");
   const TailStrategy panel_tail = spec.tail == PanelTail::whole    ? TailStrategy::RoundUp
                                   : spec.tail == PanelTail::padded ? TailStrategy::Predicate
@@ -42,15 +37,7 @@ void schedule_contraction(Composition& c, const KernelSpec& spec, const Machine&
   std::vector<VarOrRVar> order = {ki, xi};
   std::vector<VarOrRVar> tasks;
   const bool spatial = a.node->is("conv") && c.vars.size() > 3;
-  if (across) {
-    order.emplace_back(xt);
-    for (size_t d = 1; d < tiled; ++d) {
-      order.emplace_back(c.vars[d]);
-      tasks.emplace_back(c.vars[d]);
-    }
-    order.emplace_back(ko);
-    tasks.emplace_back(ko);
-  } else if (spatial) {
+  if (spatial) {
     // A task is one panel of weights over a few rows of the image.
     out.split(c.vars[2], yo, yi, image_rows_per_task(*a.node), TailStrategy::GuardWithIf);
     order.insert(order.end(), {xt, yi, ko, yo});
@@ -69,19 +56,18 @@ void schedule_contraction(Composition& c, const KernelSpec& spec, const Machine&
       tasks.emplace_back(c.vars[2]);
     }
   }
-  for (size_t d = 3; !across && d < c.vars.size(); ++d) {
+  for (size_t d = 3; d < c.vars.size(); ++d) {
     order.emplace_back(c.vars[d]);
     tasks.emplace_back(c.vars[d]);
   }
   out.reorder(order).vectorize(ki, lanes).unroll(ki).unroll(xi);
   parallel_over(out, tasks);
   if (spec.tail == PanelTail::padded) a.func.bound_extent(a.vars[0], panel);
-  const Var& row = a.vars[tiled];
-  a.func.compute_at(out, xt).vectorize(a.vars[0], lanes).unroll(a.vars[0]).unroll(row);
-  std::vector<VarOrRVar> inner = {a.vars[0], row};
+  a.func.compute_at(out, xt).vectorize(a.vars[0], lanes).unroll(a.vars[0]).unroll(a.vars[1]);
+  std::vector<VarOrRVar> inner = {a.vars[0], a.vars[1]};
   for (const Halide::RVar& r : a.func.rvars()) inner.emplace_back(r);  // none for a depth of 1
   Halide::Stage update = a.func.update();
-  update.reorder(inner).vectorize(a.vars[0], lanes).unroll(a.vars[0]).unroll(row);
+  update.reorder(inner).vectorize(a.vars[0], lanes).unroll(a.vars[0]).unroll(a.vars[1]);
   if (spec.depth_multiple > 1)
     update.unroll(a.domain[0], std::min(spec.depth_multiple, kDepthUnroll));
 }

@@ -44,6 +44,7 @@ void schedule(Composition& c, const KernelSpec& spec, const Machine& machine) {
     case ScheduleKind::winograd_output: return schedule_winograd_output(c, spec, machine);
     case ScheduleKind::winograd_weight_adjoint:
       return schedule_winograd_weight_adjoint(c, spec, machine);
+    case ScheduleKind::winograd_conv: return schedule_winograd_conv(c, spec, machine);
     case ScheduleKind::added: return schedule_added(c, spec, machine);
   }
 }
@@ -125,51 +126,20 @@ void schedule_elementwise(Composition& c, const KernelSpec& spec, const Machine&
   out.split(fused, task, row, 8, TailStrategy::GuardWithIf).parallel(task);
 }
 
-namespace {
-
-void schedule_transposed_pack(Composition& c, const KernelSpec& spec, int block,
-                              const std::vector<int64_t>& perm) {
-  Func& out = c.outputs[0];
-  auto rows = out.output_buffer().dim(1);
-  rows.set_extent(rows.extent() / spec.rows * spec.rows);
-  Var part("part"), column("column"), chunk("chunk"), tile("tile"), row("row");
-  out.bound(c.vars[0], 0, block)
-      .split(c.vars[0], part, column, spec.rows)
-      .split(c.vars[1], tile, row, spec.rows, TailStrategy::RoundUp)
-      .split(tile, chunk, tile, 4, TailStrategy::GuardWithIf);
-  std::vector<VarOrRVar> order = {column, row, part, tile, chunk}, tasks = {chunk};
-  for (size_t d = 2; d < c.vars.size(); ++d) {
-    order.emplace_back(c.vars[d]);
-    tasks.emplace_back(c.vars[d]);
-  }
-  out.reorder(order).vectorize(column).vectorize(row);
-  parallel_over(out, tasks);
-  Func source = c.inputs[0].in(out);
-  const auto args = source.args();
-  source.compute_at(out, part)
-      .vectorize(args[0], spec.rows)
-      .unroll(args[args.size() - 1 - static_cast<size_t>(perm.back())]);
-}
-
-}  // namespace
-
 // Panels lie one after the other. Where the columns of a row are neighbours in the operand too, a
-// task reads some rows and spreads them over all panels; else it reads along the rows of one panel,
-// and where rows are the neighbours, transposes blocks of spec.rows in registers: column by column,
-// lines of the operand would be evicted before all their elements are read.
+// task reads some rows and spreads them over all panels; else it reads along the rows of one panel.
 void schedule_pack(Composition& c, const KernelSpec& spec, const Machine& machine) {
   Func& out = c.outputs[0];
   const auto block = static_cast<int>(spec.body->output(0)->shape().back().value());
   out.output_buffer().dim(0).set_extent(block);
   out.output_buffer().dim(1).set_stride(block);
   Var chunk("chunk"), row("row");
-  const Node& pack = *spec.body->nodes().front();
-  const auto perm = pack.attrs().integers("perm");
-  if (spec.rows > 1) return schedule_transposed_pack(c, spec, block, perm);
   out.bound(c.vars[0], 0, block)
       .vectorize(c.vars[0], std::min(block, vector_lanes(spec, machine)))
       .unroll(c.vars[0])
       .split(c.vars[1], chunk, row, 32, TailStrategy::GuardWithIf);
+  const Node& pack = *spec.body->nodes().front();
+  const auto perm = pack.attrs().integers("perm");
   const bool by_rows = spec.inputs[0].dense && perm.back() + 1 == static_cast<int64_t>(perm.size());
   const Var panel = c.vars.back();
   std::vector<VarOrRVar> order = {c.vars[0]}, tasks = {chunk};

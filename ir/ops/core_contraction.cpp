@@ -43,10 +43,6 @@ void infer_conv(InferContext& c) {
     c.fail("input " + x.text() + " and weights " + w.text() + " differ in element type");
   const auto strides = per_axis(c, "strides", spatial);
   const auto dilations = per_axis(c, "dilations", spatial);
-  const auto margins = c.attrs().integers("margins");
-  if (!margins.empty() && margins.size() != 2 * spatial)
-    c.fail("attribute 'margins' needs " + std::to_string(2 * spatial) + " entries, has " +
-           std::to_string(margins.size()));
   Shape shape = {x.shape[0]};
   for (size_t i = 0; i < spatial; ++i)
     shape.push_back(window_count(c, x.shape[i + 1], window[i], strides[i], dilations[i]));
@@ -140,8 +136,7 @@ void infer_pack(InferContext& c) {
 
 constexpr AttrDef kConv[] = {{"window", AttrKind::integers, true}, {"strides", AttrKind::integers},
                              {"dilations", AttrKind::integers},    {"group", AttrKind::integer},
-                             {"filters", AttrKind::integer, true}, {"block", AttrKind::integer},
-                             {"margins", AttrKind::integers}};
+                             {"filters", AttrKind::integer, true}, {"block", AttrKind::integer}};
 constexpr AttrDef kDot[] = {{"block", AttrKind::integer}, {"columns", AttrKind::integer}};
 constexpr AttrDef kWindowAttrs[] = {{"kind", AttrKind::string, true},
                                     {"window", AttrKind::integers, true},
@@ -195,7 +190,7 @@ constexpr OpDef kOps[] = {
      .min_operands = 2,
      .max_operands = 2,
      .attrs = kConvWeightGradient,
-     .traits = kKernel | kUpdates,
+     .traits = kKernel,
      .infer = infer_conv_weight_gradient,
      .gradient = conv_weight_gradient_gradient,
      .doc = "sum over N and positions o of x[N,o*stride+k*dilation,C] dy[N,o,F]: "
