@@ -538,6 +538,14 @@ class Composer {
     winograd::Reader read = [this, &n](const std::vector<Expr>& index) {
       return value(n.operand(0), index);
     };
+    if (n.is("winograd_conv")) {
+      const Value* u = n.operand(1);
+      pin_panel(u, static_cast<int32_t>(u->shape().back().value()));
+      Func f = winograd::convolution(
+          n, vars, read, [this, u](const std::vector<Expr>& index) { return value(u, index); },
+          spec_.channels > 0 ? Expr(spec_.channels) : extent(u, 2), c_.stages);
+      return add_anchor(n, f, vars, RDom());
+    }
     Func f = n.is("winograd_output") ? winograd::output_transform(n, vars, read, c_.stages)
              : n.is("winograd_weight_adjoint")
                  ? winograd::weight_adjoint(n, vars, read, c_.stages)

@@ -39,6 +39,7 @@ std::string_view name_of(ScheduleKind kind) {
     case ScheduleKind::winograd_points: return "winograd_points";
     case ScheduleKind::winograd_output: return "winograd_output";
     case ScheduleKind::winograd_weight_adjoint: return "winograd_weight_adjoint";
+    case ScheduleKind::winograd_conv: return "winograd_conv";
     case ScheduleKind::added: return "added";
   }
   return "?";
@@ -71,16 +72,19 @@ AttrMap coded_attributes(const Node& n) {
 
 std::string KernelSpec::text() const {
   std::unordered_map<const Value*, std::string> names;
-  std::string s = "kernel " + name + " schedule=" + std::string(name_of(schedule)) +
-                  " rows=" + std::to_string(rows) + " vectors=" + std::to_string(vectors) +
-                  " tail=" + std::to_string(static_cast<int>(tail)) +
-                  " depth=" + std::to_string(depth_multiple) +
-                  (schedule == ScheduleKind::cell
-                       ? " tasks=" + std::to_string(tasks) + (split_rows ? " of rows" : "")
-                       : "") +
-                  (prefetch > 0 ? " prefetch=" + std::to_string(prefetch) : "") +
-                  (lanes > 0 ? " lanes=" + std::to_string(lanes) : "") + (cuda ? " cuda" : "") +
-                  "\n";
+  std::string s =
+      "kernel " + name + " schedule=" + std::string(name_of(schedule)) +
+      " rows=" + std::to_string(rows) + " vectors=" + std::to_string(vectors) +
+      " tail=" + std::to_string(static_cast<int>(tail)) +
+      " depth=" + std::to_string(depth_multiple) +
+      (schedule == ScheduleKind::cell
+           ? " tasks=" + std::to_string(tasks) + (split_rows ? " of rows" : "")
+           : "") +
+      (channels > 0 ? " run=" + std::to_string(run) + " channels=" + std::to_string(channels) +
+                          " filters=" + std::to_string(filters)
+                    : "") +
+      (prefetch > 0 ? " prefetch=" + std::to_string(prefetch) : "") +
+      (lanes > 0 ? " lanes=" + std::to_string(lanes) : "") + (cuda ? " cuda" : "") + "\n";
   for (size_t i = 0; i < inputs.size(); ++i) {
     names[body->inputs()[i].get()] = "a" + std::to_string(i);
     s += "a" + std::to_string(i) + ": " + buffer_text(inputs[i]) + "\n";

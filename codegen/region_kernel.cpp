@@ -97,6 +97,12 @@ int prefetched_lines(const KernelSpec& spec, int64_t passes) {
   return 4 * lines <= 5 * kFew * passes ? kFew : kMany;
 }
 
+/// Tiles of a Winograd transform along a spatial axis of its result.
+Dim tiles_along(const Dim& extent, const Node& transform, size_t axis) {
+  const bool wide = transform.attrs().integers("window")[axis] > 1;
+  return wide ? ceil_div(extent, Dim(transform.attrs().integer("m"))) : extent;
+}
+
 std::vector<KernelChoice> contraction_choices(const Node& region, const Node& anchor,
                                               const std::vector<Buffer>& buffers,
                                               const RegionOptions& options) {
@@ -229,6 +235,36 @@ KernelChoice weight_gradient_choice(const Node& region, const Node& anchor,
   return c;
 }
 
+/// All steps of a Winograd convolution, for lines of tiles as long as a run, and for shorter ones.
+std::vector<KernelChoice> winograd_choices(const Node& region, const Node& anchor,
+                                           const std::vector<Buffer>& buffers,
+                                           const RegionOptions& options) {
+  const Machine& machine = *options.machine;
+  KernelChoice c = plain_choice(region, buffers, ScheduleKind::winograd_conv);
+  c.algorithm = "winograd f" + std::to_string(anchor.attrs().integer("m")) + " fused";
+  const Shape& u = anchor.operand(1)->shape();
+  const Dim columns = tiles_along(anchor.result()->shape()[2], anchor, 1);
+  const int64_t channels = u[2].value(), filters = anchor.attrs().integer("filters");
+  c.spec.vectors = static_cast<int>(u[3].value() / machine.lanes);
+  c.spec.tail = vector_tail(c, machine);
+  c.spec.depth_multiple = channels % 4 == 0 ? 4 : channels % 2 == 0 ? 2 : 1;
+  const WinogradRun run = pick_winograd_run(options.hint(columns), u[0].value(), channels, filters,
+                                            c.spec.vectors, machine);
+  c.spec.channels = static_cast<int>(channels);
+  c.spec.filters = static_cast<int>(filters);
+  c.spec.rows = run.rows;
+  c.spec.run = std::max(run.tiles, 1);
+  c.spec.prefetch = prefetched_lines(c.spec, c.spec.run / c.spec.rows);
+  if (columns.is_static() && columns.value() >= c.spec.run) return {std::move(c)};
+  c.position_extent = columns;
+  c.least = c.spec.run;
+  KernelChoice small = c;
+  small.spec.rows = small.spec.run = 1;
+  small.position_extent = Dim();
+  small.least = 0;
+  return {std::move(c), std::move(small)};
+}
+
 /// Extents in attributes that the kernel has to be told.
 void collect_scalars(KernelChoice& c) {
   auto add = [&c](const Shape& dims) {
@@ -345,6 +381,8 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
                               ? PanelTail::masked
                               : few_channels(region, anchor->operand(0), buffers, options);
     choices[0].spec.tail = vector_tail(choices[0], *options.machine, few);
+  } else if (anchor->is("winograd_conv")) {
+    choices = winograd_choices(region, *anchor, buffers, options);
   } else if (anchor->op().has(kTileTransform)) {
     choices = {plain_choice(region, buffers, transform_schedule(*anchor))};
     choices[0].spec.tail = anchor->op().has(kPrepack) ? panel_tail(*anchor)
