@@ -2,11 +2,13 @@
 // expressions, reductions become Funcs.
 #include "codegen/compose.h"
 
+#include "codegen/define/added.h"
 #include "codegen/define/gradient.h"
 #include "codegen/define/math.h"
 #include "codegen/define/movement.h"
 #include "codegen/define/random.h"
 #include "codegen/define/winograd.h"
+#include "ir/custom_ops.h"
 #include "ir/diagnostic.h"
 
 #include <algorithm>
@@ -33,6 +35,11 @@ class Composer {
   Composition run() {
     c_.channel_sums = sums_per_channel();
     make_inputs();
+    const Node& first = *spec_.body->nodes().front();
+    if (first.op().has(kKernel) && is_added(first.op())) {
+      define_added(first);
+      return std::move(c_);
+    }
     for (const auto& n : spec_.body->nodes()) define_anchor(*n);
     make_outputs();
     return std::move(c_);
@@ -579,6 +586,33 @@ class Composer {
                  ? winograd::weight_adjoint(n, vars, read, c_.stages)
                  : winograd::to_points(n, vars, read, packed_columns(n), c_.stages);
     add_anchor(n, f, vars, RDom());
+  }
+
+  /// The op of a plugin, alone in its kernel: its Funcs are the outputs.
+  void define_added(const Node& n) {
+    KernelOperands of{n, {}, {}};
+    for (const Value* v : n.operands()) {
+      of.elements.emplace_back();
+      of.extents.emplace_back();
+      if (v == nullptr) continue;
+      const std::vector<Var> vars = make_vars(v->rank());
+      Index at = index_of(vars);
+      for (size_t d = 0; d < at.size(); ++d) {
+        if (is_unit(v, d)) at[d] = 0;
+        of.extents.back().push_back(extent(v, d));
+      }
+      Func f("operand" + std::to_string(of.elements.size() - 1));
+      f(vars) = inputs_.at(v)(reversed(at));
+      of.elements.back() = f;
+    }
+    KernelFuncs funcs = define_kernel(of);
+    for (size_t i = 0; i < spec_.outputs.size(); ++i) {
+      const int result = spec_.body->output(i)->index();
+      c_.outputs.push_back(funcs.results[static_cast<size_t>(result)]);
+      describe_output(c_.outputs.back().output_buffer(), spec_.outputs[i], true);
+    }
+    c_.stages = std::move(funcs.stages);
+    c_.added = &n;
   }
 
   // ---- outputs ------------------------------------------------------------------------------

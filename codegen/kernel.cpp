@@ -2,7 +2,10 @@
 #include "codegen/kernel.h"
 
 #include "codegen/compose.h"
+#include "codegen/define/added.h"
+#include "codegen/schedule/prefetch_weights.h"
 #include "codegen/schedule/schedules.h"
+#include "ir/custom_ops.h"
 #include "ir/diagnostic.h"
 #include "ir/print.h"
 
@@ -36,6 +39,7 @@ std::string_view name_of(ScheduleKind kind) {
     case ScheduleKind::winograd_points: return "winograd_points";
     case ScheduleKind::winograd_output: return "winograd_output";
     case ScheduleKind::winograd_weight_adjoint: return "winograd_weight_adjoint";
+    case ScheduleKind::added: return "added";
   }
   return "?";
 }
@@ -51,6 +55,7 @@ std::string buffer_text(const BufferSpec& b) {
 
 /// Attributes that shape loops at run time only; their values are not part of the machine code.
 bool is_extent_only(const Node& n, std::string_view attr) {
+  if (is_added(n.op())) return false;  // a plugin's code may read them all
   if (attr == "sizes" || attr == "filters" || attr == "columns" || attr == "extents") return true;
   return attr == "shape" && (n.is("broadcast") || n.is("iota"));
 }
@@ -70,7 +75,10 @@ std::string KernelSpec::text() const {
                   " rows=" + std::to_string(rows) + " vectors=" + std::to_string(vectors) +
                   " tail=" + std::to_string(static_cast<int>(tail)) +
                   " depth=" + std::to_string(depth_multiple) +
-                  (schedule == ScheduleKind::cell ? " tasks=" + std::to_string(tasks) : "") +
+                  (schedule == ScheduleKind::cell
+                       ? " tasks=" + std::to_string(tasks) + (split_rows ? " of rows" : "")
+                       : "") +
+                  (prefetch > 0 ? " prefetch=" + std::to_string(prefetch) : "") +
                   (lanes > 0 ? " lanes=" + std::to_string(lanes) : "") + (cuda ? " cuda" : "") +
                   "\n";
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -152,6 +160,14 @@ Halide::Target::Feature capability_feature(int capability) {
   return T::CUDACapability70;
 }
 
+/// Outside contractions, infinities and NaNs mean what IEEE says: masks are minus infinity, say.
+bool is_strict(const KernelSpec& spec) {
+  for (const auto& n : spec.body->nodes())
+    if (const auto added = find_kernel_definition(n->name())) return !added->fast_math;
+  return spec.schedule == ScheduleKind::elementwise || spec.schedule == ScheduleKind::rows ||
+         spec.schedule == ScheduleKind::reference;
+}
+
 }  // namespace
 
 std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
@@ -159,10 +175,7 @@ std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
   silence_warnings();
   try {
     Halide::Target target(machine.target);
-    // Outside contractions, infinities and NaNs mean what IEEE says: masks are minus infinity, say.
-    if (spec.schedule == ScheduleKind::elementwise || spec.schedule == ScheduleKind::rows ||
-        spec.schedule == ScheduleKind::reference)
-      target.set_feature(Halide::Target::StrictFloat);
+    if (is_strict(spec)) target.set_feature(Halide::Target::StrictFloat);
     if (spec.cuda) {
       target.set_feature(Halide::Target::CUDA);
       target.set_feature(capability_feature(machine.cuda));
@@ -172,6 +185,7 @@ std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
     Composition c = compose(spec, vectors);
     schedule(c, spec, vectors);
     Halide::Pipeline pipeline(c.outputs);
+    prefetch_weights(pipeline, c, spec);
     const ScratchFile file;
     pipeline.compile_to_object(file.path(), c.arguments, symbol, target);
     std::ifstream in(file.path(), std::ios::binary);
@@ -181,6 +195,10 @@ std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
       throw Error("writing the object of kernel " + spec.name + " to '" + file.path() + "' failed");
     return object;
   } catch (const Halide::Error& e) {
+    for (const auto& n : spec.body->nodes())
+      if (is_added(n->op()))
+        throw Error(n->where() + " (" + std::string(n->name()) +
+                    "): Halide refuses its definition or schedule: " + e.what());
     throw InternalError("kernel " + spec.name + " does not compile: " + e.what() + "\n" +
                         spec.text());
   }

@@ -44,6 +44,7 @@ enum class ScheduleKind : uint8_t {
   winograd_points,          ///< tiles of images or weights to points
   winograd_output,          ///< points to tiles of an image
   winograd_weight_adjoint,  ///< points to weights
+  added,                    ///< the definition and schedule of a plugin
 };
 std::string_view name_of(ScheduleKind kind);
 
@@ -68,10 +69,12 @@ struct KernelSpec {
   int rows = 1;     ///< register tile: output positions
   int vectors = 1;  ///< register tile: vectors of output channels
   PanelTail tail = PanelTail::whole;
-  int depth_multiple = 1;  ///< the reduced channel count is a multiple of this
-  int tasks = 1;           ///< of a cell: pieces that its hidden units are divided into
-  int lanes = 0;           ///< f32 elements per vector; 0: as many as the machine has
-  bool cuda = false;       ///< runs on the machine's CUDA device
+  int depth_multiple = 1;   ///< the reduced channel count is a multiple of this
+  int prefetch = 0;         ///< lines of weights to fetch ahead per step of the reduction
+  int tasks = 1;            ///< of a cell: pieces that its hidden units or sequences divide into
+  bool split_rows = false;  ///< of a cell: its sequences, not its hidden units
+  int lanes = 0;            ///< f32 elements per vector; 0: as many as the machine has
+  bool cuda = false;        ///< runs on the machine's CUDA device
 
   /// Canonical text: equal texts mean equal machine code on one machine.
   std::string text() const;

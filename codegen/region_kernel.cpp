@@ -4,6 +4,7 @@
 #include "codegen/region_arguments.h"
 #include "codegen/tiles.h"
 #include "ir/builder.h"
+#include "ir/custom_ops.h"
 #include "ir/diagnostic.h"
 
 #include <algorithm>
@@ -87,6 +88,15 @@ bool replaces_operand(const Node& region, const std::vector<Buffer>& buffers) {
   });
 }
 
+/// Lines of weights to fetch per step of the reduction, where a task runs a panel over `passes`
+/// tiles: with few of them each has to fetch more. Two values are enough, and layers of different
+/// sizes share kernels.
+int prefetched_lines(const KernelSpec& spec, int64_t passes) {
+  constexpr int kFew = 2, kMany = 6;
+  const int64_t lines = int64_t{spec.vectors} * std::min(spec.depth_multiple, kDepthUnroll);
+  return 4 * lines <= 5 * kFew * passes ? kFew : kMany;
+}
+
 std::vector<KernelChoice> contraction_choices(const Node& region, const Node& anchor,
                                               const std::vector<Buffer>& buffers,
                                               const RegionOptions& options) {
@@ -125,11 +135,17 @@ std::vector<KernelChoice> contraction_choices(const Node& region, const Node& an
   c.algorithm = anchor.is("conv") ? (merged ? "direct 1x1" : "direct") : "gemm";
   const Dim positions = c.arguments.back().extents[c.arguments.back().extents.size() - 2];
   const int spare = anchor.is("conv") && !merged ? kImageSpare : kMatrixSpare;
-  std::vector<KernelChoice> out;
-  expand_tiles(
-      out, c, positions,
+  const int rows =
       pick_tile(options.hint(positions), c.spec.vectors, total_depth(anchor), spare, machine, whole)
-          .rows);
+          .rows;
+  if (block > 0) {
+    const int64_t tiles = (options.hint(positions) + rows - 1) / rows;
+    const bool image = anchor.is("conv") && !merged;
+    c.spec.prefetch = prefetched_lines(c.spec, image ? tiles * image_rows_per_task(anchor)
+                                                     : std::min<int64_t>(tiles, kTaskTiles));
+  }
+  std::vector<KernelChoice> out;
+  expand_tiles(out, c, positions, rows);
   return out;
 }
 
@@ -163,10 +179,11 @@ std::vector<KernelChoice> cell_choices(const Node& region, const Node& anchor,
   const int64_t depth = static_or(anchor.operand(0)->shape().back(), 1);
   c.spec.depth_multiple = depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
   const int64_t batch = options.hint(rows);
+  const int tile = pick_cell_tile(gates, units, batch, lanes, c.spec.vectors, machine).rows;
   c.spec.tasks = machine.cores;
+  c.spec.split_rows = splits_sequences(batch, machine);
   std::vector<KernelChoice> out;
-  expand_tiles(out, c, rows,
-               pick_cell_tile(gates, units, batch, lanes, c.spec.vectors, machine).rows);
+  expand_tiles(out, c, rows, tile);
   return out;
 }
 
@@ -340,6 +357,9 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
         channels.value() % kLine == 0)
       choices[0].spec.vectors = std::max(1, static_cast<int>(kLine) / options.machine->lanes);
     choices[0].algorithm = "winograd f" + std::to_string(anchor->attrs().integer("m"));
+  } else if (anchor->op().has(kKernel) && is_added(anchor->op())) {
+    choices = {plain_choice(region, buffers, ScheduleKind::added)};
+    choices[0].algorithm = "plugin";
   } else if (anchor->is("conv_weight_gradient")) {
     choices = {weight_gradient_choice(region, *anchor, buffers, options)};
   } else if (anchor->op().has(kKernel)) {

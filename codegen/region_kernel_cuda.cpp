@@ -1,5 +1,6 @@
 // Choice of schedule and tile for a region on a CUDA device.
 #include "codegen/region_arguments.h"
+#include "ir/custom_ops.h"
 
 #include <algorithm>
 
@@ -135,7 +136,8 @@ KernelChoice cuda_choice(const Node& region, const std::vector<Buffer>& buffers,
 
 std::string cuda_problem(const Node& region) {
   const Node* anchor = find_anchor(*region.body());
-  if (anchor != nullptr && anchor->op().has(kTileTransform))
+  if (anchor != nullptr &&
+      (anchor->op().has(kTileTransform) || (anchor->op().has(kKernel) && is_added(anchor->op()))))
     return "op '" + std::string(anchor->name()) + "' has no kernel for CUDA";
   return "";
 }

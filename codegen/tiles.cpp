@@ -6,6 +6,10 @@
 
 namespace tintype {
 
+int image_rows_per_task(const Node& conv) {
+  return conv.attrs().integers("strides", {1})[0] > 1 ? 3 : 7;
+}
+
 TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare, const Machine& machine,
                      bool whole) {
   constexpr int64_t kFirstLevelBytes = 32 << 10;
@@ -48,8 +52,14 @@ double cell_cost(int64_t gates, int64_t vectors, int64_t rows, double panels, in
 
 }  // namespace
 
+bool splits_sequences(int64_t batch, const Machine& machine) {
+  constexpr int64_t kEnough = 16;  // with 8, the gain and the loss were equal
+  return machine.cores > 1 && batch >= kEnough * machine.cores;
+}
+
 CellTile pick_cell_tile(int64_t gates, const Dim& units, int64_t batch, int64_t lanes,
                         int fixed_vectors, const Machine& machine) {
+  if (splits_sequences(batch, machine)) batch = (batch + machine.cores - 1) / machine.cores;
   const int64_t widest = std::clamp<int64_t>((machine.registers - 3) / gates, 1, 4);
   const bool fixed = fixed_vectors > 0 || !units.is_static();
   const int64_t from = fixed ? std::max(fixed_vectors, 1) : 1;

@@ -2,11 +2,19 @@
 #pragma once
 
 #include "codegen/machine.h"
-#include "ir/dim.h"
+#include "ir/graph.h"
 
 #include <cstdint>
 
 namespace tintype {
+
+/// Steps of the reduction that a tile's loop takes at once.
+inline constexpr int kDepthUnroll = 4;
+/// Tiles of a matrix product (about), or rows of a convolution's image, that a task runs one panel
+/// over: the panel stays in cache. Strided windows spread over more of the image, so they take
+/// fewer.
+inline constexpr int kTaskTiles = 8;
+int image_rows_per_task(const Node& conv);
 
 struct TileChoice {
   int rows = 1;     ///< output positions per tile
@@ -31,6 +39,11 @@ struct CellTile {
   int vectors = 1;  ///< of hidden units
   int rows = 1;     ///< sequences
 };
+
+/// True where the sequences of a recurrent cell are divided among the cores, false where its hidden
+/// units are. Sequences are independent, so cores exchange nothing between steps; but each reads
+/// all weights, which takes enough sequences to hide.
+bool splits_sequences(int64_t batch, const Machine& machine);
 
 /// The tile of a recurrent cell: the sums of all gates of `vectors` vectors of hidden units for
 /// `rows` sequences fit the registers, keep the multiply-add pipeline busy and waste little on the

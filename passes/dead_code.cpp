@@ -22,11 +22,15 @@ bool dead_code(Graph& graph, PassContext& context) {
   std::reverse(nodes.begin(), nodes.end());
   for (Node* node : nodes) {
     if (is_dead(*node)) {
+      if (context.explaining() && !node->is("constant"))
+        context.matched(*node, std::string(node->name()) + " left out: nobody uses its results");
       graph.erase(node);
       changed = true;
     } else {
-      for (int i = 0; i < node->body_count(); ++i)
+      for (int i = 0; i < node->body_count(); ++i) {
+        const PassContext::Inside inside(context, *node, i);
         changed = dead_code(*node->body(i), context) || changed;
+      }
     }
   }
   return changed;

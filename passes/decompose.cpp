@@ -33,11 +33,15 @@ bool decompose(Graph& graph, PassContext& context) {
   for (bool again = true; again;) {
     again = false;
     for (Node* node : graph.node_list()) {
-      for (int i = 0; i < node->body_count(); ++i)
+      for (int i = 0; i < node->body_count(); ++i) {
+        const PassContext::Inside inside(context, *node, i);
         again = decompose(*node->body(i), context) || again;
+      }
       if (node->op().decompose == nullptr) continue;
       Builder builder(graph, node);
       builder.set_origins(node->origins());
+      if (context.explaining())
+        context.matched(*node, std::string(node->name()) + " becomes simpler ops");
       replace_results(graph, *node, node->op().decompose(builder, *node));
       graph.erase(node);
       again = true;

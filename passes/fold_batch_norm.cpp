@@ -18,17 +18,6 @@ bool is_foldable_into(const Node& n) {
   return n.is("Conv") || n.is("ConvTranspose") || n.is("Gemm");
 }
 
-/// "its input conv1 has 2 users (bn1, add3)"
-std::string users_of(const Value& v) {
-  std::string list;
-  for (const Use& u : v.uses()) list += (list.empty() ? "" : ", ") + u.node->where();
-  for (int i = 0; i < v.output_uses(); ++i)
-    list += (list.empty() ? "" : ", ") + std::string("graph output");
-  return "its input " + v.def()->where() + " has " +
-         std::to_string(v.uses().size() + static_cast<size_t>(v.output_uses())) + " users (" +
-         list + ")";
-}
-
 /// Why the normalisation stays, or "".
 std::string obstacle(const Node& bn) {
   if (bn.attrs().integer("training_mode") != 0) return "it is in training mode";
@@ -38,9 +27,8 @@ std::string obstacle(const Node& bn) {
   const Value* y = bn.operand(0);
   if (y->def() == nullptr) return "its input is a graph input";
   const Node& producer = *y->def();
-  if (!is_foldable_into(producer))
-    return "its input is made by " + producer.where() + " (" + std::string(producer.name()) + ")";
-  if (!y->has_one_use()) return users_of(*y);
+  if (!is_foldable_into(producer)) return "its input is made by " + described(*y);
+  if (!y->has_one_use()) return "its input " + producer.where() + " has " + users_text(*y);
   for (int i = 1; i < bn.operand_count(); ++i)
     if (!depends_on_constants_only(bn.operand(i)))
       return "its parameter " + std::to_string(i) + " is not constant";

@@ -2,6 +2,7 @@
 #include "ir/builder.h"
 #include "passes/evaluate.h"
 #include "passes/passes.h"
+#include "passes/patterns.h"
 #include "runtime/scalar.h"
 
 #include <algorithm>
@@ -62,6 +63,8 @@ class Folder {
     if (!known && (old->dtype() == DType::boolean || is_made_of_dims(node))) return false;
     Builder b(graph_, &node);
     b.set_origins(node.origins());
+    if (context_.explaining())
+      context_.matched(node, std::string(node.name()) + " is " + text_of(content));
     Value* now = known ? b.constant(tensor_of(content, *old))
                        : b.cast(b.reshape(b.dims(content), old->shape()), old->dtype());
     now->set_content(content);
@@ -94,14 +97,17 @@ class Folder {
     std::vector<Tensor> operands;
     for (Value* v : node.operands()) {
       const Tensor* t = v == nullptr ? nullptr : v->constant();
-      if (v != nullptr && t == nullptr) return false;
+      if (v != nullptr && t == nullptr) return explain_operand(node, *v);
       operands.push_back(t == nullptr ? Tensor() : *t);
       operand_bytes += static_cast<int64_t>(operands.back().bytes());
     }
     const std::optional<int64_t> bytes = result_bytes(node);
     if (!bytes || !allowed(node, *bytes, operand_bytes)) return false;
     std::optional<std::vector<Tensor>> results = evaluate_node(node, operands, no_symbols);
-    if (!results) return false;
+    if (!results) {
+      context_.declined(node, std::string(node.name()) + " stays: the host does not evaluate it");
+      return false;
+    }
     operands.clear();
     Builder b(graph_, &node);
     b.set_origins(node.origins());
@@ -111,6 +117,17 @@ class Folder {
       context_.matched(node, std::string(node.name()) + " folded to " + now[0]->type().text());
     replace(node, now);
     return true;
+  }
+
+  /// Candidates are nodes that read constants.
+  bool explain_operand(const Node& node, const Value& v) const {
+    const auto operands = node.operands();
+    if (context_.explaining() && std::any_of(operands.begin(), operands.end(), [](const Value* o) {
+          return o != nullptr && o->constant() != nullptr;
+        }))
+      context_.declined(node, std::string(node.name()) + " stays: its operand " + described(v) +
+                                  " is not constant");
+    return false;
   }
 
   /// True when all users, behind more movement, are contractions that take the value as weights.
@@ -140,7 +157,12 @@ class Folder {
       int64_t elements = 0;
       for (int i = 0; i < node.result_count(); ++i)
         elements += product(node.result(i)->shape()).value();
-      if (elements > max_elements_) return false;
+      if (elements > max_elements_) {
+        context_.declined(node,
+                          std::string(node.name()) + " stays: it has " + std::to_string(elements) +
+                              " elements, more than max-elements=" + std::to_string(max_elements_));
+        return false;
+      }
     }
     if (bytes <= operand_bytes || bytes - operand_bytes <= growth_) return true;
     context_.declined(node, std::string(node.name()) + " stays: folding it grows " +

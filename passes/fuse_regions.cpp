@@ -7,6 +7,7 @@
 #include "passes/passes.h"
 
 #include "ir/builder.h"
+#include "ir/custom_ops.h"
 #include "ir/diagnostic.h"
 
 #include <algorithm>
@@ -375,17 +376,20 @@ class Fuser {
     const std::unordered_set<const Node*> inside(g.begin(), g.end());
     std::vector<Value*> results = leaving(g);
     if (results.empty()) return;  // dead code
+    // A kernel of its own computes all that it is made for.
+    if (g.size() == 1 && g[0]->op().has(kKernel)) results = all_results(*g[0]);
     const size_t distinct = results.size();
     if (is_cell(*g.front())) add_repeated_outputs(results);
     auto body = std::make_unique<Graph>(region_name(g));
     std::unordered_map<const Value*, Value*> map;
     std::vector<Value*> operands;
-    std::vector<std::string> origins;
+    // The kernel of a plugin's op reads its operands from memory, whatever they are.
+    const bool leaves_inside = !(g[0]->op().has(kKernel) && is_added(g[0]->op()));
     auto import = [&](Value* v) -> Value* {
       if (v == nullptr) return nullptr;
       if (auto it = map.find(v); it != map.end()) return it->second;
       Value* inner = nullptr;
-      if (v->def() != nullptr && is_leaf(*v->def())) {
+      if (v->def() != nullptr && is_leaf(*v->def()) && leaves_inside) {
         Node* leaf = body->create(v->def()->op(), {}, v->def()->attrs(), 1);
         inner = leaf->result();
         inner->set_type(v->type());
@@ -420,6 +424,12 @@ class Fuser {
       else move_last_output(region->result(index_of(results, results[i])), r);
     }
     for (auto it = g.rbegin(); it != g.rend(); ++it) graph_.erase(*it);
+  }
+
+  static std::vector<Value*> all_results(const Node& n) {
+    std::vector<Value*> all;
+    for (int i = 0; i < n.result_count(); ++i) all.push_back(n.result(i));
+    return all;
   }
 
   /// What a step hands on as its state and stacks as well becomes two results: the kernel stores it

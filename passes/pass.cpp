@@ -63,7 +63,17 @@ std::map<std::string, int64_t> PassContext::extents(std::string_view option) con
 }
 
 void PassContext::say(const Node& node, bool matched, const std::string& reason) const {
-  if (explain_) explain_({pass_name(), node.where(), matched, reason});
+  if (explain_) explain_({pass_name(), inside_ + node.where(), matched, reason});
 }
+
+PassContext::Inside::Inside(PassContext& context, const Node& control, int body)
+    : context_(context), before_(context.inside_.size()) {
+  if (!context.explaining()) return;
+  context.inside_ += control.where();
+  if (control.body_count() == 2) context.inside_ += body == 0 ? " (then)" : " (else)";
+  context.inside_ += " > ";
+}
+
+PassContext::Inside::~Inside() { context_.inside_.resize(before_); }
 
 }  // namespace tintype

@@ -21,7 +21,9 @@ struct Pattern;
 /// One candidate that a pass looked at.
 struct Explanation {
   std::string_view pass;
-  std::string origin;  ///< model nodes the candidate came from
+  /// Model nodes the candidate came from, behind those of the loops and branches that it is in:
+  /// "loop > act", "choice (else) > act".
+  std::string origin;
   bool matched;        ///< rewritten, or left alone
   std::string reason;  ///< what was done, or why nothing was
 };
@@ -51,6 +53,19 @@ class PassContext {
   /// True when somebody listens; building long reasons can be skipped otherwise.
   bool explaining() const { return explain_ != nullptr; }
 
+  /// Until it is destroyed, nodes that the context speaks of are in a body of this control node.
+  class Inside {
+   public:
+    Inside(PassContext& context, const Node& control, int body);
+    ~Inside();
+    Inside(const Inside&) = delete;
+    Inside& operator=(const Inside&) = delete;
+
+   private:
+    PassContext& context_;
+    size_t before_;
+  };
+
  private:
   const std::string* find(std::string_view option) const;
   void say(const Node& node, bool matched, const std::string& reason) const;
@@ -60,6 +75,7 @@ class PassContext {
   const Pass* pass_ = nullptr;
   std::map<std::string, std::string> options_;
   ExplainSink explain_;
+  std::string inside_;  ///< what the names of nodes begin with
 };
 
 struct PassOption {

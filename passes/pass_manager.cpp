@@ -110,8 +110,10 @@ bool run_nested(const Pass& pass, Graph& graph, PassContext& context) {
   bool changed = pass.run(graph, context);
   for (Node* n : graph.node_list())
     if (n->op().has(kControl))
-      for (int i = 0; i < n->body_count(); ++i)
+      for (int i = 0; i < n->body_count(); ++i) {
+        const PassContext::Inside inside(context, *n, i);
         changed = run_nested(pass, *n->body(i), context) || changed;
+      }
   return changed;
 }
 

@@ -101,6 +101,20 @@ bool depends_on_constants_only(const Value* v) {
   return walk(walk, v, kDepth);
 }
 
+std::string described(const Value& v) {
+  if (v.def() == nullptr) return "graph input '" + v.name() + "'";
+  if (v.constant() != nullptr) return "a constant";
+  return v.def()->where() + " (" + std::string(v.def()->name()) + ")";
+}
+
+std::string users_text(const Value& v) {
+  std::string names;
+  for (const Use& u : v.uses()) names += (names.empty() ? "" : ", ") + u.node->where();
+  if (v.output_uses() != 0) names += names.empty() ? "graph output" : ", graph output";
+  const size_t count = v.uses().size() + static_cast<size_t>(v.output_uses());
+  return std::to_string(count) + (count == 1 ? " user (" : " users (") + names + ")";
+}
+
 void replace_node(Graph& graph, Node& node, Value* now) {
   Value* old = node.result();
   if (now->name().empty() && now->def() != nullptr) now->set_name(old->name());

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace tintype {
@@ -28,6 +29,11 @@ std::optional<double> constant_splat(const Value* v);
 bool is_one_element(const Value* v);
 /// True when all operands on the way up are constants.
 bool depends_on_constants_only(const Value* v);
+
+/// What a value is, for explanations: "graph input 'x'", "a constant", "conv1 (Conv)".
+std::string described(const Value& v);
+/// Number and names of its users, for explanations: "2 users (bn1, graph output)".
+std::string users_text(const Value& v);
 
 /// Replaces all uses of a result; hands over the name and drops the node.
 void replace_node(Graph& graph, Node& node, Value* now);

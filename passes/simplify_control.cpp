@@ -10,6 +10,7 @@
 #include "ir/diagnostic.h"
 #include "ir/ops/control.h"
 #include "passes/passes.h"
+#include "passes/patterns.h"
 
 #include <algorithm>
 #include <optional>
@@ -75,7 +76,10 @@ class Simplifier {
       for (int b = 0; b < n.body_count(); ++b) n.body(b)->erase_output(static_cast<size_t>(i));
       n.erase_result(i);
       report(n, "leaves out an output that nobody reads");
-      for (int b = 0; b < n.body_count(); ++b) dead_code(*n.body(b), context_);
+      for (int b = 0; b < n.body_count(); ++b) {
+        const PassContext::Inside inside(context_, n, b);
+        dead_code(*n.body(b), context_);
+      }
       return true;
     }
     return false;
@@ -209,7 +213,10 @@ class Simplifier {
 
   bool inline_body(Node& n) {
     const std::optional<int> taken = body_taken(n);
-    if (!taken) return false;
+    if (!taken) {
+      if (context_.explaining()) explain_rest(n);
+      return false;
+    }
     const Graph& body = *n.body(*taken);
     Builder b(graph_, &n);
     std::unordered_map<const Value*, Value*> map;
@@ -235,6 +242,23 @@ class Simplifier {
     report(n, n.is("if") ? "the condition is constant" : "one trip needs no loop");
     graph_.erase(&n);
     return true;
+  }
+
+  /// For a node to which no rule applies any more: what each of them lacks.
+  void explain_rest(const Node& n) const {
+    if (n.is("if"))
+      return context_.declined(n, "not its branch: the condition is " + described(*n.operand(0)));
+    if (n.is("scan"))
+      context_.declined(n, "not its body: it has " + ScanView(n).trips.text() + " trips");
+    std::unordered_map<const Value*, Value*> outer;
+    for (int i = first_invariant(n); i < n.operand_count(); ++i) outer[inner(n, i)] = n.operand(i);
+    for (const auto& m : n.body()->nodes())
+      for (const Value* v : m->operands()) {
+        if (v == nullptr || v->constant() != nullptr || outer.count(v) != 0) continue;
+        context_.declined(*m, std::string(m->name()) + " stays in " + n.where() + ": " +
+                                  described(*v) + " changes from trip to trip");
+        break;
+      }
   }
 
   void copy_node(const Node& m, Node& before, std::unordered_map<const Value*, Value*>& map) {

@@ -14,51 +14,77 @@ const Node* before(const Node& n, std::string_view op) {
   return def != nullptr && def->is(op) ? def : nullptr;
 }
 
-Value* if_same_shape(const Node& n) {
-  return n.operand(0)->shape() == n.result()->shape() ? n.operand(0) : nullptr;
+Value* not_behind(Attempt& a, const Node& n, std::string_view op) {
+  return a.no(
+      [&] { return "its operand is " + described(*n.operand(0)) + ", no " + std::string(op); });
 }
 
-Value* transpose_identity(Builder&, const Node& n) {
-  return n.is("transpose") && is_identity(n.attrs().integers("perm")) ? n.operand(0) : nullptr;
+Value* shared(Attempt& a, const Value& v) {
+  return a.no([&] { return v.def()->where() + " has " + users_text(v); });
 }
 
-Value* transpose_transpose(Builder& b, const Node& n) {
+Value* if_same_shape(Attempt& a, const Node& n) {
+  return n.operand(0)->shape() == n.result()->shape() ? n.operand(0) : a.no("the shapes differ");
+}
+
+/// `now` when it has the type of the node; else it is taken back, with what was made for it.
+Value* if_same_type(Attempt& a, const Node& n, Value* now) {
+  if (now->type() == n.result()->type()) return now;
+  const std::string type = now->type().text();
+  while (now->def() != nullptr && now->uses().empty() && now->output_uses() == 0) {
+    Node* made = now->def();
+    now = made->operand(0);
+    n.graph().erase(made);
+  }
+  return a.no("the result would be " + type);
+}
+
+Value* transpose_identity(Attempt& a, const Node& n) {
+  if (!n.is("transpose")) return nullptr;
+  return is_identity(n.attrs().integers("perm")) ? n.operand(0) : a.no("it moves axes");
+}
+
+Value* transpose_transpose(Attempt& a, const Node& n) {
   if (!n.is("transpose")) return nullptr;
   const Node* first = before(n, "transpose");
-  if (first == nullptr) return nullptr;
-  return b.transpose(first->operand(0),
-                     composed(first->attrs().integers("perm"), n.attrs().integers("perm")));
+  if (first == nullptr) return not_behind(a, n, "transpose");
+  return a.b.transpose(first->operand(0),
+                       composed(first->attrs().integers("perm"), n.attrs().integers("perm")));
 }
 
-Value* transpose_of_ones(Builder& b, const Node& n) {
+Value* transpose_of_ones(Attempt& a, const Node& n) {
   if (!n.is("transpose")) return nullptr;
   Value* x = n.operand(0);
-  if (!moves_only_ones(x->shape(), n.attrs().integers("perm"))) return nullptr;
-  return b.reshape(x, n.result()->shape());
+  if (!moves_only_ones(x->shape(), n.attrs().integers("perm")))
+    return a.no("it moves axes whose extents are not 1");
+  return a.b.reshape(x, n.result()->shape());
 }
 
 // Fewer transposes: the one below the reshape merges with the one above it.
-Value* transpose_reshape_transpose(Builder& b, const Node& n) {
+Value* transpose_reshape_transpose(Attempt& a, const Node& n) {
   if (!n.is("transpose")) return nullptr;
   const Node* reshape = before(n, "reshape");
-  if (reshape == nullptr || !n.operand(0)->has_one_use()) return nullptr;
+  if (reshape == nullptr) return not_behind(a, n, "reshape");
+  if (!n.operand(0)->has_one_use()) return shared(a, *n.operand(0));
   const Node* first = before(*reshape, "transpose");
-  if (first == nullptr || !reshape->operand(0)->has_one_use()) return nullptr;
+  if (first == nullptr) return not_behind(a, *reshape, "transpose");
+  if (!reshape->operand(0)->has_one_use()) return shared(a, *reshape->operand(0));
   const auto raised = raise_above_reshape(reshape->operand(0)->shape(), reshape->result()->shape(),
                                           n.attrs().integers("perm"));
-  if (!raised) return nullptr;
-  Value* x = b.transpose(first->operand(0), composed(first->attrs().integers("perm"), *raised));
-  return b.reshape(x, n.result()->shape());
+  if (!raised) return a.no("it moves no axes of what the reshape reads");
+  Value* x = a.b.transpose(first->operand(0), composed(first->attrs().integers("perm"), *raised));
+  return a.b.reshape(x, n.result()->shape());
 }
 
-Value* reshape_same(Builder&, const Node& n) {
-  return n.is("reshape") ? if_same_shape(n) : nullptr;
+Value* reshape_same(Attempt& a, const Node& n) {
+  return n.is("reshape") ? if_same_shape(a, n) : nullptr;
 }
 
-Value* reshape_reshape(Builder& b, const Node& n) {
+Value* reshape_reshape(Attempt& a, const Node& n) {
   if (!n.is("reshape")) return nullptr;
   const Node* first = before(n, "reshape");
-  return first == nullptr ? nullptr : b.reshape(first->operand(0), n.result()->shape());
+  return first == nullptr ? not_behind(a, n, "reshape")
+                          : a.b.reshape(first->operand(0), n.result()->shape());
 }
 
 /// The matrix product of a reshaped operand with a matrix, alone in using that reshape; or null.
@@ -70,57 +96,71 @@ const Node* flattened_dot(const Value* v) {
   return flat != nullptr && flat->is("reshape") ? dot : nullptr;
 }
 
+Value* no_flattened_dot(Attempt& a, const Value& v) {
+  return a.no([&] {
+    return described(v) + " is no product of a reshaped operand with a matrix that only it uses";
+  });
+}
+
 /// True when a reshape of v to this shape keeps the last axis.
 bool keeps_last_axis(const Value* v, const Shape& shape) {
   return v->rank() > 0 && !shape.empty() && v->shape().back() == shape.back();
 }
 
 // Exporters flatten linear layers to matrices; the reshapes before and after meet and cancel.
-Value* reshape_dot(Builder& b, const Node& n) {
+Value* reshape_dot(Attempt& a, const Node& n) {
   if (!n.is("reshape")) return nullptr;
   const Node* dot = flattened_dot(n.operand(0));
+  if (dot == nullptr) return no_flattened_dot(a, *n.operand(0));
   Shape shape = n.result()->shape();
-  if (dot == nullptr || shape.size() < 2 || !keeps_last_axis(n.operand(0), shape)) return nullptr;
+  if (shape.size() < 2 || !keeps_last_axis(n.operand(0), shape))
+    return a.no("it does not keep the last axis");
   shape.back() = dot->operand(0)->shape().back();
-  Value* y = b.make("dot", {b.reshape(dot->operand(0), shape), dot->operand(1)}, dot->attrs());
-  return y->type() == n.result()->type() ? y : nullptr;
+  Value* x = a.b.reshape(dot->operand(0), shape);
+  return if_same_type(a, n, a.b.make("dot", {x, dot->operand(1)}, dot->attrs()));
 }
 
-Value* reshape_pointwise_dot(Builder& b, const Node& n) {
-  if (!n.is("reshape") || !n.operand(0)->has_one_use()) return nullptr;
+Value* reshape_pointwise_dot(Attempt& a, const Node& n) {
+  if (!n.is("reshape")) return nullptr;
   const Node* f = n.operand(0)->def();
   const Shape& shape = n.result()->shape();
-  if (f == nullptr || !f->op().has(kPointwise) || shape.size() < 2) return nullptr;
-  if (!keeps_last_axis(n.operand(0), shape)) return nullptr;
+  if (f == nullptr || !f->op().has(kPointwise)) return not_behind(a, n, "pointwise op");
+  if (!n.operand(0)->has_one_use()) return shared(a, *n.operand(0));
+  if (shape.size() < 2 || !keeps_last_axis(n.operand(0), shape))
+    return a.no("it does not keep the last axis");
+  const Node* dot = nullptr;
   std::vector<Value*> operands = f->operands();
-  bool found = false;
   for (Value*& v : operands) {
     if (v->rank() <= 1) continue;
-    if (found || flattened_dot(v) == nullptr) return nullptr;
-    found = true;
-    v = b.reshape(v, shape);
+    if (dot != nullptr) return a.no(f->where() + " has several operands with axes");
+    dot = flattened_dot(v);
+    if (dot == nullptr) return no_flattened_dot(a, *v);
+    v = a.b.reshape(v, shape);
   }
-  return found ? b.make(f->name(), operands, f->attrs()) : nullptr;
+  return dot == nullptr ? a.no(f->where() + " reads no product")
+                        : a.b.make(f->name(), operands, f->attrs());
 }
 
-Value* broadcast_same(Builder&, const Node& n) {
-  return n.is("broadcast") ? if_same_shape(n) : nullptr;
+Value* broadcast_same(Attempt& a, const Node& n) {
+  return n.is("broadcast") ? if_same_shape(a, n) : nullptr;
 }
 
-Value* broadcast_broadcast(Builder& b, const Node& n) {
+Value* broadcast_broadcast(Attempt& a, const Node& n) {
   if (!n.is("broadcast")) return nullptr;
   const Node* first = before(n, "broadcast");
-  return first == nullptr ? nullptr : b.broadcast(first->operand(0), n.result()->shape());
+  return first == nullptr ? not_behind(a, n, "broadcast")
+                          : a.b.broadcast(first->operand(0), n.result()->shape());
 }
 
 bool all_are(const Shape& shape, int64_t value) {
   return std::all_of(shape.begin(), shape.end(), [value](const Dim& d) { return d.is(value); });
 }
 
-Value* pad_nothing(Builder&, const Node& n) {
-  return n.is("pad") && all_are(n.attrs().dims("before"), 0) && all_are(n.attrs().dims("after"), 0)
+Value* pad_nothing(Attempt& a, const Node& n) {
+  if (!n.is("pad")) return nullptr;
+  return all_are(n.attrs().dims("before"), 0) && all_are(n.attrs().dims("after"), 0)
              ? n.operand(0)
-             : nullptr;
+             : a.no("it adds margins");
 }
 
 bool is_constant_mode(const Node& n) { return n.attrs().string("mode", "constant") == "constant"; }
@@ -147,16 +187,19 @@ Shape sum(const Shape& a, const Shape& b) {
   return out;
 }
 
-Value* pad_pad(Builder& b, const Node& n) {
-  if (!n.is("pad") || !is_constant_mode(n)) return nullptr;
+Value* pad_pad(Attempt& a, const Node& n) {
+  if (!n.is("pad")) return nullptr;
   const Node* first = before(n, "pad");
-  if (first == nullptr || !is_constant_mode(*first)) return nullptr;
+  if (first == nullptr) return not_behind(a, n, "pad");
+  if (!is_constant_mode(n) || !is_constant_mode(*first))
+    return a.no("one of the two does not fill with a constant");
   const auto value = margin(n);
-  if (!value || margin(*first) != value) return nullptr;
+  if (!value || margin(*first) != value) return a.no("the two fill with different values");
   const Shape before_a = first->attrs().dims("before"), before_b = n.attrs().dims("before");
   const Shape after_a = first->attrs().dims("after"), after_b = n.attrs().dims("after");
-  if (!add_up(before_a, before_b) || !add_up(after_a, after_b)) return nullptr;
-  return b.pad(first->operand(0), sum(before_a, before_b), sum(after_a, after_b), n.operand(1));
+  if (!add_up(before_a, before_b) || !add_up(after_a, after_b))
+    return a.no("one of the two crops what the other adds");
+  return a.b.pad(first->operand(0), sum(before_a, before_b), sum(after_a, after_b), n.operand(1));
 }
 
 /// Amounts that a pad by a constant adds before and after each axis, or, below zero, a slice takes.
@@ -176,40 +219,43 @@ std::optional<std::pair<Shape, Shape>> margins_of(const Node& n) {
 }
 
 // What a convolution computes only to be cropped, as the gradient of padding does, it need not see.
-Value* crop_conv(Builder& b, const Node& n) {
-  const auto margins = margins_of(n);
-  if (!margins) return nullptr;
+Value* crop_conv(Attempt& a, const Node& n) {
+  if (!n.is("pad") && !n.is("slice")) return nullptr;
   const Node* conv = before(n, "conv");
-  if (conv == nullptr || !n.operand(0)->has_one_use()) return nullptr;
+  if (conv == nullptr) return not_behind(a, n, "conv");
+  const auto margins = margins_of(n);
+  if (!margins) return a.no("it does not crop");
+  if (!n.operand(0)->has_one_use()) return shared(a, *n.operand(0));
   auto [front, back] = *margins;
   const size_t channels = front.size() - 1;
   const auto strides = conv->attrs().integers("strides", std::vector<int64_t>(channels - 1, 1));
   if (!front[0].is(0) || !back[0].is(0) || !front[channels].is(0) || !back[channels].is(0))
-    return nullptr;
+    return a.no("it changes more than the image");
   for (size_t i = 1; i < channels; ++i) {
     if (!front[i].is_static() || !back[i].is_static() || front[i].value() > 0 ||
         back[i].value() > 0)
-      return nullptr;
+      return a.no("it adds to the image");
     // Windows may leave a remainder at the end of the input when they are strided.
-    if (strides[i - 1] != 1 && !back[i].is(0)) return nullptr;
+    if (strides[i - 1] != 1 && !back[i].is(0)) return a.no("it crops the end of strided windows");
     front[i] = front[i] * Dim(strides[i - 1]);
   }
-  Value* y =
-      b.make("conv", {b.pad(conv->operand(0), front, back), conv->operand(1)}, conv->attrs());
-  return y->type() == n.result()->type() ? y : nullptr;
+  Value* x = a.b.pad(conv->operand(0), front, back);
+  return if_same_type(a, n, a.b.make("conv", {x, conv->operand(1)}, conv->attrs()));
 }
 
-Value* slice_whole(Builder&, const Node& n) {
-  if (!n.is("slice") || !all_are(n.attrs().dims("starts"), 0)) return nullptr;
+Value* slice_whole(Attempt& a, const Node& n) {
+  if (!n.is("slice")) return nullptr;
   const auto steps = n.attrs().integers("steps");
-  if (!std::all_of(steps.begin(), steps.end(), [](int64_t s) { return s == 1; })) return nullptr;
-  return if_same_shape(n);
+  if (!all_are(n.attrs().dims("starts"), 0) ||
+      !std::all_of(steps.begin(), steps.end(), [](int64_t s) { return s == 1; }))
+    return a.no("it leaves elements out");
+  return if_same_shape(a, n);
 }
 
-Value* slice_slice(Builder& b, const Node& n) {
+Value* slice_slice(Attempt& a, const Node& n) {
   if (!n.is("slice")) return nullptr;
   const Node* first = before(n, "slice");
-  if (first == nullptr) return nullptr;
+  if (first == nullptr) return not_behind(a, n, "slice");
   Shape starts = first->attrs().dims("starts");
   std::vector<int64_t> steps = first->attrs().integers("steps");
   const Shape inner = n.attrs().dims("starts");
@@ -218,11 +264,12 @@ Value* slice_slice(Builder& b, const Node& n) {
     starts[i] = starts[i] + inner[i] * Dim(steps[i]);
     steps[i] *= inner_steps[i];
   }
-  return b.slice(first->operand(0), starts, n.attrs().dims("sizes"), steps);
+  return a.b.slice(first->operand(0), starts, n.attrs().dims("sizes"), steps);
 }
 
-Value* concat_one(Builder&, const Node& n) {
-  return n.is("concat") && n.operand_count() == 1 ? n.operand(0) : nullptr;
+Value* concat_one(Attempt& a, const Node& n) {
+  if (!n.is("concat")) return nullptr;
+  return n.operand_count() == 1 ? n.operand(0) : a.no("it has several operands");
 }
 
 int64_t axis_of(const Node& n) {
@@ -230,7 +277,7 @@ int64_t axis_of(const Node& n) {
   return axis < 0 ? axis + n.operand(0)->rank() : axis;
 }
 
-Value* concat_concat(Builder& b, const Node& n) {
+Value* concat_concat(Attempt& a, const Node& n) {
   if (!n.is("concat")) return nullptr;
   std::vector<Value*> parts;
   bool nested = false;
@@ -244,34 +291,37 @@ Value* concat_concat(Builder& b, const Node& n) {
       parts.push_back(v);
     }
   }
-  return nested ? b.concat(parts, static_cast<int>(axis_of(n))) : nullptr;
+  return nested ? a.b.concat(parts, static_cast<int>(axis_of(n)))
+                : a.no("no operand is a concat along the same axis that only it uses");
 }
 
-Value* concat_empty(Builder& b, const Node& n) {
+Value* concat_empty(Attempt& a, const Node& n) {
   if (!n.is("concat")) return nullptr;
   const auto axis = static_cast<size_t>(axis_of(n));
   std::vector<Value*> parts;
   for (Value* v : n.operands())
     if (!v->shape()[axis].is(0)) parts.push_back(v);
-  if (parts.empty() || parts.size() == n.operands().size()) return nullptr;
-  Value* now = b.concat(parts, static_cast<int>(axis));
-  return now->type() == n.result()->type() ? now : nullptr;
+  if (parts.size() == n.operands().size()) return a.no("no operand is empty");
+  if (parts.empty()) return a.no("all operands are empty");
+  return if_same_type(a, n, a.b.concat(parts, static_cast<int>(axis)));
 }
 
-Value* reverse_ones(Builder&, const Node& n) {
+Value* reverse_ones(Attempt& a, const Node& n) {
   if (!n.is("reverse")) return nullptr;
-  for (int64_t a : n.attrs().integers("axes"))
-    if (!n.operand(0)->shape()[static_cast<size_t>(a < 0 ? a + n.operand(0)->rank() : a)].is(1))
-      return nullptr;
+  for (int64_t axis : n.attrs().integers("axes"))
+    if (!n.operand(0)
+             ->shape()[static_cast<size_t>(axis < 0 ? axis + n.operand(0)->rank() : axis)]
+             .is(1))
+      return a.no("it reverses an axis whose extent is not 1");
   return n.operand(0);
 }
 
-Value* dilate_one(Builder&, const Node& n) {
+Value* dilate_one(Attempt& a, const Node& n) {
   if (!n.is("dilate")) return nullptr;
   const auto factors = n.attrs().integers("factors");
   return std::all_of(factors.begin(), factors.end(), [](int64_t f) { return f == 1; })
              ? n.operand(0)
-             : nullptr;
+             : a.no("it spreads elements");
 }
 
 /// Constant indices i, i + 1, ... as the first one and their number.
@@ -285,42 +335,46 @@ std::optional<std::pair<int64_t, int64_t>> consecutive(const Value* indices) {
   return std::pair((*content)[0].value(), static_cast<int64_t>(content->size()));
 }
 
-Value* gather_consecutive(Builder& b, const Node& n) {
-  if (!n.is("gather") || n.operand(1)->rank() > 1) return nullptr;
+Value* gather_consecutive(Attempt& a, const Node& n) {
+  if (!n.is("gather")) return nullptr;
+  if (n.operand(1)->rank() > 1) return a.no("its indices have several axes");
   const auto range = consecutive(n.operand(1));
-  if (!range) return nullptr;
+  if (!range) return a.no("its indices are not known to be consecutive");
   Value* x = n.operand(0);
   const int64_t axis = axis_of(n);
   const Dim& extent = x->shape()[static_cast<size_t>(axis)];
   auto [first, count] = *range;
-  if (first < 0 && first + count > 0) return nullptr;
+  if (first < 0 && first + count > 0) return a.no("its indices wrap around");
   const Dim start = first < 0 ? extent + Dim(first) : Dim(first);
-  if (!provably_le(Dim(0), start) || !provably_le(start + Dim(count), extent)) return nullptr;
-  Value* part = b.slice_axis(x, static_cast<int>(axis), start, Dim(count));
-  return b.reshape(part, n.result()->shape());
+  if (!provably_le(Dim(0), start) || !provably_le(start + Dim(count), extent))
+    return a.no("its indices may lie outside");
+  Value* part = a.b.slice_axis(x, static_cast<int>(axis), start, Dim(count));
+  return a.b.reshape(part, n.result()->shape());
 }
 
-Value* reduce_ones(Builder& b, const Node& n) {
+Value* reduce_ones(Attempt& a, const Node& n) {
   if (!n.op().has(kReduction)) return nullptr;
   Value* x = n.operand(0);
   const auto axes = n.attrs().integers("axes");
   std::vector<int64_t> kept;
-  for (int64_t a : axes)
-    if (!x->shape()[static_cast<size_t>(a < 0 ? a + x->rank() : a)].is(1)) kept.push_back(a);
-  return kept.size() == axes.size() ? nullptr : b.reduce(n.name(), x, kept);
+  for (int64_t axis : axes)
+    if (!x->shape()[static_cast<size_t>(axis < 0 ? axis + x->rank() : axis)].is(1))
+      kept.push_back(axis);
+  return kept.size() == axes.size() ? a.no("no axis has extent 1") : a.b.reduce(n.name(), x, kept);
 }
 
-Value* reduce_nothing(Builder&, const Node& n) {
-  return n.op().has(kReduction) && n.attrs().integers("axes").empty() ? n.operand(0) : nullptr;
+Value* reduce_nothing(Attempt& a, const Node& n) {
+  if (!n.op().has(kReduction)) return nullptr;
+  return n.attrs().integers("axes").empty() ? n.operand(0) : a.no("it has axes");
 }
 
-Value* pack_transpose(Builder& b, const Node& n) {
+Value* pack_transpose(Attempt& a, const Node& n) {
   if (!n.op().has(kPrepack)) return nullptr;
   const Node* first = before(n, "transpose");
-  if (first == nullptr) return nullptr;
+  if (first == nullptr) return not_behind(a, n, "transpose");
   AttrMap attrs = n.attrs();
   attrs.set("perm", composed(first->attrs().integers("perm"), n.attrs().integers("perm")));
-  return b.make(n.name(), {first->operand(0)}, attrs);
+  return a.b.make(n.name(), {first->operand(0)}, attrs);
 }
 
 constexpr Rule kRules[] = {

@@ -7,53 +7,71 @@ namespace tintype::rules {
 
 namespace {
 
-Value* only_if(bool condition, Value* v) { return condition ? v : nullptr; }
-
 bool same_type(const Node& n, const Value* v) { return v->type() == n.result()->type(); }
 
-Value* identity(Builder&, const Node& n) {
-  return only_if(n.is("identity") || n.is("stop_gradient"), n.operand(0));
+/// The node that makes operand 0, when it is of the given op.
+const Node* made_by(const Node& n, std::string_view op) {
+  const Node* def = n.operand(0)->def();
+  return def != nullptr && def->is(op) ? def : nullptr;
+}
+
+Value* not_made_by(Attempt& a, const Node& n, std::string_view op) {
+  return a.no(
+      [&] { return "its operand is " + described(*n.operand(0)) + ", no " + std::string(op); });
+}
+
+Value* identity(Attempt&, const Node& n) {
+  return n.is("identity") || n.is("stop_gradient") ? n.operand(0) : nullptr;
 }
 
 /// The other operand, when one operand of a binary op is the given constant and drops out.
-Value* neutral(const Node& n, std::string_view op, double element) {
+Value* neutral(Attempt& a, const Node& n, std::string_view op, int element) {
   if (!n.is(op)) return nullptr;
+  bool found = false;
   for (int i : {1, 0}) {
     if (i == 0 && !n.op().has(kCommutative)) break;
     Value* other = n.operand(1 - i);
-    if (same_type(n, other) && constant_splat(n.operand(i)) == element) return other;
+    if (constant_splat(n.operand(i)) != element) continue;
+    if (same_type(n, other)) return other;
+    found = true;
   }
-  return nullptr;
+  return a.no([&]() -> std::string {
+    const std::string number = std::to_string(element);
+    if (found) return "the other operand is broadcast to the shape of the " + number;
+    return (n.op().has(kCommutative) ? "no operand is " : "operand 1 is not ") + number;
+  });
 }
 
-Value* add_zero(Builder&, const Node& n) { return neutral(n, "add", 0.0); }
-Value* sub_zero(Builder&, const Node& n) { return neutral(n, "sub", 0.0); }
-Value* mul_one(Builder&, const Node& n) { return neutral(n, "mul", 1.0); }
-Value* div_one(Builder&, const Node& n) { return neutral(n, "div", 1.0); }
+Value* add_zero(Attempt& a, const Node& n) { return neutral(a, n, "add", 0); }
+Value* sub_zero(Attempt& a, const Node& n) { return neutral(a, n, "sub", 0); }
+Value* mul_one(Attempt& a, const Node& n) { return neutral(a, n, "mul", 1); }
+Value* div_one(Attempt& a, const Node& n) { return neutral(a, n, "div", 1); }
 
 /// x in f(f(x))
-Value* involution(const Node& n, std::string_view op) {
+Value* involution(Attempt& a, const Node& n, std::string_view op) {
   if (!n.is(op)) return nullptr;
-  const Node* inner = n.operand(0)->def();
-  return inner != nullptr && inner->is(op) ? inner->operand(0) : nullptr;
+  const Node* inner = made_by(n, op);
+  return inner != nullptr ? inner->operand(0) : not_made_by(a, n, op);
 }
 
-Value* double_neg(Builder&, const Node& n) { return involution(n, "neg"); }
-Value* double_not(Builder&, const Node& n) { return involution(n, "not"); }
+Value* double_neg(Attempt& a, const Node& n) { return involution(a, n, "neg"); }
+Value* double_not(Attempt& a, const Node& n) { return involution(a, n, "not"); }
 
-Value* relu_relu(Builder&, const Node& n) {
-  return only_if(n.is("relu") && n.operand(0)->def() != nullptr && n.operand(0)->def()->is("relu"),
-                 n.operand(0));
+Value* relu_relu(Attempt& a, const Node& n) {
+  if (!n.is("relu")) return nullptr;
+  return made_by(n, "relu") != nullptr ? n.operand(0) : not_made_by(a, n, "relu");
 }
 
-Value* max_zero(Builder& b, const Node& n) {
-  if (!n.is("max") || !is_float(n.result()->dtype())) return nullptr;
-  Value* x = neutral(n, "max", 0.0);
-  return x == nullptr ? nullptr : b.unary("relu", x);
+Value* max_zero(Attempt& a, const Node& n) {
+  if (!n.is("max")) return nullptr;
+  if (!is_float(n.result()->dtype())) return a.no("its elements are no floats");
+  Value* x = neutral(a, n, "max", 0);
+  return x == nullptr ? nullptr : a.b.unary("relu", x);
 }
 
-Value* cast_same(Builder&, const Node& n) {
-  return only_if(n.is("cast") && same_type(n, n.operand(0)), n.operand(0));
+Value* cast_same(Attempt& a, const Node& n) {
+  if (!n.is("cast")) return nullptr;
+  return same_type(n, n.operand(0)) ? n.operand(0) : a.no("the types differ");
 }
 
 /// True when every value of `from` survives a cast to `to` and back.
@@ -72,26 +90,31 @@ bool is_exact(DType from, DType to) {
   return to == DType::f32 && bits <= 24;
 }
 
-Value* cast_back(Builder&, const Node& n) {
+Value* cast_back(Attempt& a, const Node& n) {
   if (!n.is("cast")) return nullptr;
-  const Node* inner = n.operand(0)->def();
-  if (inner == nullptr || !inner->is("cast")) return nullptr;
+  const Node* inner = made_by(n, "cast");
+  if (inner == nullptr) return not_made_by(a, n, "cast");
   Value* x = inner->operand(0);
-  return only_if(same_type(n, x) && is_exact(x->dtype(), inner->result()->dtype()), x);
+  if (!same_type(n, x)) return a.no("it does not lead back to " + x->type().text());
+  if (!is_exact(x->dtype(), inner->result()->dtype()))
+    return a.no("the cast before it may lose digits");
+  return x;
 }
 
-Value* constant_power(Builder& b, const Node& n) {
-  if (!n.is("pow") || !is_float(n.result()->dtype())) return nullptr;
+Value* constant_power(Attempt& a, const Node& n) {
+  if (!n.is("pow")) return nullptr;
+  if (!is_float(n.result()->dtype())) return a.no("its elements are no floats");
   Value* x = n.operand(0);
   const std::optional<double> exponent = constant_splat(n.operand(1));
-  if (!exponent || !same_type(n, x)) return nullptr;
+  if (!exponent) return a.no("its exponent is no constant number");
+  if (!same_type(n, x)) return a.no("its base is broadcast to the shape of the exponent");
   if (*exponent == 1.0) return x;
-  if (*exponent == 2.0) return b.mul(x, x);
-  if (*exponent == 3.0) return b.mul(x, b.mul(x, x));
-  if (*exponent == 0.5) return b.unary("sqrt", x);
-  if (*exponent == -0.5) return b.unary("rsqrt", x);
-  if (*exponent == -1.0) return b.unary("reciprocal", x);
-  return nullptr;
+  if (*exponent == 2.0) return a.b.mul(x, x);
+  if (*exponent == 3.0) return a.b.mul(x, a.b.mul(x, x));
+  if (*exponent == 0.5) return a.b.unary("sqrt", x);
+  if (*exponent == -0.5) return a.b.unary("rsqrt", x);
+  if (*exponent == -1.0) return a.b.unary("reciprocal", x);
+  return a.no("its exponent is none of 1, 2, 3, 1/2, -1/2, -1");
 }
 
 /// True when the operands but one have the result's shape by themselves.
@@ -117,26 +140,33 @@ Value* with_operand(Builder& b, const Node& n, int i, Value* v) {
   return b.make(n.name(), operands, n.attrs());
 }
 
-Value* equal_elements(Builder& b, const Node& n) {
-  for (int i = 0; n.operand_count() > 1 && i < n.operand_count(); ++i) {
+Value* equal_elements(Attempt& a, const Node& n) {
+  if (n.operand_count() < 2) return nullptr;
+  bool found = false;
+  for (int i = 0; i < n.operand_count(); ++i) {
     const Tensor* t = n.operand(i)->constant();
     if (t == nullptr || t->rank() == 0 || !constant_splat(n.operand(i))) continue;
+    found = true;
     if (!others_span_result(n, i)) continue;
     Tensor one = Tensor::empty(t->dtype(), {});
     std::copy_n(static_cast<const std::byte*>(t->data()), size_of(t->dtype()),
                 static_cast<std::byte*>(one.mutable_data()));
-    return with_operand(b, n, i, b.constant(std::move(one)));
+    return with_operand(a.b, n, i, a.b.constant(std::move(one)));
   }
-  return nullptr;
+  return a.no(found ? "the other operands do not span the result"
+                    : "no operand is a constant of equal elements with axes");
 }
 
-Value* implied_broadcast(Builder& b, const Node& n) {
-  for (int i = 0; n.operand_count() > 1 && i < n.operand_count(); ++i) {
+Value* implied_broadcast(Attempt& a, const Node& n) {
+  if (n.operand_count() < 2) return nullptr;
+  bool found = false;
+  for (int i = 0; i < n.operand_count(); ++i) {
     const Node* def = n.operand(i)->def();
-    if (def != nullptr && def->is("broadcast") && others_span_result(n, i))
-      return with_operand(b, n, i, def->operand(0));
+    if (def == nullptr || !def->is("broadcast")) continue;
+    found = true;
+    if (others_span_result(n, i)) return with_operand(a.b, n, i, def->operand(0));
   }
-  return nullptr;
+  return a.no(found ? "the other operands do not span the result" : "no operand is a broadcast");
 }
 
 constexpr Rule kRules[] = {

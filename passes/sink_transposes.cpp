@@ -4,7 +4,9 @@
 // comes with a transpose on either side. One walk in topological order applies
 //   f(transpose(x, p), ...) = transpose(f'(x, ...), p)
 // to each op that has such an f'. A node is rewritten at most once and its transpose moves to a
-// later place, so the walk ends; the transposes it leaves sit before ops with a fixed layout.
+// later place, so the walk ends; the transposes it leaves sit before ops with a fixed layout. A
+// transpose that only a part of gets past a reshape, and that finds nothing to cancel there, goes
+// back: one is less than two.
 #include "passes/passes.h"
 #include "passes/patterns.h"
 #include "passes/sink_reshape.h"
@@ -45,10 +47,17 @@ class Sinker {
       if (!any_transposed(*node)) continue;
       changed = visit(*node) || changed;
     }
+    for (const Split& s : splits_) changed = keep_or_take_back(s) || changed;
     return changed;
   }
 
  private:
+  /// A reshape whose transpose was taken apart, and what stands for its result meanwhile.
+  struct Split {
+    Node* reshape;
+    Value* now;
+  };
+
   static bool any_transposed(const Node& node) {
     for (Value* v : node.operands())
       if (v != nullptr && is_transpose(v)) return true;
@@ -165,7 +174,10 @@ class Sinker {
   // f(transpose(x, p), transpose(y, p), z) = transpose(f(x, y, transpose(z, inverse(p))), p)
   bool sink_many(Node& n, int rank) {
     const Perm perm = dominant_perm(n, rank);
-    if (perm.empty()) return false;
+    if (perm.empty()) {
+      context_.declined(n, "no operand of the size of its result is transposed");
+      return false;
+    }
     if (gain(n, perm) <= 0) {
       context_.declined(n, "as many operands are in another layout");
       return false;
@@ -253,11 +265,37 @@ class Sinker {
     }
     Builder b = builder_at(n);
     Value* now = b.reshape(b.transpose(x, plan->inner), plan->shape);
-    return finish(n, b, now, plan->outer);
+    if (is_identity(plan->inner)) return finish(n, b, now, plan->outer);
+    splits_.push_back({&n, b.transpose(now, plan->outer)});
+    graph_.replace_all_uses(n.result(), splits_.back().now);
+    return false;  // decided at the end of the walk
+  }
+
+  bool keep_or_take_back(const Split& s) {
+    Value* now = s.now->def()->operand(0);
+    const bool used = !s.now->uses().empty() || s.now->output_uses() != 0;
+    const bool useless = used && now->has_one_use();
+    if (!useless) {
+      if (context_.explaining()) context_.matched(*s.reshape, "transpose sunk below reshape");
+      if (s.now->name().empty()) s.now->set_name(s.reshape->result()->name());
+      graph_.erase(s.reshape);
+      return true;
+    }
+    context_.declined(*s.reshape, "only a part of the transpose moves through the reshape, and "
+                                  "there is nothing behind it to cancel it");
+    graph_.replace_all_uses(s.now, s.reshape->result());
+    graph_.erase(s.now->def());
+    while (now->uses().empty()) {
+      Node* made = now->def();
+      now = made->operand(0);
+      graph_.erase(made);
+    }
+    return false;
   }
 
   Graph& graph_;
   PassContext& context_;
+  std::vector<Split> splits_;
 };
 
 }  // namespace

@@ -33,7 +33,7 @@ struct HostOp {
   std::string_view name;  ///< core op name, "add"
   HostFunction function;
   int min_inputs = 1, max_inputs = 1;  ///< max_inputs -1: any number
-  int max_outputs = 1;                 ///< at least one is always there; the second is i64
+  int max_outputs = 1;  ///< at least one is always there; a second is i64, unless `result` is free
   HostResult result = HostResult::like_first;
 };
 

@@ -303,7 +303,8 @@ class Validator {
       case HostResult::index: require(result == DType::i64, "the result is not i64"); break;
       case HostResult::free: break;
     }
-    if (outputs > 1) require(dtype_of_view(s.outputs[1]) == DType::i64, "the result is not i64");
+    if (outputs > 1 && op->result != HostResult::free)
+      require(dtype_of_view(s.outputs[1]) == DType::i64, "the result is not i64");
   }
 
   void alternative(const Step::Alternative& a, int32_t index) {

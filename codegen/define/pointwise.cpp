@@ -1,22 +1,14 @@
 // Definitions of the pointwise core ops as Halide expressions.
 #include "codegen/compose.h"
+#include "codegen/define/added.h"
 #include "codegen/define/math.h"
-#include "codegen/definitions.h"
 #include "ir/diagnostic.h"
 
 #include <Halide.h>
-#include <cstdio>
-#include <dlfcn.h>
-#include <fstream>
 #include <functional>
-#include <iterator>
 #include <limits>
 #include <map>
-#include <mutex>
-#include <optional>
-#include <shared_mutex>
 #include <unordered_map>
-#include <xxhash.h>
 
 namespace tintype {
 
@@ -269,78 +261,18 @@ const std::unordered_map<std::string_view, Definition>& table() {
 
 }  // namespace
 
-namespace {
-
-struct AddedDefinition {
-  PointwiseDefinition define;
-  std::string identity;
-};
-
-struct AddedDefinitions {
-  std::shared_mutex mutex;
-  std::map<std::string, AddedDefinition, std::less<>> by_name;
-};
-
-AddedDefinitions& added_definitions() {
-  static AddedDefinitions instance;
-  return instance;
-}
-
-std::optional<AddedDefinition> find_added(std::string_view op_name) {
-  if (op_name.find("::") == std::string_view::npos) return std::nullopt;
-  AddedDefinitions& added = added_definitions();
-  const std::shared_lock lock(added.mutex);
-  const auto it = added.by_name.find(op_name);
-  return it == added.by_name.end() ? std::nullopt : std::optional(it->second);
-}
-
-/// The content of the library or program that holds a function, as a number: two builds of a plugin
-/// must not share kernels in the cache.
-std::string identity_of_code(PointwiseDefinition function) {
-  Dl_info info = {};
-  if (dladdr(reinterpret_cast<void*>(function), &info) == 0 || info.dli_fname == nullptr)
-    throw Error("a definition must be a function of the program or of a library");
-  std::ifstream file(info.dli_fname, std::ios::binary);
-  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (bytes.empty()) throw Error(std::string(info.dli_fname) + ": cannot be read");
-  const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
-  char text[40];
-  std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(hash.high64),
-                static_cast<unsigned long long>(hash.low64));
-  return text;
-}
-
-}  // namespace
-
-void register_definition(std::string_view op_name, PointwiseDefinition define) {
-  if (op_name.find("::") == std::string_view::npos)
-    throw Error("definition of '" + std::string(op_name) +
-                "' cannot be added: the name must be domain::Name");
-  AddedDefinition entry{define, identity_of_code(define)};
-  AddedDefinitions& added = added_definitions();
-  const std::unique_lock lock(added.mutex);
-  const auto [it, fresh] = added.by_name.emplace(op_name, std::move(entry));
-  if (!fresh && it->second.define != define)
-    throw Error("there are two definitions of op '" + std::string(op_name) + "'");
-}
-
-std::string definition_identity(std::string_view op_name) {
-  const auto added = find_added(op_name);
-  return added ? added->identity : "";
-}
-
 bool has_pointwise_definition(std::string_view op_name) {
-  return table().count(op_name) != 0 || find_added(op_name).has_value();
+  return table().count(op_name) != 0 || find_pointwise_definition(op_name) != nullptr;
 }
 
 Expr define_pointwise(const Node& node, const std::vector<Expr>& operands) {
   if (const auto it = table().find(node.name()); it != table().end())
     return it->second(node, operands);
-  const auto added = find_added(node.name());
-  if (!added)
+  const PointwiseDefinition added = find_pointwise_definition(node.name());
+  if (added == nullptr)
     throw Error(node.where() + " (" + std::string(node.name()) +
                 "): the op has no definition; its plugin must call register_definition for it");
-  return added->define(node, operands);
+  return added(node, operands);
 }
 
 namespace {

@@ -16,6 +16,10 @@ namespace {
 /// Loops as written. What scatters is computed once: by default every result element would compute
 /// all of it again.
 void schedule_reference(Composition& c) {
+  if (c.added != nullptr) {
+    compute_updates_at_root(c.outputs);
+    return;
+  }
   for (Anchor& a : c.anchors)
     if (a.node->op().has(kKernel)) a.func.compute_root();
 }
@@ -40,6 +44,7 @@ void schedule(Composition& c, const KernelSpec& spec, const Machine& machine) {
     case ScheduleKind::winograd_output: return schedule_winograd_output(c, spec, machine);
     case ScheduleKind::winograd_weight_adjoint:
       return schedule_winograd_weight_adjoint(c, spec, machine);
+    case ScheduleKind::added: return schedule_added(c, spec, machine);
   }
 }
 

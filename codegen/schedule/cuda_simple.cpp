@@ -141,7 +141,8 @@ void schedule_cuda(Composition& c, const KernelSpec& spec) {
     case ScheduleKind::reference:
     case ScheduleKind::winograd_points:
     case ScheduleKind::winograd_output:
-    case ScheduleKind::winograd_weight_adjoint: break;
+    case ScheduleKind::winograd_weight_adjoint:
+    case ScheduleKind::added: break;
   }
   internal_error(__FILE__, __LINE__,
                  "kernel " + spec.name + " has no CUDA schedule of kind " +

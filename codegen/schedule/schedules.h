@@ -24,11 +24,16 @@ void schedule_winograd_output(Composition& c, const KernelSpec& spec, const Mach
 void schedule_winograd_weight_adjoint(Composition& c, const KernelSpec& spec,
                                       const Machine& machine);
 
+void schedule_added(Composition& c, const KernelSpec& spec, const Machine& machine);
+
 /// The same for kernels of a CUDA device.
 void schedule_cuda(Composition& c, const KernelSpec& spec);
 void schedule_cuda_contraction(Composition& c, const KernelSpec& spec);
 void schedule_cuda_rows(Composition& c, const KernelSpec& spec);
 
+/// Computes what the outputs are made of, as far as it has update definitions, once and for all,
+/// and returns it.
+std::vector<Halide::Func> compute_updates_at_root(const std::vector<Halide::Func>& outputs);
 /// Elements of the widest output type that fill a vector register.
 int vector_lanes(const KernelSpec& spec, const Machine& machine);
 /// How vectors of channels end, by spec.tail; promises whole vectors to Halide where that holds.

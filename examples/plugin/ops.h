@@ -3,6 +3,7 @@
 
 namespace acme {
 
-void add_ops();
+void add_ops();      // ops.cpp
+void add_kernels();  // kernels.cpp
 
 }  // namespace acme

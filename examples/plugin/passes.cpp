@@ -63,6 +63,7 @@ constexpr Pass kPasses[] = {
 void add() {
   register_passes(kPasses);
   acme::add_ops();
+  acme::add_kernels();
 }
 
 }  // namespace

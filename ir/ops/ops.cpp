@@ -70,8 +70,8 @@ void check_record(const OpDef& def) {
     fail("it needs either a decomposition or inference");
   if (def.has(kOnnx) != (def.decompose != nullptr))
     fail("ops with a decomposition, and only they, have the trait kOnnx");
-  if (def.infer != nullptr && !def.has(kPointwise | kHostOnly))
-    fail("without a decomposition it must be kPointwise or kHostOnly");
+  if (def.infer != nullptr && !def.has(kPointwise | kKernel | kHostOnly))
+    fail("without a decomposition it must be kPointwise, kKernel or kHostOnly");
   if (def.infer != nullptr && (def.gradient == nullptr) == def.not_differentiable.empty())
     fail("it needs either a gradient or a reason in not_differentiable");
 }

@@ -307,12 +307,4 @@ const FunctionInfo* find_function(std::string_view name) {
   return nullptr;
 }
 
-std::string users_text(const Value& v) {
-  std::string names;
-  for (const Use& u : v.uses()) names += (names.empty() ? "" : ", ") + u.node->where();
-  if (v.output_uses() != 0) names += names.empty() ? "graph output" : ", graph output";
-  const size_t count = user_count(v);
-  return std::to_string(count) + (count == 1 ? " user (" : " users (") + names + ")";
-}
-
 }  // namespace tintype::pattern

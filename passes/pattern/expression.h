@@ -59,7 +59,4 @@ void for_each_value(const Expression& e, const F& visit) {
   for (const Expression& a : e.arguments) for_each_value(a, visit);
 }
 
-/// "2 users (mul_3, graph output 'y')"
-std::string users_text(const Value& v);
-
 }  // namespace tintype::pattern

@@ -15,12 +15,6 @@ namespace {
 /// Operands of commutative nodes are tried in every order up to this many.
 constexpr size_t kMaxPermuted = 4;
 
-std::string described(const Value& v) {
-  if (v.def() == nullptr) return "graph input '" + v.name() + "'";
-  if (v.constant() != nullptr) return "a constant";
-  return v.def()->where() + " (" + std::string(v.def()->name()) + ")";
-}
-
 std::string names_of(const std::vector<const OpDef*>& ops) {
   std::string out;
   for (const OpDef* def : ops) out += (out.empty() ? "" : " or ") + std::string(def->name);

@@ -2,6 +2,7 @@
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/parse.h"
+#include "ir/print.h"
 #include "passes/pass_manager.h"
 
 #include <gtest/gtest.h>
@@ -161,6 +162,79 @@ TEST(Explain, ConstantsSayWhyTheyStay) {
   EXPECT_EQ(list,
             std::vector<std::string>{"fold-constants - fill: broadcast stays: folding it grows 4 "
                                      "bytes to 64, more than max-bytes=10"});
+}
+
+/// Without those about nodes of another name.
+std::vector<std::string> about(const std::string& node, const std::vector<std::string>& all) {
+  std::vector<std::string> list;
+  for (const std::string& line : all)
+    if (line.find(" " + node + ": ") != std::string::npos) list.push_back(line);
+  return list;
+}
+
+TEST(Explain, SimplifySaysWhatEachRuleLacks) {
+  using Lines = std::vector<std::string>;
+  const auto list = explanations(R"(graph "g"(%x: f32[N,4], %z: f32[4,N]) {
+    %0 = transpose(%x) {perm = [1, 0]}  // t1
+    %1 = relu(%0)  // act
+    %2 = transpose(%1) {perm = [1, 0]}  // t2
+    %3 = constant() {value = f32[](1.0)}
+    %4 = mul(%x, %3)  // one
+    %5 = constant() {value = f32[](2.0)}
+    %6 = mul(%4, %5)  // two
+    return %2 as "y", %6 as "z" })",
+                                 "simplify");
+  EXPECT_EQ(about("one", list), Lines{"simplify + one: x * 1 = x"});
+  EXPECT_EQ(about("two", list),
+            (Lines{"simplify - two: not x * 1 = x: no operand is 1",
+                   "simplify - two: not f(x, c ... c) = f(x, c): no operand is a constant of equal "
+                   "elements with axes",
+                   "simplify - two: not f(x, broadcast(y)) = f(x, y): no operand is a broadcast"}));
+  EXPECT_EQ(about("t2", list),
+            (Lines{"simplify - t2: not transpose(x) by the identity = x: it moves axes",
+                   "simplify - t2: not transpose(transpose(x, p), q) = transpose(x, p[q]): its "
+                   "operand is act (relu), no transpose",
+                   "simplify - t2: not transpose(x) that moves axes of extent 1 only = reshape(x): "
+                   "it moves axes whose extents are not 1",
+                   "simplify - t2: not transpose(reshape(transpose(x))) = reshape(transpose(x)): "
+                   "its operand is act (relu), no reshape"}));
+}
+
+TEST(Explain, SimplifyNamesWhoElseUsesAnOperand) {
+  const auto list = explanations(R"(graph "g"(%x: f32[N,8,8,2], %w: f32[3,3,2,2]) {
+    %0 = conv(%x, %w) {window = [3, 3], filters = 2}  // conv
+    %1 = slice(%0) {starts = <0,1,1,0>, sizes = <N,4,4,2>, steps = [1, 1, 1, 1]}  // crop
+    %2 = relu(%0)  // act
+    return %1 as "y", %2 as "z" })",
+                                 "simplify");
+  EXPECT_EQ(about("crop", list)[0],
+            "simplify - crop: not pad(conv(x, w), -c) = conv(pad(x, -c), w), where a pad below 0 "
+            "or a slice crops: conv has 2 users (crop, act)");
+}
+
+// Explaining must not change what is explained.
+TEST(Explain, LeavesTheGraphAlone) {
+  const std::string text = R"(graph "g"(%x: f32[N,8,8,2], %w: f32[3,3,2,2]) {
+    %0 = conv(%x, %w) {window = [3, 3], filters = 2, strides = [2, 2]}  // conv
+    %1 = slice(%0) {starts = <0,1,1,0>, sizes = <N,2,2,2>, steps = [1, 1, 1, 1]}  // crop
+    return %1 as "y" })";
+  const auto quiet = parse_graph(text), explained = parse_graph(text);
+  PipelineOptions options;
+  options.explain = [](const Explanation&) {};
+  run_pipeline(*quiet, parse_pipeline("simplify"));
+  run_pipeline(*explained, parse_pipeline("simplify"), options);
+  EXPECT_EQ(print(*quiet), print(*explained));
+}
+
+TEST(Explain, DeadCodeAndDecomposeSayWhatTheyDid) {
+  EXPECT_EQ(
+      explanations(R"(graph "g"(%x: f32[N,3]) {
+    %0 = neg(%x)  // unused
+    %1 = Relu(%x)  // act
+    return %1 as "y" })",
+                   "decompose,dead-code"),
+      (std::vector<std::string>{"decompose + act: Relu becomes simpler ops",
+                                "dead-code + unused: neg left out: nobody uses its results"}));
 }
 
 }  // namespace

@@ -118,6 +118,30 @@ TEST(PatternExplain, EveryCandidateIsNamedWithTheConstraintThatFailed) {
             }));
 }
 
+TEST(PatternExplain, NodesInBodiesAreNamedWithTheNodesAroundThem) {
+  const Lines lines = explanations(R"(graph "g"(%c: bool[], %h: f32[2], %x: f32[3,2]) {
+    %0 = if(%c, %h, %x) : f32[2]  // choice
+      graph "then"(%h: f32[2], %x: f32[3,2]) {
+        %1 = scan(%h, %x) {scanned = 1, states = 1, trips = <3>} : f32[2]  // loop
+          graph "step"(%h: f32[2], %x: f32[2]) {
+            %2 = Sigmoid(%h)  // sig
+            %3 = Mul(%h, %2)  // mul
+            return %3 as "h"
+          }
+        return %1 as "y"
+      }
+      graph "else"(%h: f32[2], %x: f32[3,2]) {
+        %4 = Relu(%h)  // relu
+        %5 = Mul(%h, %4)  // mul
+        return %5 as "y"
+      }
+    return %0 as "y"
+  })",
+                                   "swish");
+  EXPECT_EQ(lines, (Lines{"swish + choice (then) > loop > mul: replaced mul (Mul), sig (Sigmoid)",
+                          "swish - choice (else) > mul: relu (Relu) is no Sigmoid"}));
+}
+
 TEST(PatternExplain, ReplacementsThatDoNotFitSayWhy) {
   EXPECT_EQ(
       explanations(R"(graph "g"(%x: f32[2,3]) {
