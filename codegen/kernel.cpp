@@ -51,7 +51,7 @@ std::string buffer_text(const BufferSpec& b) {
   std::string s(name_of(b.dtype));
   s += '[';
   for (const bool u : b.unit) s += u ? '1' : 'n';
-  return s + (b.dense ? "]" : "]strided");
+  return s + (b.dense ? "]" : "]strided") + (b.aligned ? " aligned" : "");
 }
 
 /// Attributes that shape loops at run time only; their values are not part of the machine code.

@@ -17,6 +17,8 @@ struct BufferSpec {
   DType dtype = DType::undefined;
   std::vector<bool> unit;  ///< per dim, outermost first: the extent is 1
   bool dense = true;       ///< the innermost stride is 1
+  /// The address and all other strides are multiples of 16 bytes: vectors may be loaded.
+  bool aligned = false;
 };
 
 /// An amount of either sign as `more` - `less`: kernels are told amounts as extents of a buffer,
