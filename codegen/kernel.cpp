@@ -28,6 +28,7 @@ std::string_view name_of(ScheduleKind kind) {
     case ScheduleKind::reference: return "reference";
     case ScheduleKind::elementwise: return "elementwise";
     case ScheduleKind::contraction: return "contraction";
+    case ScheduleKind::attention: return "attention";
     case ScheduleKind::cell: return "cell";
     case ScheduleKind::depthwise: return "depthwise";
     case ScheduleKind::window: return "window";
@@ -164,12 +165,17 @@ Halide::Target::Feature capability_feature(int capability) {
   return T::CUDACapability70;
 }
 
-/// Outside contractions, infinities and NaNs mean what IEEE says: masks are minus infinity, say.
-bool is_strict(const KernelSpec& spec) {
+void set_features(Halide::Target& target, const KernelSpec& spec) {
+  // Outside contractions, infinities and NaNs mean what IEEE says: masks are minus infinity, say.
+  bool strict = spec.schedule == ScheduleKind::elementwise || spec.schedule == ScheduleKind::rows ||
+                spec.schedule == ScheduleKind::reference;
   for (const auto& n : spec.body->nodes())
-    if (const auto added = find_kernel_definition(n->name())) return !added->fast_math;
-  return spec.schedule == ScheduleKind::elementwise || spec.schedule == ScheduleKind::rows ||
-         spec.schedule == ScheduleKind::reference;
+    if (const auto added = find_kernel_definition(n->name())) {
+      strict = !added->fast_math;
+      // Nobody has proved that a plugin's definition reads its operands only.
+      target.set_feature(Halide::Target::NoAsserts, false);
+    }
+  target.set_feature(Halide::Target::StrictFloat, strict);
 }
 
 }  // namespace
@@ -179,7 +185,7 @@ std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
   silence_warnings();
   try {
     Halide::Target target(machine.target);
-    if (is_strict(spec)) target.set_feature(Halide::Target::StrictFloat);
+    set_features(target, spec);
     if (spec.cuda) {
       target.set_feature(Halide::Target::CUDA);
       target.set_feature(capability_feature(machine.cuda));

@@ -33,6 +33,7 @@ enum class ScheduleKind : uint8_t {
   reference,                ///< loops as written, no fusion of loops, no vectors: the oracle
   elementwise,              ///< every result element on its own
   contraction,              ///< dot and conv with a register tile of rows x vectors
+  attention,                ///< two dots with a softmax between them
   cell,                     ///< dot with several matrices, whose slices meet in several results
   depthwise,                ///< conv with one input channel per filter
   window,                   ///< sliding-window reduction

@@ -14,6 +14,7 @@ bool fuse_gates(Graph& graph, PassContext& context);
 bool fuse_regions(Graph& graph, PassContext& context);
 bool hoist_updates(Graph& graph, PassContext& context);
 bool layout_states(Graph& graph, PassContext& context);
+bool recognize_attention(Graph& graph, PassContext& context);
 bool recompute(Graph& graph, PassContext& context);
 bool roll_loops(Graph& graph, PassContext& context);
 bool segment_scans(Graph& graph, PassContext& context);

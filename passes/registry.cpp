@@ -25,6 +25,7 @@ constexpr PassOption kSimplify[] = {
 constexpr PassOption kFuse[] = {
     {"max-ops", "64", "ops of one region at most"},
     {"single-ops", "0", "every op its own region: the unfused program"},
+    {"attention", "1", "0 leaves the two products of attention and the softmax to three kernels"},
 };
 
 constexpr PassOption kRecompute[] = {
@@ -61,6 +62,10 @@ constexpr Pass kPasses[] = {
      "keeps states in the order of axes in which they are read",
      {},
      layout_states},
+    {"recognize-attention",
+     "finds attention that was written out as products and a softmax",
+     {},
+     recognize_attention},
     {"recompute", "computes activations again for the backward pass instead of keeping them",
      kRecompute, recompute},
     {"simplify", "removes ops that do nothing and merges those that follow each other", kSimplify,
