@@ -15,6 +15,7 @@
 #include <functional>
 #include <limits>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace tintype {
 
@@ -105,6 +106,14 @@ class Composer {
         if (dim >= skip && !is_unit(o, dim - skip)) return extent(o, dim - skip);
       }
     }
+    if (n->is("dot")) {
+      const bool column = dim + 1 == v->shape().size(), row = dim + 2 == v->shape().size();
+      for (int i : {column ? 1 : 0, row ? 0 : 1}) {
+        const Value* o = n->operand(i);
+        const size_t skip = v->shape().size() - o->shape().size();
+        if (dim >= skip && !is_unit(o, dim - skip)) return extent(o, dim - skip);
+      }
+    }
     if (n->is("transpose"))
       return extent(n->operand(0), static_cast<size_t>(n->attrs().integers("perm")[dim]));
     if (n->op().has(kReduction)) return extent(n->operand(0), dim);
@@ -126,8 +135,10 @@ class Composer {
   Expr load(const Value* v, const Index& index) {
     const Halide::ImageParam& p = inputs_.at(v);
     Index at = index;
-    for (size_t d = 0; d < at.size(); ++d)
+    for (size_t d = 0; d < at.size(); ++d) {
       if (is_unit(v, d)) at[d] = 0;
+      else if (masks_.count(v) != 0) at[d] = Halide::min(at[d], extent(v, d) - 1);
+    }
     const Expr e = p(reversed(at));
     if (by_bits(v->dtype())) return math::from_bf16_bits(e);
     return Halide::cast(arithmetic_type(v->dtype()), e);
@@ -231,12 +242,14 @@ class Composer {
 
   void define_anchor(const Node& n) {
     if (n.is("conv")) define_conv(n);
+    else if (n.is("dot") && spec_.schedule == ScheduleKind::attention) define_attention(n);
     else if (n.is("dot")) define_dot(n);
     else if (n.is("window_reduce")) define_window(n);
     else if (n.op().has(kTileTransform)) define_winograd(n);
     else if (n.op().has(kKernel)) define_gradient(n);
     else if (n.op().has(kReduction)) c_.channel_sums ? define_channel_sum(n) : define_reduce(n);
     else if (spec_.schedule == ScheduleKind::rows) maybe_store(n);
+    else if (spec_.schedule == ScheduleKind::attention && n.is("exp")) store(n.result());
   }
 
   Func new_func(const Node& n) {
@@ -250,15 +263,23 @@ class Composer {
 
   void maybe_store(const Node& n) {
     // On a device, a row of unknown length has no place in shared memory.
-    if (!stored_in_rows(n) || spec_.cuda) return;
-    const std::vector<Var> vars = make_vars(n.result()->rank());
+    if (stored_in_rows(n) && !spec_.cuda) store(n.result());
+  }
+
+  void store(const Value* v) {
+    const std::vector<Var> vars = make_vars(v->rank());
     Func f("stage" + std::to_string(c_.stages.size()));
     Index index = index_of(vars);
     for (size_t d = 0; d < index.size(); ++d)
-      if (is_unit(n.result(), d)) index[d] = 0;
-    f(vars) = value(n.result(), index);
-    stored_[n.result()] = f;
+      if (is_unit(v, d)) index[d] = 0;
+    f(vars) = masked(value(v, index));
+    stored_[v] = f;
     c_.stages.push_back(f);
+  }
+
+  /// Masks of attention are minus infinity, between products that need no such care.
+  Expr masked(const Expr& e) const {
+    return spec_.schedule == ScheduleKind::attention ? Halide::strict_float(e) : e;
   }
 
   void add_anchor(const Node& n, const Func& f, const std::vector<Var>& vars, const RDom& r) {
@@ -380,14 +401,7 @@ class Composer {
     const size_t batch = index.size() - 2;
     const Expr depth = multiple_of(extent(a, a->shape().size() - 1), spec_.depth_multiple);
     const RDom r(0, depth, "r");
-    auto batch_index = [&](const Value* v, size_t matrix) {
-      const size_t own = v->shape().size() - matrix;
-      Index at;
-      for (size_t d = 0; d < own; ++d)
-        at.push_back(is_unit(v, d) ? Expr(0) : index[batch - own + d]);
-      return at;
-    };
-    const Index left = batch_index(a, 2);
+    const Index left = batch_index(a, 2, index);
     Expr row = index[batch], column = index[batch + 1];
     if (spec_.cuda) {  // as in convolutions
       row = Halide::min(row, extent(a, a->shape().size() - 2) - 1);
@@ -399,7 +413,7 @@ class Composer {
       in.push_back(place[0]);
       return in;
     };
-    Index right = batch_index(b, block > 0 ? 3 : 2);
+    Index right = batch_index(b, block > 0 ? 3 : 2, index);
     if (block > 0) right.push_back(column / block);
     right.push_back(r.x);
     right.push_back(block > 0 ? column % block : column);
@@ -407,6 +421,58 @@ class Composer {
     Func f = new_func(n);
     f(vars) = Halide::Internal::make_zero(arithmetic_type(n.result()->dtype()));
     f(vars) += left_side(a, r, vars, at) * value(b, right);
+    add_anchor(n, f, vars, r);
+  }
+
+  /// Where the operand of a product, a matrix or a panel of one, lies for an index of the result.
+  Index batch_index(const Value* v, size_t matrix, const Index& index) const {
+    const size_t own = v->shape().size() - matrix, batch = index.size() - 2;
+    Index at;
+    for (size_t d = 0; d < own; ++d) at.push_back(is_unit(v, d) ? Expr(0) : index[batch - own + d]);
+    return at;
+  }
+
+  // Tiles may reach past the last query and the last key: what they compute there, from the last
+  // one again, nobody reads.
+  void define_attention(const Node& n) {
+    const bool second = n.result() == spec_.body->output(0);
+    Value* a = n.operand(0);
+    Value* b = n.operand(1);
+    const std::vector<Var> vars = make_vars(n.result()->rank());
+    const Index index = index_of(vars);
+    const Expr row = index[index.size() - 2], column = index.back();
+    const RDom r(
+        0, multiple_of(extent(a, a->shape().size() - 1), second ? 1 : spec_.depth_multiple), "r");
+    Index right = batch_index(b, 2, index);
+    right.emplace_back(r.x);
+    right.push_back(second ? column : Halide::min(column, extent(b, b->shape().size() - 1) - 1));
+    Func f = new_func(n);
+    f(vars) = 0.0f;
+    if (second) {
+      // (sum of e v) / (sum of e): fewer divisions than there are exponentials.
+      const Node& quotient = *a->def();
+      Index left = index;
+      left.back() = r.x;
+      f(vars) += value(quotient.operand(0), left) * value(b, right);
+      add_anchor(n, f, vars, r);
+      const Value* sum = quotient.operand(1);
+      Func y("context");
+      y(vars) = f(vars) / value(sum, movement::broadcast_index(sum, index));
+      stored_[n.result()] = y;
+      return;
+    }
+    for (const auto& v : spec_.body->inputs())
+      if (v.get() != a && v.get() != b && v.get() != spec_.body->output(0)->def()->operand(1))
+        masks_.insert(v.get());
+    Index left = batch_index(a, 2, index);
+    left.push_back(Halide::min(row, extent(a, a->shape().size() - 2) - 1));
+    left.emplace_back(vars[0]);
+    Func queries("queries");  // with the features in place of the keys
+    queries(vars) = value(a, left);
+    c_.stages.push_back(queries);
+    std::vector<Expr> query(vars.begin(), vars.end());
+    query[0] = r.x;
+    f(vars) += queries(query) * value(b, right);
     add_anchor(n, f, vars, r);
   }
 
@@ -505,10 +571,11 @@ class Composer {
     add_anchor(n, total, vars, all);
   }
 
-  // A reduction over the innermost axis keeps one partial result per lane, so that it runs on
-  // vectors; the order of additions depends on the extent alone.
+  // A reduction over the innermost axis of `rows` keeps one partial result per lane, so that it
+  // runs on vectors; the order of additions depends on the extent alone.
   void define_reduce(const Node& n) {
     Value* x = n.operand(0);
+    if (spec_.schedule == ScheduleKind::attention && stored_.count(x) == 0) store(x);
     const auto axes = n.attrs().integers("axes");
     const int rank = x->rank();
     const std::vector<Var> vars = make_vars(rank);
@@ -544,7 +611,7 @@ class Composer {
     Func total = new_func(n);
     if (!inner) {
       total(vars) = m.identity;
-      total(vars) = m.combine(total(vars), operand(index, Expr()));
+      total(vars) = masked(m.combine(total(vars), operand(index, Expr())));
       add_anchor(n, total, vars, r);
       return;
     }
@@ -666,6 +733,7 @@ class Composer {
   std::unordered_map<const Value*, Halide::ImageParam> inputs_;
   Halide::ImageParam scalars_;
   std::unordered_map<const Value*, Func> stored_;
+  std::unordered_set<const Value*> masks_;  ///< what attention reads between its products
   std::unordered_map<std::string, Expr> memo_;
 };
 

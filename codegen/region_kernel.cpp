@@ -193,6 +193,44 @@ std::vector<KernelChoice> cell_choices(const Node& region, const Node& anchor,
   return out;
 }
 
+/// As many queries at a time as fill vectors of which registers hold a tile, fewer where the scores
+/// of so many would leave the second-level cache. Kernels of a single vector take any number.
+std::vector<KernelChoice> attention_choices(const Node& region, const std::vector<Buffer>& buffers,
+                                            const RegionOptions& options) {
+  const Machine& machine = *options.machine;
+  KernelChoice c = plain_choice(region, buffers, ScheduleKind::attention);
+  c.algorithm = "attention";
+  const Graph& body = *region.body();
+  const Node& product = *find_anchor(body);
+  const Shape &scores = product.result()->shape(), &result = body.output(0)->shape();
+  const Dim &queries = scores[scores.size() - 2], &width = result.back();
+  const int64_t lanes = machine.lanes;
+  c.spec.vectors = 1;
+  c.spec.tail = PanelTail::masked;
+  if (width.is_static() && width.value() >= lanes) {
+    const int64_t widest = widest_panel(machine);
+    c.spec.vectors = static_cast<int>(std::min(width.value() / lanes, widest));
+    c.spec.tail =
+        width.value() % (c.spec.vectors * lanes) == 0 ? PanelTail::whole : PanelTail::shifted;
+  }
+  const int64_t depth = static_or(product.operand(0)->shape().back(), 1);
+  c.spec.depth_multiple = depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
+  int64_t vectors = widest_panel(machine);
+  // Scores and their exponentials, of one thread.
+  const auto fits = [&] {
+    return 8 * vectors * lanes * options.hint(scores.back()) <= machine.l2_bytes;
+  };
+  while (vectors > 1 && (options.hint(queries) < vectors * lanes || !fits())) vectors /= 2;
+  KernelChoice any = c;
+  any.spec.rows = static_cast<int>(lanes);
+  if (vectors == 1) return {std::move(any)};
+  c.spec.rows = static_cast<int>(vectors * lanes);
+  if (queries.is_static()) return {std::move(c)};
+  c.position_extent = queries;
+  c.least = c.spec.rows;
+  return {std::move(c), std::move(any)};
+}
+
 std::vector<KernelChoice> depthwise_choices(const Node& region, const std::vector<Buffer>& buffers,
                                             const RegionOptions& options) {
   KernelChoice c = plain_choice(region, buffers, ScheduleKind::depthwise);
@@ -304,6 +342,7 @@ std::optional<Machine> narrow_machine(const Node& region, const Machine& machine
   const Graph& body = *region.body();
   const Shape& shape = body.output(0)->shape();
   const Node* anchor = find_anchor(body);
+  if (is_attention(body)) return std::nullopt;
   if (machine.lanes != 16 || shape.empty() || !shape.back().is_static() || shape.back().is(1) ||
       shape.back().value() > machine.lanes / 2 || anchor == nullptr ||
       anchor->attrs().integer("block") > 0 || !anchor->op().has(kContraction | kWindow | kKernel))
@@ -365,6 +404,8 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
         plain_choice(region, buffers, pack ? ScheduleKind::pack : ScheduleKind::elementwise)};
     choices[0].algorithm = pack ? "pack" : "movement";
     if (pack) choices[0].spec.tail = panel_tail(*region.body()->nodes().front());
+  } else if (is_attention(*region.body())) {
+    choices = attention_choices(region, buffers, options);
   } else if (anchor->is("conv") && is_depthwise(*anchor)) {
     choices = depthwise_choices(region, buffers, options);
     for (KernelChoice& c : choices) c.spec.tail = vector_tail(c, *options.machine);

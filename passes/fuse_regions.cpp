@@ -9,6 +9,7 @@
 #include "ir/builder.h"
 #include "ir/custom_ops.h"
 #include "ir/diagnostic.h"
+#include "passes/attention_region.h"
 
 #include <algorithm>
 #include <functional>
@@ -37,8 +38,9 @@ bool is_view_node(const Node& n) { return n.op().has(kView) || n.is("reverse"); 
 
 class Fuser {
  public:
-  Fuser(Graph& graph, int max_ops, bool single_ops, const PassContext& context)
-      : graph_(graph), max_ops_(max_ops), single_ops_(single_ops), context_(context) {
+  Fuser(Graph& graph, int max_ops, bool single_ops, bool attention, const PassContext& context)
+      : graph_(graph), max_ops_(max_ops), single_ops_(single_ops),
+        attention_(attention && !single_ops), context_(context) {
     int at = 0;
     for (const auto& n : graph.nodes()) position_[n.get()] = at++;
     for (const State& state : graph.states()) {
@@ -50,11 +52,17 @@ class Fuser {
 
   int run() {
     const std::vector<Node*> nodes = graph_.node_list();
+    // Both products of attention in one kernel: what lies between them need not be written out.
+    for (Node* n : nodes)
+      if (attention_ && n->is("dot"))
+        if (auto g = attention_group(*n); g && g->size() <= static_cast<size_t>(max_ops_))
+          add_group(std::move(*g));
     for (Node* n : nodes)
       if (is_anchor(*n) && !taken(n)) add_group(grow_from_anchor(n));
     // Once every anchor has what follows it, so that none loses its bias to the users of its
     // result.
     for (size_t i = 0; i < groups_.size(); ++i) {
+      if (is_attention(groups_[i])) continue;
       absorb_producers_of_tail(groups_[i]);
       for (const Node* n : groups_[i]) group_of_[n] = i;
     }
@@ -427,7 +435,13 @@ class Fuser {
 
   // ---- wrapping -----------------------------------------------------------------------------
 
+  /// The only regions with two products.
+  static bool is_attention(const Group& g) {
+    return std::count_if(g.begin(), g.end(), [](const Node* n) { return n->is("dot"); }) == 2;
+  }
+
   static std::string region_name(const Group& g) {
+    if (is_attention(g)) return "attention";
     std::string name;
     std::string last;
     for (const Node* n : g) {
@@ -524,7 +538,7 @@ class Fuser {
 
   Graph& graph_;
   int max_ops_;
-  bool single_ops_;
+  bool single_ops_, attention_;
   const PassContext& context_;
   std::unordered_map<const Node*, int> position_;
   std::unordered_set<const Value*> next_states_;
@@ -537,7 +551,7 @@ class Fuser {
 
 bool fuse_regions(Graph& graph, PassContext& context) {
   return Fuser(graph, static_cast<int>(context.integer("max-ops", 64)),
-               context.flag("single-ops", false), context)
+               context.flag("single-ops", false), context.flag("attention", true), context)
              .run() > 0;
 }
 

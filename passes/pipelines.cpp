@@ -20,7 +20,8 @@ std::span<const NamedPipeline> named_pipelines() {
   static const std::array<NamedPipeline, 6> pipelines = {{
       {"default", "from a model to kernels: what compile runs",
        joined({
-           "fold-batch-norm",  // while Conv and BatchNormalization are still whole
+           "recognize-attention",  // its scale then costs nothing, wherever exporters put it
+           "fold-batch-norm",      // while Conv and BatchNormalization are still whole
            "canonical",
            "select-algorithms",
            "finish",
@@ -69,6 +70,7 @@ std::span<const NamedPipeline> named_pipelines() {
        joined({"decompose", "fold-constants", "dead-code", "fuse-regions{single-ops}"})},
       {"recognize", "ONNX ops for what exporters write out as many nodes",
        joined({
+           "recognize-attention",
            "recognize-gelu",
            "recognize-gelu-half-first",
            "recognize-gelu-half-inside",

@@ -25,6 +25,7 @@ constexpr PassOption kSimplify[] = {
 constexpr PassOption kFuse[] = {
     {"max-ops", "64", "ops of one region at most"},
     {"single-ops", "0", "every op its own region: the unfused program"},
+    {"attention", "1", "0 leaves the two products of attention and the softmax to three kernels"},
 };
 
 constexpr PassOption kRecompute[] = {
@@ -67,6 +68,10 @@ constexpr Pass kPasses[] = {
      "reads the last step of a loop from the state that holds it",
      {},
      read_last_steps},
+    {"recognize-attention",
+     "finds attention that was written out as products and a softmax",
+     {},
+     recognize_attention},
     {"recompute", "computes activations again for the backward pass instead of keeping them",
      kRecompute, recompute},
     {"reshape-updates",

@@ -23,9 +23,14 @@ class CudaCommand : public TrainCommand {
   }
   /// `tintype ARGUMENTS` with the stand-in in the driver's place.
   static Outcome on_stand_in(const std::string& arguments) {
-    return run_shell(std::string("LD_LIBRARY_PATH=") + TINTYPE_STAND_IN_DIR + " " +
-                     TINTYPE_PROGRAM + " " + arguments);
+    return run_shell(kOnStandIn + TINTYPE_PROGRAM + " " + arguments);
   }
+  /// `tintype-check ARGUMENTS` with it.
+  static Outcome check(const std::string& arguments) {
+    return run_shell(kOnStandIn + TINTYPE_PROGRAM + "-check " + arguments);
+  }
+  inline static const std::string kOnStandIn =
+      std::string("LD_LIBRARY_PATH=") + TINTYPE_STAND_IN_DIR + " ";
   std::string training(const std::string& output) const {
     return "train " + path("m.onnx") + data() + "--optimizer sgd,lr=0.1,momentum=0.9 --batch 16 " +
            "--validation-split 0.2 --json --force -o " + path(output);
@@ -61,6 +66,51 @@ TEST_F(CudaCommand, CompilesAndRunsProgramsWithStates) {
   const Outcome ran = on_stand_in("run " + path("step.tt") + " --dim N=4");
   EXPECT_EQ(ran.code, 0) << ran.text;
   EXPECT_THAT(ran.text, HasSubstr("loss: f32[]"));
+}
+
+TEST_F(CudaCommand, BundlesCasesThatTheRunnerChecks) {
+  ASSERT_EQ(tintype(training("run") + " --epochs 1 --save-step " + path("step.ir")).code, 0);
+  ASSERT_TRUE(save_npy(Tensor::scalar(0.1f), path("rate.npy")).ok());
+  const Outcome step = tintype("bundle " + path("step.ir") + " --target cuda --dim N=4 --runs 3 " +
+                               "--input learning_rate=" + path("rate.npy") + " -o " + path("step"));
+  ASSERT_EQ(step.code, 0) << step.text;
+  const Outcome network = tintype("bundle " + path("m.onnx") + " --target cuda,sm_90 -o " +
+                                  path("network") + " --coarse-weights");
+  ASSERT_EQ(network.code, 0) << network.text;
+  const Outcome both = check("check " + path("step") + " " + path("network"));
+  EXPECT_EQ(both.code, 0) << both.text;
+  EXPECT_THAT(both.text, Not(HasSubstr("failed")));
+  const Outcome times = check("bench --seconds 0.01 --batch 2 " + path("network"));
+  EXPECT_EQ(times.code, 0) << times.text;
+  EXPECT_GT(report_in(times)["median_ms"].get<double>(), 0);
+  EXPECT_THAT(check("device").text, HasSubstr("stand-in"));
+}
+
+TEST_F(CudaCommand, TheRunnerFindsWrongResults) {
+  ASSERT_EQ(tintype("bundle " + path("m.onnx") + " --target cuda --dim N=2 -o " + path("c")).code,
+            0);
+  const std::string text = bytes_of(path("c/case.txt"));
+  std::string data = bytes_of(path("c/data.bin"));
+  ASSERT_EQ(data.size(), 4u * 2 * 3);  // the scores of two images
+  data[7] = static_cast<char>(data[7] ^ 0x40);
+  std::ofstream(path("c/data.bin"), std::ios::binary) << data;
+  const Outcome wrong = check("check " + path("c"));
+  EXPECT_EQ(wrong.code, 1);
+  EXPECT_THAT(wrong.text, AllOf(HasSubstr("\"failed\""), HasSubstr("0/scores: element 1 is")));
+  std::ofstream(path("c/data.bin"), std::ios::binary) << "short";
+  EXPECT_THAT(check("check " + path("c")).text, HasSubstr("too short"));
+  std::ofstream(path("c/case.txt")) << text << "expect nothing\n";
+  EXPECT_THAT(check("check " + path("c")).text, HasSubstr("line 4: 'expect nothing'"));
+  EXPECT_EQ(check("chekc " + path("c")).code, 2);
+}
+
+// The C library is all that the runner asks for.
+TEST_F(CudaCommand, TheRunnerStandsAlone) {
+  const Outcome libraries = run_shell(std::string("ldd ") + TINTYPE_PROGRAM + "-check");
+  ASSERT_EQ(libraries.code, 0) << libraries.text;
+  for (const char* library :
+       {"stdc++", "gcc_s", "Halide", "tintype.so", "LLVM", "onnx", "protobuf"})
+    EXPECT_THAT(libraries.text, Not(HasSubstr(library)));
 }
 
 TEST_F(CudaCommand, SaysWhichLibraryIsMissing) {
