@@ -63,6 +63,12 @@ class Composer {
                            "input_buffer_" + std::to_string(i));
       for (int d = 0; d < p.dimensions(); ++d) p.dim(d).set_min(0);
       if (p.dimensions() > 0 && !b.dense) p.dim(0).set_stride(Expr());
+      if (b.aligned) {
+        p.set_host_alignment(16);
+        const auto elements = static_cast<int32_t>(16 / size_of(b.dtype));
+        for (int d = 1; d < p.dimensions(); ++d)
+          p.dim(d).set_stride(p.dim(d).stride() / elements * elements);
+      }
       inputs_[spec_.body->inputs()[i].get()] = p;
       c_.inputs.push_back(p);
       c_.arguments.emplace_back(p);
@@ -314,20 +320,23 @@ class Composer {
     region.push_back({0, depth});
     for (size_t i = spatial; i-- > 0;) region.push_back({0, static_cast<int32_t>(window[i])});
     const RDom r(region, "r");
-    Index at = {index[0]};
-    for (size_t i = 0; i < spatial; ++i)
-      at.push_back(index[i + 1] * static_cast<int32_t>(strides[i]) +
-                   r[static_cast<int>(spatial - i)] * static_cast<int32_t>(dilations[i]));
-    Expr channel = r[0];
-    if (spec_.schedule == ScheduleKind::depthwise) {
-      channel = filter;  // one channel per filter, known to be the same one
-    } else if (group > 1) {
-      // Filters of group g read channels [g * depth, (g + 1) * depth).
-      const Expr g = block > 0 ? (filter / block) / (extent(w, 0) / group)
-                               : filter / (extent(w, w_axis + spatial + 1) / group);
-      channel = channel + g * extent(w, w_axis + spatial);
-    }
-    at.push_back(channel);
+    const auto at = [&](const std::vector<Expr>& place) {
+      Index in = {index[0]};
+      for (size_t i = 0; i < spatial; ++i)
+        in.push_back(index[i + 1] * static_cast<int32_t>(strides[i]) +
+                     place[spatial - i] * static_cast<int32_t>(dilations[i]));
+      Expr channel = place[0];
+      if (spec_.schedule == ScheduleKind::depthwise) {
+        channel = filter;  // one channel per filter, known to be the same one
+      } else if (group > 1) {
+        // Filters of group g read channels [g * depth, (g + 1) * depth).
+        const Expr g = block > 0 ? (filter / block) / (extent(w, 0) / group)
+                                 : filter / (extent(w, w_axis + spatial + 1) / group);
+        channel = channel + g * extent(w, w_axis + spatial);
+      }
+      in.push_back(channel);
+      return in;
+    };
     Index weight;
     if (block > 0) weight.push_back(filter / block);
     for (size_t i = 0; i < spatial; ++i) weight.push_back(r[static_cast<int>(spatial - i)]);
@@ -336,8 +345,38 @@ class Composer {
     pin_panel(w, block);
     Func f = new_func(n);
     f(vars) = Halide::Internal::make_zero(arithmetic_type(n.result()->dtype()));
-    f(vars) += value(x, at) * value(w, weight);
+    f(vars) += left_side(x, r, vars, at) * value(w, weight);
     add_anchor(n, f, vars, r);
+  }
+
+  /// What a contraction multiplies weights with, `at` telling the index in x by the place in the
+  /// sum, innermost first. Where vectors of x may be loaded on a device it is a stage, of which a
+  /// thread keeps some steps of the sum: by the place in it, and by all variables of the result but
+  /// the innermost.
+  Expr left_side(const Value* x, const RDom& r, const std::vector<Var>& vars,
+                 const std::function<Index(const std::vector<Expr>&)>& at) {
+    std::vector<Expr> call, place;
+    std::vector<Var> stage_vars;
+    for (int i = 0; i < r.dimensions(); ++i) {
+      call.emplace_back(r[i]);
+      stage_vars.emplace_back("place" + std::to_string(i));
+      place.emplace_back(stage_vars.back());
+    }
+    if (!loads_vectors(x)) return value(x, at(call));
+    for (size_t i = 1; i < vars.size(); ++i) {
+      stage_vars.push_back(vars[i]);
+      call.emplace_back(vars[i]);
+    }
+    Func stage("left");
+    stage(stage_vars) = value(x, at(place));
+    c_.stages.push_back(stage);
+    return stage(call);
+  }
+
+  bool loads_vectors(const Value* x) const {
+    for (size_t i = 0; i < spec_.inputs.size(); ++i)
+      if (spec_.body->inputs()[i].get() == x) return spec_.cuda && spec_.inputs[i].aligned;
+    return false;
   }
 
   /// The innermost extent of packed weights is the panel width; rows of a panel are adjacent.
@@ -362,14 +401,18 @@ class Composer {
     const size_t batch = index.size() - 2;
     const Expr depth = multiple_of(extent(a, a->shape().size() - 1), spec_.depth_multiple);
     const RDom r(0, depth, "r");
-    Index left = batch_index(a, 2, index);
+    const Index left = batch_index(a, 2, index);
     Expr row = index[batch], column = index[batch + 1];
     if (spec_.cuda) {  // as in convolutions
       row = Halide::min(row, extent(a, a->shape().size() - 2) - 1);
       if (block == 0) column = Halide::min(column, extent(b, b->shape().size() - 1) - 1);
     }
-    left.push_back(row);
-    left.push_back(r.x);
+    const auto at = [&](const std::vector<Expr>& place) {
+      Index in = left;
+      in.push_back(row);
+      in.push_back(place[0]);
+      return in;
+    };
     Index right = batch_index(b, block > 0 ? 3 : 2, index);
     if (block > 0) right.push_back(column / block);
     right.push_back(r.x);
@@ -377,7 +420,7 @@ class Composer {
     pin_panel(b, block);
     Func f = new_func(n);
     f(vars) = Halide::Internal::make_zero(arithmetic_type(n.result()->dtype()));
-    f(vars) += value(a, left) * value(b, right);
+    f(vars) += left_side(a, r, vars, at) * value(b, right);
     add_anchor(n, f, vars, r);
   }
 
@@ -605,6 +648,14 @@ class Composer {
     winograd::Reader read = [this, &n](const std::vector<Expr>& index) {
       return value(n.operand(0), index);
     };
+    if (n.is("winograd_conv")) {
+      const Value* u = n.operand(1);
+      pin_panel(u, static_cast<int32_t>(u->shape().back().value()));
+      Func f = winograd::convolution(
+          n, vars, read, [this, u](const std::vector<Expr>& index) { return value(u, index); },
+          spec_.channels > 0 ? Expr(spec_.channels) : extent(u, 2), c_.stages);
+      return add_anchor(n, f, vars, RDom());
+    }
     Func f = n.is("winograd_output") ? winograd::output_transform(n, vars, read, c_.stages)
              : n.is("winograd_weight_adjoint")
                  ? winograd::weight_adjoint(n, vars, read, c_.stages)

@@ -3,6 +3,7 @@
 
 #include "codegen/compose.h"
 #include "codegen/define/added.h"
+#include "codegen/schedule/prefetch_weights.h"
 #include "codegen/schedule/schedules.h"
 #include "ir/custom_ops.h"
 #include "ir/diagnostic.h"
@@ -39,6 +40,7 @@ std::string_view name_of(ScheduleKind kind) {
     case ScheduleKind::winograd_points: return "winograd_points";
     case ScheduleKind::winograd_output: return "winograd_output";
     case ScheduleKind::winograd_weight_adjoint: return "winograd_weight_adjoint";
+    case ScheduleKind::winograd_conv: return "winograd_conv";
     case ScheduleKind::added: return "added";
   }
   return "?";
@@ -50,7 +52,7 @@ std::string buffer_text(const BufferSpec& b) {
   std::string s(name_of(b.dtype));
   s += '[';
   for (const bool u : b.unit) s += u ? '1' : 'n';
-  return s + (b.dense ? "]" : "]strided");
+  return s + (b.dense ? "]" : "]strided") + (b.aligned ? " aligned" : "");
 }
 
 /// Attributes that shape loops at run time only; their values are not part of the machine code.
@@ -71,13 +73,19 @@ AttrMap coded_attributes(const Node& n) {
 
 std::string KernelSpec::text() const {
   std::unordered_map<const Value*, std::string> names;
-  std::string s = "kernel " + name + " schedule=" + std::string(name_of(schedule)) +
-                  " rows=" + std::to_string(rows) + " vectors=" + std::to_string(vectors) +
-                  " tail=" + std::to_string(static_cast<int>(tail)) +
-                  " depth=" + std::to_string(depth_multiple) +
-                  (schedule == ScheduleKind::cell ? " tasks=" + std::to_string(tasks) : "") +
-                  (lanes > 0 ? " lanes=" + std::to_string(lanes) : "") + (cuda ? " cuda" : "") +
-                  "\n";
+  std::string s =
+      "kernel " + name + " schedule=" + std::string(name_of(schedule)) +
+      " rows=" + std::to_string(rows) + " vectors=" + std::to_string(vectors) +
+      " tail=" + std::to_string(static_cast<int>(tail)) +
+      " depth=" + std::to_string(depth_multiple) +
+      (schedule == ScheduleKind::cell
+           ? " tasks=" + std::to_string(tasks) + (split_rows ? " of rows" : "")
+           : "") +
+      (channels > 0 ? " run=" + std::to_string(run) + " channels=" + std::to_string(channels) +
+                          " filters=" + std::to_string(filters)
+                    : "") +
+      (prefetch > 0 ? " prefetch=" + std::to_string(prefetch) : "") +
+      (lanes > 0 ? " lanes=" + std::to_string(lanes) : "") + (cuda ? " cuda" : "") + "\n";
   for (size_t i = 0; i < inputs.size(); ++i) {
     names[body->inputs()[i].get()] = "a" + std::to_string(i);
     s += "a" + std::to_string(i) + ": " + buffer_text(inputs[i]) + "\n";
@@ -187,6 +195,7 @@ std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
     Composition c = compose(spec, vectors);
     schedule(c, spec, vectors);
     Halide::Pipeline pipeline(c.outputs);
+    prefetch_weights(pipeline, c, spec);
     const ScratchFile file;
     pipeline.compile_to_object(file.path(), c.arguments, symbol, target);
     std::ifstream in(file.path(), std::ios::binary);

@@ -17,6 +17,8 @@ struct BufferSpec {
   DType dtype = DType::undefined;
   std::vector<bool> unit;  ///< per dim, outermost first: the extent is 1
   bool dense = true;       ///< the innermost stride is 1
+  /// The address and all other strides are multiples of 16 bytes: vectors may be loaded.
+  bool aligned = false;
 };
 
 /// An amount of either sign as `more` - `less`: kernels are told amounts as extents of a buffer,
@@ -43,6 +45,7 @@ enum class ScheduleKind : uint8_t {
   winograd_points,          ///< tiles of images or weights to points
   winograd_output,          ///< points to tiles of an image
   winograd_weight_adjoint,  ///< points to weights
+  winograd_conv,            ///< all steps of a convolution, a run of tiles at a time
   added,                    ///< the definition and schedule of a plugin
 };
 std::string_view name_of(ScheduleKind kind);
@@ -68,10 +71,14 @@ struct KernelSpec {
   int rows = 1;     ///< register tile: output positions
   int vectors = 1;  ///< register tile: vectors of output channels
   PanelTail tail = PanelTail::whole;
-  int depth_multiple = 1;  ///< the reduced channel count is a multiple of this
-  int tasks = 1;           ///< of a cell: pieces that its hidden units are divided into
-  int lanes = 0;           ///< f32 elements per vector; 0: as many as the machine has
-  bool cuda = false;       ///< runs on the machine's CUDA device
+  int depth_multiple = 1;         ///< the reduced channel count is a multiple of this
+  int run = 1;                    ///< of a Winograd convolution: tiles along an image line per task
+  int channels = 0, filters = 0;  ///< of a Winograd convolution: addresses are constant distances
+  int prefetch = 0;               ///< lines of weights to fetch ahead per step of the reduction
+  int tasks = 1;            ///< of a cell: pieces that its hidden units or sequences divide into
+  bool split_rows = false;  ///< of a cell: its sequences, not its hidden units
+  int lanes = 0;            ///< f32 elements per vector; 0: as many as the machine has
+  bool cuda = false;        ///< runs on the machine's CUDA device
 
   /// Canonical text: equal texts mean equal machine code on one machine.
   std::string text() const;

@@ -16,8 +16,6 @@ namespace tintype {
 
 namespace {
 
-bool is_view(const Node& n) { return n.op().has(kView) || n.is("reverse"); }
-
 /// Columns of a product from which copying its transposed left side costs less than it saves.
 constexpr int64_t kColumnsWorthACopy = 64;
 
@@ -46,10 +44,6 @@ Lowering::Lowering(const Graph& graph, const LowerOptions& options)
 Lowered Lowering::run() {
   result_.program.model_name = graph_.name();
   result_.program.target = program_target(options_.machine);
-  if (options_.machine.cuda != 0 && !graph_.states().empty())
-    throw Error("'" + graph_.name() +
-                "' keeps states from run to run, as training does: programs with states do not run "
-                "on CUDA yet; leave cuda out of --target");
   places_->on_margin = [this](const Margin& m) { add_fill(m); };
   add_inputs();
   claim_outputs();
@@ -96,6 +90,7 @@ void Lowering::add_inputs() {
   for (const State& s : graph_.states()) {
     const auto index = static_cast<int32_t>(result_.program.states.size());
     result_.program.states.push_back({s.current->name(), s.initial, s.layout});
+    builder_.on_device = state_on_device(s);
     places_->set(s.current, whole(s.current, Storage::Kind::state, index));
   }
 }
@@ -146,7 +141,7 @@ void Lowering::finish_outputs() {
   for (PendingCopy& c : copies_) {
     const Placement& at = places_->of(c.value);
     if (at.storage == c.to.storage || !in_state(at)) continue;
-    builder_.on_device = false;
+    builder_.on_device = is_on_device(c.to);
     const Placement aside = fresh(c.value);
     add_copy(c.value->dtype(), c.value->shape(), at, aside, c.name, "");
     c.aside = aside;
@@ -225,6 +220,7 @@ void Lowering::lower_node(const Node& n) {
     return;
   }
   if (n.is("pad") && runs_on_device(n)) return lower_device_pad(n);
+  if (n.is("dims") && runs_on_device(n)) return lower_device_dims(n);
   lower_host(n);
 }
 

@@ -3,6 +3,7 @@
 #include "ir/diagnostic.h"
 #include "ir/op_def.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace tintype {
@@ -14,7 +15,24 @@ bool Lowering::is_on_device(const Placement& p) const {
 bool Lowering::runs_on_device(const Node& n) const {
   if (options_.machine.cuda == 0 || host_only_) return false;
   if (n.is("region")) return cuda_problem(n).empty();
+  // Extents are the host's to know; the device gets them when it reads them.
+  if (n.is("dims")) return !options_.machine.split || read_on_device(n.result());
   return n.is("concat") || n.is("pad") || n.is("scan");
+}
+
+/// States lie where the step runs that updates them; those that none updates, where they are read.
+bool Lowering::state_on_device(const State& s) const {
+  const Value* made = graph_.output(static_cast<size_t>(s.next));
+  while (made->def() != nullptr && is_view(*made->def())) made = made->def()->operand(0);
+  const Node* maker = made->def();
+  if (maker != nullptr && !maker->is("constant")) return runs_on_device(*maker);
+  return read_on_device(s.current);
+}
+
+bool Lowering::read_on_device(const Value* v) const {
+  return std::any_of(v->uses().begin(), v->uses().end(), [this](const Use& u) {
+    return is_view(*u.node) ? read_on_device(u.node->result()) : runs_on_device(*u.node);
+  });
 }
 
 void Lowering::keep_on_host(const Node& n, const std::string& why) {
@@ -128,6 +146,23 @@ void Lowering::lower_device_pad(const Node& n) {
       "pad", types, n.result()->type(),
       [&](Builder& b, const std::vector<Value*>& x) { return b.make("pad", x, n.attrs()); });
   add_kernel_step(pad, inputs, {places_->of(n.result())}, n.where());
+}
+
+/// A kernel per extent: a program records what the device does, extents included. Extent e is the
+/// last element of 0, 1 ... e.
+void Lowering::lower_device_dims(const Node& n) {
+  const Shape& extents = n.attrs().dims("extents");
+  Placement at = places_->of(n.result());
+  const Dim step = at.strides[0];
+  for (const Dim& e : extents) {
+    const Node& extent = scratch_region(
+        "extent", {}, {DType::i64, {1}}, [&](Builder& b, const std::vector<Value*>&) {
+          Value* all = b.make("iota", {}, {{"shape", Shape{e + Dim(1)}}, {"dtype", DType::i64}});
+          return b.slice_axis(all, 0, e, Dim(1));
+        });
+    add_kernel_step(extent, {}, {at}, n.where());
+    at.offset = at.offset + step;
+  }
 }
 
 const Node& Lowering::scratch_region(

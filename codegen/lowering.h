@@ -83,6 +83,10 @@ class Lowering {
   /// True when the step for this node runs on the CUDA device, and its results lie there.
   bool runs_on_device(const Node& n) const;
   bool is_on_device(const Placement& p) const;
+  /// True for a state that stays on the device from run to run.
+  bool state_on_device(const State& s) const;
+  /// True when a step on the device reads the value, or a view of it.
+  bool read_on_device(const Value* v) const;
   /// Throws unless the CPU may help out; notes that it does.
   void keep_on_host(const Node& n, const std::string& why);
   /// Where the value lies on the device or on the host; copied there when it does not.
@@ -95,6 +99,7 @@ class Lowering {
                        const std::string& name, const std::string& origin);
   void add_device_fill(const Margin& m);
   void lower_device_pad(const Node& n);
+  void lower_device_dims(const Node& n);
   /// A region of its own around one op; `make` builds the body's result from the body's inputs.
   const Node& scratch_region(
       const std::string& name, const std::vector<TensorType>& inputs, const TensorType& result,

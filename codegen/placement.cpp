@@ -9,6 +9,8 @@
 
 namespace tintype {
 
+bool is_view(const Node& n) { return n.op().has(kView) || n.is("reverse"); }
+
 namespace {
 
 std::optional<double> constant_fill(const Node& pad) {

@@ -22,6 +22,9 @@ struct Margin {
   Shape extents;
 };
 
+/// True for a node whose result is memory of its operand, read in another way, where strides allow.
+bool is_view(const Node& n);
+
 class PlacementPlan {
  public:
   /// `writable(v)`: v is produced by a step that can write to any strided view.

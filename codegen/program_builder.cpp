@@ -87,7 +87,7 @@ int32_t ProgramBuilder::storage(Storage::Kind kind, int32_t value, const Dim& by
   s.kind = kind;
   s.value = value;
   s.bytes = expression(bytes);
-  s.device = on_device && kind == Storage::Kind::arena;
+  s.device = on_device && (kind == Storage::Kind::arena || kind == Storage::Kind::state);
   program_->storages.push_back(s);
   return static_cast<int32_t>(program_->storages.size() - 1);
 }

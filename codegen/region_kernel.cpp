@@ -88,6 +88,21 @@ bool replaces_operand(const Node& region, const std::vector<Buffer>& buffers) {
   });
 }
 
+/// Lines of weights to fetch per step of the reduction, where a task runs a panel over `passes`
+/// tiles: with few of them each has to fetch more. Two values are enough, and layers of different
+/// sizes share kernels.
+int prefetched_lines(const KernelSpec& spec, int64_t passes) {
+  constexpr int kFew = 2, kMany = 6;
+  const int64_t lines = int64_t{spec.vectors} * std::min(spec.depth_multiple, kDepthUnroll);
+  return 4 * lines <= 5 * kFew * passes ? kFew : kMany;
+}
+
+/// Tiles of a Winograd transform along a spatial axis of its result.
+Dim tiles_along(const Dim& extent, const Node& transform, size_t axis) {
+  const bool wide = transform.attrs().integers("window")[axis] > 1;
+  return wide ? ceil_div(extent, Dim(transform.attrs().integer("m"))) : extent;
+}
+
 std::vector<KernelChoice> contraction_choices(const Node& region, const Node& anchor,
                                               const std::vector<Buffer>& buffers,
                                               const RegionOptions& options) {
@@ -126,11 +141,17 @@ std::vector<KernelChoice> contraction_choices(const Node& region, const Node& an
   c.algorithm = anchor.is("conv") ? (merged ? "direct 1x1" : "direct") : "gemm";
   const Dim positions = c.arguments.back().extents[c.arguments.back().extents.size() - 2];
   const int spare = anchor.is("conv") && !merged ? kImageSpare : kMatrixSpare;
-  std::vector<KernelChoice> out;
-  expand_tiles(
-      out, c, positions,
+  const int rows =
       pick_tile(options.hint(positions), c.spec.vectors, total_depth(anchor), spare, machine, whole)
-          .rows);
+          .rows;
+  if (block > 0) {
+    const int64_t tiles = (options.hint(positions) + rows - 1) / rows;
+    const bool image = anchor.is("conv") && !merged;
+    c.spec.prefetch = prefetched_lines(c.spec, image ? tiles * image_rows_per_task(anchor)
+                                                     : std::min<int64_t>(tiles, kTaskTiles));
+  }
+  std::vector<KernelChoice> out;
+  expand_tiles(out, c, positions, rows);
   return out;
 }
 
@@ -164,10 +185,11 @@ std::vector<KernelChoice> cell_choices(const Node& region, const Node& anchor,
   const int64_t depth = static_or(anchor.operand(0)->shape().back(), 1);
   c.spec.depth_multiple = depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
   const int64_t batch = options.hint(rows);
+  const int tile = pick_cell_tile(gates, units, batch, lanes, c.spec.vectors, machine).rows;
   c.spec.tasks = machine.cores;
+  c.spec.split_rows = splits_sequences(batch, machine);
   std::vector<KernelChoice> out;
-  expand_tiles(out, c, rows,
-               pick_cell_tile(gates, units, batch, lanes, c.spec.vectors, machine).rows);
+  expand_tiles(out, c, rows, tile);
   return out;
 }
 
@@ -249,6 +271,36 @@ KernelChoice weight_gradient_choice(const Node& region, const Node& anchor,
   c.spec.vectors = static_cast<int>(std::min(filters / lanes, widest));
   c.spec.tail = filters % (c.spec.vectors * lanes) == 0 ? PanelTail::whole : PanelTail::shifted;
   return c;
+}
+
+/// All steps of a Winograd convolution, for lines of tiles as long as a run, and for shorter ones.
+std::vector<KernelChoice> winograd_choices(const Node& region, const Node& anchor,
+                                           const std::vector<Buffer>& buffers,
+                                           const RegionOptions& options) {
+  const Machine& machine = *options.machine;
+  KernelChoice c = plain_choice(region, buffers, ScheduleKind::winograd_conv);
+  c.algorithm = "winograd f" + std::to_string(anchor.attrs().integer("m")) + " fused";
+  const Shape& u = anchor.operand(1)->shape();
+  const Dim columns = tiles_along(anchor.result()->shape()[2], anchor, 1);
+  const int64_t channels = u[2].value(), filters = anchor.attrs().integer("filters");
+  c.spec.vectors = static_cast<int>(u[3].value() / machine.lanes);
+  c.spec.tail = vector_tail(c, machine);
+  c.spec.depth_multiple = channels % 4 == 0 ? 4 : channels % 2 == 0 ? 2 : 1;
+  const WinogradRun run = pick_winograd_run(options.hint(columns), u[0].value(), channels, filters,
+                                            c.spec.vectors, machine);
+  c.spec.channels = static_cast<int>(channels);
+  c.spec.filters = static_cast<int>(filters);
+  c.spec.rows = run.rows;
+  c.spec.run = std::max(run.tiles, 1);
+  c.spec.prefetch = prefetched_lines(c.spec, c.spec.run / c.spec.rows);
+  if (columns.is_static() && columns.value() >= c.spec.run) return {std::move(c)};
+  c.position_extent = columns;
+  c.least = c.spec.run;
+  KernelChoice small = c;
+  small.spec.rows = small.spec.run = 1;
+  small.position_extent = Dim();
+  small.least = 0;
+  return {std::move(c), std::move(small)};
 }
 
 /// Extents in attributes that the kernel has to be told.
@@ -370,6 +422,8 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
                               ? PanelTail::masked
                               : few_channels(region, anchor->operand(0), buffers, options);
     choices[0].spec.tail = vector_tail(choices[0], *options.machine, few);
+  } else if (anchor->is("winograd_conv")) {
+    choices = winograd_choices(region, *anchor, buffers, options);
   } else if (anchor->op().has(kTileTransform)) {
     choices = {plain_choice(region, buffers, transform_schedule(*anchor))};
     choices[0].spec.tail = anchor->op().has(kPrepack) ? panel_tail(*anchor)

@@ -48,6 +48,27 @@ void set_cuda_threads(KernelChoice& c) {
   c.spec.rows = static_cast<int>(wanted(stay, 1, kThreads / across));
 }
 
+/// True when the amount is a multiple of n whatever the symbols stand for.
+bool is_multiple(const Dim& d, int64_t n) {
+  if (d.is_static()) return d.value() % n == 0;
+  const auto& terms = d.poly()->terms;
+  return std::all_of(terms.begin(), terms.end(),
+                     [n](const DimTerm& t) { return t.coefficient % n == 0; });
+}
+
+/// True when every row of the buffer begins where a vector of four f32 may be loaded. Storages and
+/// inputs' copies begin at multiples of 64 bytes.
+bool loads_vectors(const KernelArgument& a) {
+  constexpr int64_t kElements = 4;
+  const Placement& p = a.placement;
+  if (a.dtype != DType::f32 || !p.motions.empty() || p.strides.empty() || !p.strides.back().is(1) ||
+      !is_multiple(p.offset, kElements))
+    return false;
+  for (size_t d = 0; d + 1 < p.strides.size(); ++d)
+    if (!a.extents[d].is(1) && !is_multiple(p.strides[d], kElements)) return false;
+  return true;
+}
+
 KernelChoice cuda_contraction(const Node& region, const Node& anchor,
                               const std::vector<Buffer>& buffers, const RegionOptions& options) {
   const int64_t block = anchor.attrs().integer("block");
@@ -58,6 +79,12 @@ KernelChoice cuda_contraction(const Node& region, const Node& anchor,
   const Shape& w = anchor.operand(1)->shape();
   const int64_t depth = static_or(w[w.size() - 2], 1);
   c.spec.depth_multiple = depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
+  // A thread then loads four steps of the sum at once.
+  const Node& merged_anchor = *find_anchor(*c.spec.body);
+  if (c.spec.depth_multiple == 4 && merged_anchor.attrs().integer("group", 1) == 1)
+    for (size_t i = 0; i < c.spec.inputs.size(); ++i)
+      if (c.spec.body->inputs()[i].get() == merged_anchor.operand(0))
+        c.spec.inputs[i].aligned = loads_vectors(c.arguments[i]);
   const Shape& extents = c.arguments.back().extents;
   c.spec.rows = cuda_rows(options.hint(extents[extents.size() - 2]), c.spec.vectors);
   c.algorithm = anchor.is("dot") ? "gemm" : merged ? "direct 1x1" : "direct";

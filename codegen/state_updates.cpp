@@ -1,17 +1,12 @@
 // The rule is conservative: a state that fails it is computed beside and copied at the end.
 #include "codegen/state_updates.h"
 
+#include "codegen/placement.h"
 #include "codegen/region_kernel.h"
 
 #include <algorithm>
 
 namespace tintype {
-
-namespace {
-
-bool is_view(const Node& n) { return n.op().has(kView) || n.is("reverse"); }
-
-}  // namespace
 
 StateUpdates::StateUpdates(const Graph& graph, const Machine& machine)
     : graph_(graph), machine_(machine) {

@@ -2,11 +2,19 @@
 #pragma once
 
 #include "codegen/machine.h"
-#include "ir/dim.h"
+#include "ir/graph.h"
 
 #include <cstdint>
 
 namespace tintype {
+
+/// Steps of the reduction that a tile's loop takes at once.
+inline constexpr int kDepthUnroll = 4;
+/// Tiles of a matrix product (about), or rows of a convolution's image, that a task runs one panel
+/// over: the panel stays in cache. Strided windows spread over more of the image, so they take
+/// fewer.
+inline constexpr int kTaskTiles = 8;
+int image_rows_per_task(const Node& conv);
 
 struct TileChoice {
   int rows = 1;     ///< output positions per tile
@@ -27,10 +35,27 @@ inline constexpr int kImageSpare = 0;
 TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare, const Machine& machine,
                      bool whole = false);
 
+struct WinogradRun {
+  int rows = 1;     ///< tiles of the image in a register tile
+  int tiles = 0;    ///< of a task, a multiple of rows; 0: they do not fit the cache
+  double cost = 0;  ///< as of a TileChoice, per tile of the image
+};
+
+/// How a Winograd convolution goes along a line of `columns` tiles: what all points of a run take,
+/// before and after the products, fits half of the second-level cache, and little is computed twice
+/// at the end of the line.
+WinogradRun pick_winograd_run(int64_t columns, int64_t points, int64_t channels, int64_t filters,
+                              int vectors, const Machine& machine);
+
 struct CellTile {
   int vectors = 1;  ///< of hidden units
   int rows = 1;     ///< sequences
 };
+
+/// True where the sequences of a recurrent cell are divided among the cores, false where its hidden
+/// units are. Sequences are independent, so cores exchange nothing between steps; but each reads
+/// all weights, which takes enough sequences to hide.
+bool splits_sequences(int64_t batch, const Machine& machine);
 
 /// The tile of a recurrent cell: the sums of all gates of `vectors` vectors of hidden units for
 /// `rows` sequences fit the registers, keep the multiply-add pipeline busy and waste little on the

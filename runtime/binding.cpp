@@ -83,7 +83,7 @@ void Executor::Binding::make_buffers(const Program& program, const Memory& memor
                                 : program.constants[static_cast<size_t>(storage.value)].data(),
                  offset);
     if (storage.kind == Storage::Kind::state)
-      start = at(memory.states[static_cast<size_t>(storage.value)].data(), offset);
+      start = at(memory.states[static_cast<size_t>(storage.value)], offset);
   }
 }
 

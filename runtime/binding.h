@@ -61,8 +61,8 @@ struct Executor::Binding {
   /// What storages lie in. Arenas may be null when the plan needs none.
   struct Memory {
     std::byte *arena, *device_arena;
-    const CudaProgram* cuda;  ///< null when the program uses no device
-    std::span<const Tensor> states;
+    const CudaProgram* cuda;             ///< null when the program uses no device
+    std::span<std::byte* const> states;  ///< each on the side that its storage says
   };
   Binding(const Program& program, const std::vector<KernelFunction>& functions,
           std::shared_ptr<const Plan> bound, const Memory& memory, void** context);

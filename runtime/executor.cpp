@@ -29,17 +29,38 @@ std::string describe(const Step& step) {
 
 Executor::Executor(std::shared_ptr<const Program> program,
                    std::shared_ptr<const std::vector<KernelFunction>> functions,
-                   std::shared_ptr<PlanCache> plans, std::vector<Tensor> states,
+                   std::shared_ptr<PlanCache> plans, States states,
                    std::shared_ptr<CudaProgram> cuda)
     : program_(std::move(program)), functions_(std::move(functions)), plans_(std::move(plans)),
-      states_(std::move(states)) {
+      states_(std::move(states)), state_data_(states_.size()), state_on_device_(states_.size()) {
   bindings_.reserve(kBindings + 1);
+  for (const Storage& s : program_->storages)
+    if (s.kind == Storage::Kind::state) state_on_device_[static_cast<size_t>(s.value)] = s.device;
   if (cuda == nullptr) return;
   queue_ = std::make_unique<CudaQueue>(std::move(cuda));
   context_.queue = queue_.get();
 }
 
 Executor::~Executor() = default;
+
+Status Executor::place_states() {
+  for (size_t i = 0; i < states_.size(); ++i) {
+    if (state_on_device_[i]) {
+      const Result<std::byte*> there = states_[i]->on_device(queue_->device());
+      if (!there.ok()) return there.status();
+      state_data_[i] = there.value();
+    } else {
+      Result<Tensor> here = states_[i]->on_host();
+      if (!here.ok()) return here.status();
+      state_data_[i] = static_cast<std::byte*>(here.value().mutable_data());
+    }
+  }
+  return {};
+}
+
+void Executor::note_states_written() {
+  for (size_t i = 0; i < states_.size(); ++i) states_[i]->written(state_on_device_[i]);
+}
 
 Status Executor::reserve_arena(const Plan& plan) {
   if (queue_ != nullptr)
@@ -67,7 +88,7 @@ Result<Executor::Binding*> Executor::binding_for(std::span<const int64_t> symbol
   if (!plan.ok()) return plan.status();
   if (Status s = reserve_arena(*plan.value()); !s.ok()) return s;
   const Binding::Memory memory{arena_.data(), device_arena_.data(),
-                               queue_ == nullptr ? nullptr : &queue_->program(), states_};
+                               queue_ == nullptr ? nullptr : &queue_->program(), state_data_};
   auto made = std::make_unique<Binding>(*program_, *functions_, std::move(plan).value(), memory,
                                         &context_pointer_);
   if (queue_ != nullptr) stage_ports(*made);
@@ -87,6 +108,7 @@ Result<std::vector<Tensor>> Executor::run(std::span<const Tensor> inputs, int ma
   if (Status s = read_symbols(*program_, inputs, symbols_); !s.ok()) return s;
   if (queue_ != nullptr)
     if (Status s = queue_->begin(); !s.ok()) return s;
+  if (Status s = place_states(); !s.ok()) return s;
   Result<Binding*> bound = binding_for(symbols_);
   if (!bound.ok()) return bound.status();
   Binding& binding = *bound.value();
@@ -94,6 +116,7 @@ Result<std::vector<Tensor>> Executor::run(std::span<const Tensor> inputs, int ma
   context_.max_threads = max_threads;
   context_.error.clear();
   const ThreadLimit limit(max_threads);
+  note_states_written();
   if (queue_ != nullptr) return run_staged(binding, inputs, step_seconds);
 
   std::vector<Tensor> outputs(program_->outputs.size());

@@ -7,6 +7,7 @@
 #include "runtime/memory.h"
 #include "runtime/plan.h"
 #include "runtime/program.h"
+#include "runtime/state_memory.h"
 #include "runtime/tensor.h"
 
 #include <HalideRuntime.h>
@@ -20,11 +21,13 @@ namespace tintype {
 /// run of a set of extents, running allocates the output tensors and nothing else.
 class Executor {
  public:
+  using States = std::vector<std::shared_ptr<StateMemory>>;
+
   /// `functions` holds one entry per Program::kernels, `states` the memory of Program::states;
   /// `cuda` is given when the program uses a CUDA device.
   Executor(std::shared_ptr<const Program> program,
            std::shared_ptr<const std::vector<KernelFunction>> functions,
-           std::shared_ptr<PlanCache> plans, std::vector<Tensor> states = {},
+           std::shared_ptr<PlanCache> plans, States states = {},
            std::shared_ptr<CudaProgram> cuda = nullptr);
   ~Executor();
   Executor(const Executor&) = delete;
@@ -39,6 +42,10 @@ class Executor {
   struct Binding;
   struct ReadyStep;
 
+  /// Brings the states to the sides where the program has them; finds state_data_.
+  Status place_states();
+  /// The steps are about to change the states, wholly or in part.
+  void note_states_written();
   Result<Binding*> binding_for(std::span<const int64_t> symbols);
   Status reserve_arena(const Plan& plan);
   std::vector<Tensor> finish_outputs(const Binding& binding,
@@ -69,7 +76,9 @@ class Executor {
   const std::shared_ptr<const Program> program_;
   const std::shared_ptr<const std::vector<KernelFunction>> functions_;
   const std::shared_ptr<PlanCache> plans_;
-  const std::vector<Tensor> states_;
+  const States states_;
+  std::vector<std::byte*> state_data_;  ///< where each begins, on its side
+  std::vector<bool> state_on_device_;
   AlignedBlock arena_;
   std::vector<std::unique_ptr<Binding>> bindings_;  ///< most recent first, all for arena_
   std::vector<int64_t> symbols_;                    ///< of the current run

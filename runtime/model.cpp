@@ -161,6 +161,8 @@ Result<MemoryReport> Model::memory(std::span<const Tensor> inputs) const {
     report.device_arena = plan.value()->device_bytes;
     std::vector<bool> counted(program().constants.size());
     for (const Storage& s : program().storages) {
+      if (s.device && s.kind == Storage::Kind::state)
+        report.device_states += program().states[static_cast<size_t>(s.value)].initial.bytes();
       if (!s.device || s.kind != Storage::Kind::constant) continue;
       const auto i = static_cast<size_t>(s.value);
       if (!counted[i]) report.device_constants += program().constants[i].bytes();

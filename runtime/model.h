@@ -37,6 +37,7 @@ struct MemoryReport {
   size_t constants = 0;
   size_t device_arena = 0;      ///< planned buffers on the CUDA device
   size_t device_constants = 0;  ///< of the constants, those that are copied there
+  size_t device_states = 0;     ///< states that stay there from run to run
 };
 
 /// A compiled model. Cheap to copy (shared). `run` may be called from many threads at once: each

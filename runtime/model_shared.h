@@ -35,7 +35,7 @@ struct Model::Shared {
         return executor;
       }
     }
-    return std::make_unique<Executor>(program, functions, plans, std::vector<Tensor>(), cuda);
+    return std::make_unique<Executor>(program, functions, plans, Executor::States(), cuda);
   }
 
   void give_back(std::unique_ptr<Executor> executor) {

@@ -87,8 +87,10 @@ struct Storage {
   int32_t value = 0;
   ExprId bytes = 0;
   int32_t first_step = 0, last_step = 0;  ///< arena only: first write and last read
-  /// Memory of the CUDA device, an arena of its own. A kernel step whose arguments lie there runs
-  /// there; a copy step from one side to the other is a transfer, of dense views.
+  /// Memory of the CUDA device: an arena of its own, copies of constants, states that stay there
+  /// from run to run. A state lies on one side as far as a program is concerned. A kernel step
+  /// whose arguments lie there runs there; a copy step from one side to the other is a transfer, of
+  /// dense views.
   bool device = false;
 };
 

@@ -4,6 +4,7 @@
 #include "runtime/guarded.h"
 #include "runtime/model_shared.h"
 #include "runtime/nearest_name.h"
+#include "runtime/state_memory.h"
 #include "runtime/strided.h"
 
 namespace tintype {
@@ -17,10 +18,10 @@ std::vector<int64_t> dense_strides(const std::vector<int64_t>& dims) {
 }
 
 /// Extents of the shown tensor: memory axis i is its axis layout[i].
-std::vector<int64_t> shown_dims(const Tensor& memory, const std::vector<int64_t>& layout) {
-  std::vector<int64_t> dims = memory.dims();
-  for (size_t i = 0; i < layout.size(); ++i)
-    dims[static_cast<size_t>(layout[i])] = memory.dims()[i];
+std::vector<int64_t> shown_dims(const std::vector<int64_t>& memory,
+                                const std::vector<int64_t>& layout) {
+  std::vector<int64_t> dims = memory;
+  for (size_t i = 0; i < layout.size(); ++i) dims[static_cast<size_t>(layout[i])] = memory[i];
   return dims;
 }
 
@@ -36,9 +37,11 @@ std::vector<int64_t> strides_in(const std::vector<int64_t>& layout,
 
 }  // namespace
 
-Tensor StateStore::shown(const Entry& entry) {
-  const Tensor& from = entry.memory;
-  const std::vector<int64_t> dims = shown_dims(from, entry.layout);
+Result<Tensor> StateStore::shown(const Entry& entry) {
+  const Result<Tensor> latest = entry.memory->on_host();
+  if (!latest.ok()) return latest.status();
+  const Tensor& from = latest.value();
+  const std::vector<int64_t> dims = shown_dims(from.dims(), entry.layout);
   Tensor to = Tensor::empty(from.dtype(), dims);
   strided_copy(from.dims(), to.mutable_data(), strides_in(entry.layout, dims), from.data(),
                dense_strides(from.dims()), size_of(from.dtype()));
@@ -76,46 +79,54 @@ Status StateStore::set(const std::string& name, const Tensor& value) {
     const Result<Entry> found = find(name);
     if (!found.ok()) return found.status();
     const Entry& e = found.value();
-    const std::vector<int64_t> dims = shown_dims(e.memory, e.layout);
-    if (e.memory.dtype() != value.dtype() || dims != value.dims())
-      return invalid_argument("state '" + name + "' is " + type_string(e.memory.dtype(), dims) +
+    const std::vector<int64_t> dims = shown_dims(e.memory->dims(), e.layout);
+    if (e.memory->dtype() != value.dtype() || dims != value.dims())
+      return invalid_argument("state '" + name + "' is " + type_string(e.memory->dtype(), dims) +
                               ", the new value " + value.type_string());
-    Tensor to = e.memory;
+    Tensor to = e.memory->replaced_on_host();
     strided_copy(to.dims(), to.mutable_data(), dense_strides(to.dims()), value.data(),
                  strides_in(e.layout, dims), size_of(to.dtype()));
     return {};
   });
 }
 
-std::map<std::string, Tensor> StateStore::snapshot() const {
-  const std::lock_guard lock(mutex_);
-  std::map<std::string, Tensor> copies;
-  for (const auto& [name, entry] : entries_) copies.emplace(name, shown(entry));
-  return copies;
+Result<std::map<std::string, Tensor>> StateStore::snapshot() const {
+  return guarded([&]() -> Result<std::map<std::string, Tensor>> {
+    const std::lock_guard lock(mutex_);
+    std::map<std::string, Tensor> copies;
+    for (const auto& [name, entry] : entries_) {
+      Result<Tensor> copy = shown(entry);
+      if (!copy.ok()) return copy.status();
+      copies.emplace(name, std::move(copy).value());
+    }
+    return copies;
+  });
 }
 
 size_t StateStore::bytes() const {
   const std::lock_guard lock(mutex_);
   size_t total = 0;
-  for (const auto& [name, entry] : entries_) total += entry.memory.bytes();
+  for (const auto& [name, entry] : entries_) total += entry.memory->bytes();
   return total;
 }
 
-Result<Tensor> StateStore::open(const StateVariable& state) {
+Result<std::shared_ptr<StateMemory>> StateStore::open(const StateVariable& state) {
   const std::lock_guard lock(mutex_);
   const auto it = entries_.find(state.name);
-  if (it == entries_.end())
-    return entries_.emplace(state.name, Entry{state.initial.clone(), state.layout})
+  if (it == entries_.end()) {
+    auto memory = std::make_shared<StateMemory>(state.name, state.initial.clone());
+    return entries_.emplace(state.name, Entry{std::move(memory), state.layout})
         .first->second.memory;
+  }
   const Entry& e = it->second;
-  if (e.memory.dtype() == state.initial.dtype() && e.memory.dims() == state.initial.dims() &&
+  if (e.memory->dtype() == state.initial.dtype() && e.memory->dims() == state.initial.dims() &&
       e.layout == state.layout)
     return e.memory;
-  const auto text = [](const Tensor& t, const std::vector<int64_t>& layout) {
-    return type_string(t.dtype(), shown_dims(t, layout)) +
+  const auto text = [](const auto& t, const std::vector<int64_t>& layout) {
+    return type_string(t.dtype(), shown_dims(t.dims(), layout)) +
            (layout.empty() ? "" : " with permuted axes");
   };
-  return invalid_argument("state '" + state.name + "' is " + text(e.memory, e.layout) +
+  return invalid_argument("state '" + state.name + "' is " + text(*e.memory, e.layout) +
                           " in the store, the program expects " +
                           text(state.initial, state.layout));
 }
@@ -126,9 +137,9 @@ Result<Session> Session::create(const Model& model, std::shared_ptr<StateStore> 
     Session session;
     session.model_ = model;
     session.store_ = store == nullptr ? std::make_shared<StateStore>() : std::move(store);
-    std::vector<Tensor> states;
+    std::vector<std::shared_ptr<StateMemory>> states;
     for (const StateVariable& s : model.program().states) {
-      Result<Tensor> memory = session.store_->open(s);
+      Result<std::shared_ptr<StateMemory>> memory = session.store_->open(s);
       if (!memory.ok()) return memory.status();
       states.push_back(std::move(memory).value());
     }

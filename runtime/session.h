@@ -12,6 +12,7 @@
 namespace tintype {
 
 class Executor;
+class StateMemory;
 
 /// Named tensors that outlive runs. Sessions of several programs may share one store: the program
 /// that trains and the one that evaluates then see the same parameters. Reading and writing while a
@@ -20,12 +21,13 @@ class StateStore {
  public:
   /// In alphabetical order.
   std::vector<std::string> names() const;
-  /// A copy; invalid_argument with the nearest name when there is none.
+  /// A copy; invalid_argument with the nearest name when there is none. What a CUDA device holds is
+  /// copied from there, which may fail, as in snapshot().
   Result<Tensor> get(const std::string& name) const;
   /// Copies the elements in; dtype and dims must be those of the state.
   Status set(const std::string& name, const Tensor& value);
   /// All states, copied.
-  std::map<std::string, Tensor> snapshot() const;
+  Result<std::map<std::string, Tensor>> snapshot() const;
   /// Sum of the sizes of all states.
   size_t bytes() const;
 
@@ -33,14 +35,14 @@ class StateStore {
   friend class Session;
   /// Memory as programs use it, and its order of axes (StateVariable::layout).
   struct Entry {
-    Tensor memory;
+    std::shared_ptr<StateMemory> memory;
     std::vector<int64_t> layout;
   };
   Result<Entry> find(const std::string& name) const;
   /// The memory of a state, which starts as `initial` when it is new.
-  Result<Tensor> open(const StateVariable& state);
+  Result<std::shared_ptr<StateMemory>> open(const StateVariable& state);
   /// The tensor with the axes that its name stands for, copied.
-  static Tensor shown(const Entry& entry);
+  static Result<Tensor> shown(const Entry& entry);
 
   mutable std::mutex mutex_;
   std::map<std::string, Entry> entries_;

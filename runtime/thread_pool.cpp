@@ -9,6 +9,7 @@
 #include "runtime/cpu_count.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <chrono>
 #include <climits>
@@ -35,6 +36,14 @@ constexpr uint64_t kSpinners = kOneSleeper - 1;
 // Waking a sleeper costs about as much as this spin lasts, so spinning longer cannot pay.
 constexpr std::chrono::microseconds kSpinTime{50};
 constexpr int kPausesPerClockRead = 32;
+
+constexpr int kMaxShares = 64;  // more threads than that share shares
+
+uint64_t pack_range(int begin, int end) {
+  return static_cast<uint64_t>(end) << 32 | static_cast<uint64_t>(begin);
+}
+int begin_of(uint64_t range) { return static_cast<int>(range & 0xffffffffu); }
+int end_of(uint64_t range) { return static_cast<int>(range >> 32); }
 
 thread_local bool inside_task = false;
 thread_local int thread_limit = 0;
@@ -80,15 +89,20 @@ int run_here(ThreadPool::Task task, void* user, int min, int size, uint8_t* clos
 
 }  // namespace
 
+/// The tasks of one participant that nobody has claimed yet: end << 32 | begin.
+struct alignas(64) ThreadPool::Share {
+  std::atomic<uint64_t> tasks;
+};
+
 struct alignas(64) ThreadPool::Job {
   std::atomic<uint32_t> state{0};
-  int min = 0, size = 0;
+  int min = 0, share_count = 1;
   Task task = nullptr;
   void* user = nullptr;
   uint8_t* closure = nullptr;
   uint64_t bit = 0;
-  alignas(64) std::atomic<int64_t> next{0};
-  std::atomic<int> error{0};
+  Share* shares = nullptr;  ///< on the caller's stack
+  alignas(64) std::atomic<int> error{0};
 };
 
 ThreadPool& ThreadPool::shared() {
@@ -120,12 +134,18 @@ int ThreadPool::run(Task task, void* user, int min, int size, uint8_t* closure, 
   job->task = task;
   job->user = user;
   job->min = min;
-  job->size = size;
+  std::array<Share, kMaxShares> shares;
+  job->shares = shares.data();
+  job->share_count = std::min(threads, kMaxShares);
+  for (int64_t i = 0; i < job->share_count; ++i)
+    shares[static_cast<size_t>(i)].tasks.store(
+        pack_range(static_cast<int>(i * size / job->share_count),
+                   static_cast<int>((i + 1) * size / job->share_count)),
+        std::memory_order_relaxed);
   job->closure = closure;
-  job->next.store(0, std::memory_order_relaxed);
   job->error.store(0, std::memory_order_relaxed);
   publish(*job, threads - 1);
-  work(*job);
+  work(*job, 0);
   close(*job);
   const int error = job->error.load(std::memory_order_relaxed);
   release_job(job);
@@ -156,16 +176,42 @@ void ThreadPool::publish(Job& job, int helpers) {
   futex_wake(wake_, std::min(helpers - spinning, sleeping));
 }
 
-void ThreadPool::work(Job& job) {
+// Every participant has a share of the tasks, always the same piece of the loop for the same
+// thread: what a thread wrote in one loop it mostly finds in its own caches in the next, which
+// matters where cores do not share a cache, and a kernel can fetch what the next task of its thread
+// will need. Who has finished takes half of what another has left.
+ThreadPool::TaskRange ThreadPool::claim_tasks(Job& job, int own) {
+  Share& share = job.shares[own];
+  uint64_t seen = share.tasks.load(std::memory_order_relaxed);
+  while (begin_of(seen) < end_of(seen)) {
+    const int i = begin_of(seen);
+    if (share.tasks.compare_exchange_weak(seen, pack_range(i + 1, end_of(seen)),
+                                          std::memory_order_relaxed))
+      return {i, i + 1};
+  }
+  for (int k = 1; k < job.share_count; ++k) {
+    Share& other = job.shares[(own + k) % job.share_count];
+    seen = other.tasks.load(std::memory_order_relaxed);
+    while (begin_of(seen) < end_of(seen)) {
+      const int begin = begin_of(seen), end = end_of(seen), middle = begin + (end - begin) / 2;
+      if (other.tasks.compare_exchange_weak(seen, pack_range(begin, middle),
+                                            std::memory_order_relaxed))
+        return {middle, end};
+    }
+  }
+  return {};
+}
+
+void ThreadPool::work(Job& job, int own) {
   inside_task = true;
-  for (;;) {
-    const int64_t i = job.next.fetch_add(1, std::memory_order_relaxed);
-    if (i >= job.size) break;
-    const int error = job.task(job.user, job.min + static_cast<int>(i), job.closure);
-    if (error == 0) continue;
-    int none = 0;
-    job.error.compare_exchange_strong(none, error, std::memory_order_relaxed);
-    job.next.store(job.size, std::memory_order_relaxed);
+  for (TaskRange range = claim_tasks(job, own); range.begin < range.end;) {
+    const int error = job.task(job.user, job.min + range.begin, job.closure);
+    if (error != 0) {
+      int none = 0;
+      job.error.compare_exchange_strong(none, error, std::memory_order_relaxed);
+    }
+    if (job.error.load(std::memory_order_relaxed) != 0) break;
+    if (++range.begin == range.end) range = claim_tasks(job, own);
   }
   inside_task = false;
   if ((open_.load(std::memory_order_relaxed) & job.bit) != 0)
@@ -197,7 +243,7 @@ bool ThreadPool::help_somebody(uint64_t open, int worker) {
         continue;
       if ((state & kPlaces) == kOnePlace) open_.fetch_and(~job.bit, std::memory_order_relaxed);
       idle_.fetch_sub(1, std::memory_order_relaxed);
-      work(job);
+      work(job, job.share_count == 1 ? 0 : 1 + worker % (job.share_count - 1));
       idle_.fetch_add(1, std::memory_order_relaxed);
       const uint32_t before = job.state.fetch_sub(1, std::memory_order_acq_rel);
       if (before == (kCallerSleeps | 1)) futex_wake(job.state, 1);

@@ -36,12 +36,17 @@ class ThreadPool {
 
  private:
   struct Job;
+  struct Share;
+  struct TaskRange {
+    int begin = 0, end = 0;
+  };
   friend class ThreadLimit;
 
   Job* claim_job();
   void release_job(Job* job);
   void publish(Job& job, int helpers);
-  void work(Job& job);
+  static TaskRange claim_tasks(Job& job, int own);
+  void work(Job& job, int own);
   void close(Job& job);
   bool help_somebody(uint64_t open, int worker);
   void start_workers(int count);

@@ -5,6 +5,7 @@
 #include "runtime/strided.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 namespace tintype {
@@ -128,6 +129,7 @@ class Validator {
   }
 
   void storages() {
+    std::map<int32_t, bool> state_sides;
     for (size_t i = 0; i < p_.storages.size(); ++i) {
       part("storage", i);
       const Storage& s = p_.storages[i];
@@ -145,11 +147,15 @@ class Validator {
         case Storage::Kind::output:
           require(below(s.value, p_.outputs), "output out of range");
           break;
-        case Storage::Kind::state: require(below(s.value, p_.states), "state out of range"); break;
+        case Storage::Kind::state:
+          require(below(s.value, p_.states), "state out of range");
+          require(state_sides.emplace(s.value, s.device).first->second == s.device,
+                  "a state lies on the device and on the host");
+          break;
         default: require(false, "unknown kind");
       }
-      require(!s.device || s.kind == Storage::Kind::arena || s.kind == Storage::Kind::constant,
-              "only buffers and constants can lie on the device");
+      require(!s.device || (s.kind != Storage::Kind::input && s.kind != Storage::Kind::output),
+              "memory of callers cannot lie on the device");
     }
   }
 

@@ -28,6 +28,7 @@ LAYERS = {
     "passes": ([r"passes/.*", r"ir/.*", IR_FROM_RUNTIME, r"runtime/(host_ops|scalar)\.h"], []),
     "codegen": ([r"codegen/.*", r"ir/.*", r"runtime/.*"],
                 [r"Halide.*\.h", r"llvm/.*", r"lld/.*", r"xxhash\.h"]),
+    "tools/check": ([r"tools/check/.*", r"runtime/.*"], []),
     "tests/runtime_only": ([r"runtime/.*"], [HALIDE_RUNTIME]),
 }
 OWN_FOLDERS = ("runtime/", "ir/", "frontend/", "passes/", "codegen/", "tools/", "tests/")

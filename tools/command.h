@@ -81,5 +81,6 @@ Runner add_train(CLI::App& parent);
 Runner add_evaluate(CLI::App& parent);
 Runner add_gradcheck(CLI::App& parent);
 Runner add_reduce(CLI::App& parent);
+Runner add_bundle(CLI::App& parent);
 
 }  // namespace tintype::cli

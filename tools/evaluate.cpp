@@ -34,7 +34,7 @@ struct EvaluateArguments {
   std::vector<int64_t> top_k = {1};
   uint64_t seed = 1;
   int threads = 0;
-  std::string cache = "default";
+  std::string target, cache = "default";
   bool average_weights = false, json = false;
 
   bool given(const char* option) const { return app->get_option(option)->count() > 0; }
@@ -257,6 +257,7 @@ int evaluate(EvaluateArguments& a) {
   EnsembleOptions options;
   options.top_k = a.top_k;
   options.compile.cache_directory = a.cache;
+  options.compile.target = a.target;
   options.compile.progress = compile_progress();
   options.threads = a.threads;
   std::vector<Samples> samples;
@@ -303,6 +304,7 @@ Runner add_evaluate(CLI::App& parent) {
   app->add_option("--top-k", a.top_k, "accuracies to count")->delimiter(',');
   app->add_option("--seed", a.seed, "of --validation-split");
   app->add_option("--threads", a.threads, "upper bound; results do not depend on it");
+  app->add_option("--target", a.target, kTargetHelp);
   app->add_option("--cache", a.cache, "folder of compiled kernels");
   app->add_option("-o,--output", a.output,
                   "folder for evaluation.json, predictions.npy, confusion.svg, predictions.svg");

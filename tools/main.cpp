@@ -32,7 +32,7 @@ int main(int argc, char** argv) {
   std::vector<std::pair<CLI::App*, Runner>> commands;
   for (auto add :
        {add_check, add_compile, add_run, add_verify, add_bench, add_profile, add_show, add_opt,
-        add_reduce, add_zoo, add_compare, add_train, add_evaluate, add_gradcheck}) {
+        add_reduce, add_zoo, add_compare, add_train, add_evaluate, add_gradcheck, add_bundle}) {
     Runner runner = add(app);
     commands.emplace_back(app.get_subcommands([](CLI::App*) { return true; }).back(),
                           std::move(runner));

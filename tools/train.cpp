@@ -27,7 +27,7 @@ namespace fs = std::filesystem;
 
 struct TrainArguments {
   CLI::App* app = nullptr;
-  std::string model, config, resume, weights, save_step, output = "run";
+  std::string model, config, resume, weights, save_step, target, output = "run";
   DataArguments data;
   std::string loss, optimizer = "adam", schedule = "constant";
   std::string freeze, clip, regularize, average, early_stopping, recompute;
@@ -99,6 +99,7 @@ TrainerOptions trainer_options(const TrainArguments& a) {
   o.schedule = Schedule::parse(a.schedule);
   o.averaging = parse_averaging(a.average);
   o.compile.cache_directory = a.cache;
+  o.compile.target = a.target;
   o.compile.batch = a.data.batch;
   o.compile.recompute = parse_recompute(a.recompute);
   o.compile.progress = compile_progress();
@@ -134,6 +135,7 @@ void describe(const TrainArguments& a, const Trainer& trainer, const TrainingDat
   if (const std::string n = data.normalization.text(); n != "none")
     fmt::print("inputs are normalised: {}\n", n);
   for (const std::string& note : trainer.program().notes) fmt::print("note: {}\n", note);
+  for (const std::string& what : c.on_host) fmt::print("on the CPU: {}\n", what);
   std::fflush(stdout);  // before what the run says on standard error
 }
 
@@ -274,6 +276,7 @@ Runner add_train(CLI::App& parent) {
   app->add_option("--diagnostics", a.diagnostics, "look for trouble every N epochs; 0: never");
   app->add_option("--seed", a.seed, "of weights, order and dropout");
   app->add_option("--threads", a.threads, "upper bound; results do not depend on it");
+  app->add_option("--target", a.target, kTargetHelp);
   app->add_option("--cache", a.cache, "folder of compiled kernels");
   app->add_option("--config", a.config,
                   "a JSON or TOML file with these options; the command line wins");
@@ -281,7 +284,7 @@ Runner add_train(CLI::App& parent) {
                   "go on with the run in this folder, as if it had not stopped");
   app->add_option("--keep-checkpoints", a.keep_checkpoints,
                   "keep those of the last N epochs, for evaluate")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Validator(CLI::NonNegativeNumber).description(""))
       ->type_name("N");
   app->add_option("--weights", a.weights, "start from the values in a .safetensors file");
   app->add_option("--show", a.show, "print so many validation images with predictions")

@@ -15,7 +15,7 @@ using Halide::VarOrRVar;
 // A tile is `rows` sequences by `vectors` vectors of hidden units: the sums of all gates stay in
 // registers while the state runs by, then the pointwise part turns them into all results of the
 // kernel. With few sequences the time goes into reading the matrices: each thread gets the same
-// panels on every step, so that they stay in its caches.
+// panels on every step, so that they stay in its caches. With many, each gets the same sequences.
 void schedule_cell(Composition& c, const KernelSpec& spec, const Machine& machine) {
   const int lanes = vector_lanes(spec, machine);
   const int panel = lanes * spec.vectors;
@@ -31,12 +31,17 @@ void schedule_cell(Composition& c, const KernelSpec& spec, const Machine& machin
   const Expr units = out.output_buffers()[0].dim(0).extent();
   if (spec.tail == PanelTail::whole)  // the other results have the bounds of the first
     out.output_buffers()[0].dim(0).set_extent((units / panel) * panel);
-  const Expr panels = (units + panel - 1) / panel;
-  const Expr chunk = Halide::max((panels + spec.tasks - 1) / spec.tasks, 1);
   out.split(unit, ko, ki, panel, tail);
   if (spec.rows > 1) out.split(row, bt, bi, spec.rows, TailStrategy::ShiftInwards);
   else out.split(row, bt, bi, 1);
-  out.split(ko, task, ko, chunk, TailStrategy::GuardWithIf);
+  const auto share = [&](const Expr& extent, int size) {
+    const Expr pieces = (extent + size - 1) / size;
+    return Halide::max((pieces + spec.tasks - 1) / spec.tasks, 1);
+  };
+  if (spec.split_rows)
+    out.split(bt, task, bt, share(out.output_buffers()[0].dim(1).extent(), spec.rows),
+              TailStrategy::GuardWithIf);
+  else out.split(ko, task, ko, share(units, panel), TailStrategy::GuardWithIf);
   std::vector<VarOrRVar> loops = {ki, bi, bt, ko, task};
   if (c.vars.size() > 2) loops.emplace_back(c.vars[2]);  // of extent 1
   out.reorder(loops).vectorize(ki, lanes).unroll(ki).unroll(bi).parallel(task);

@@ -1,10 +1,12 @@
 // CPU schedules with a register tile: dot, direct convolution, depthwise convolution.
 #include "codegen/schedule/schedules.h"
+#include "codegen/tiles.h"
 
 #include <algorithm>
 
 namespace tintype {
 
+using Halide::Expr;
 using Halide::Func;
 using Halide::TailStrategy;
 using Halide::Var;
@@ -36,18 +38,17 @@ void schedule_contraction(Composition& c, const KernelSpec& spec, const Machine&
   std::vector<VarOrRVar> tasks;
   const bool spatial = a.node->is("conv") && c.vars.size() > 3;
   if (spatial) {
-    // A task is one panel of weights over a few rows of the image: the panel stays in cache.
-    // Strided windows spread over more of the image, so they take fewer rows.
-    const auto strides = a.node->attrs().integers("strides", {1});
-    const int image_rows = strides[0] > 1 ? 3 : 7;
-    out.split(c.vars[2], yo, yi, image_rows, TailStrategy::GuardWithIf);
+    // A task is one panel of weights over a few rows of the image.
+    out.split(c.vars[2], yo, yi, image_rows_per_task(*a.node), TailStrategy::GuardWithIf);
     order.insert(order.end(), {xt, yi, ko, yo});
     tasks = {ko, yo};
   } else {
     // A task is one panel over several tiles; panels vary fastest, so that the positions of a chunk
-    // are read from cache for every panel after the first.
-    constexpr int kTiles = 8;
-    out.split(xt, xo, xt, kTiles, TailStrategy::GuardWithIf);
+    // are read from cache for every panel after the first. Where there are chunks, an even number
+    // of equal ones lets two threads keep to one half of the positions in all layers.
+    const Expr tiles = (out.output_buffers()[0].dim(1).extent() + spec.rows - 1) / spec.rows;
+    const Expr chunks = Halide::max(2 * ((tiles + kTaskTiles / 2 - 1) / (2 * kTaskTiles)), 1);
+    out.split(xt, xo, xt, (tiles + chunks - 1) / chunks, TailStrategy::GuardWithIf);
     order.insert(order.end(), {xt, ko, xo});
     tasks = {ko, xo};
     if (c.vars.size() > 2) {
@@ -67,7 +68,8 @@ void schedule_contraction(Composition& c, const KernelSpec& spec, const Machine&
   for (const Halide::RVar& r : a.func.rvars()) inner.emplace_back(r);  // none for a depth of 1
   Halide::Stage update = a.func.update();
   update.reorder(inner).vectorize(a.vars[0], lanes).unroll(a.vars[0]).unroll(a.vars[1]);
-  if (spec.depth_multiple > 1) update.unroll(a.domain[0], std::min(spec.depth_multiple, 4));
+  if (spec.depth_multiple > 1)
+    update.unroll(a.domain[0], std::min(spec.depth_multiple, kDepthUnroll));
 }
 
 // One vector of channels times `rows` positions: every tap is one load of weights and one

@@ -45,6 +45,7 @@ void schedule(Composition& c, const KernelSpec& spec, const Machine& machine) {
     case ScheduleKind::winograd_output: return schedule_winograd_output(c, spec, machine);
     case ScheduleKind::winograd_weight_adjoint:
       return schedule_winograd_weight_adjoint(c, spec, machine);
+    case ScheduleKind::winograd_conv: return schedule_winograd_conv(c, spec, machine);
     case ScheduleKind::added: return schedule_added(c, spec, machine);
   }
 }

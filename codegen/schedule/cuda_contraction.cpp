@@ -14,9 +14,10 @@ using Halide::VarOrRVar;
 // A thread keeps a tile of `rows` positions by `vectors` neighbouring channels in registers. The
 // lanes of a warp are neighbours along the channels: per step of the reduction they load one line
 // of weights, a vector each, and the same element of the operand for every position, which is one
-// transaction. The warps of a block take other positions (rows of an image, where there are some)
-// and find the weights in the first-level cache. Tiles reach past the edges; define_dot and
-// define_conv keep what they read there inside.
+// transaction; where the operand lies as vectors, one for four steps, which halves what the
+// first-level cache has to deliver. The warps of a block take other positions (rows of an image,
+// where there are some) and find the weights in the first-level cache. Tiles reach past the edges;
+// define_dot and define_conv keep what they read there inside.
 void schedule_cuda_contraction(Composition& c, const KernelSpec& spec) {
   constexpr int kWarp = 32, kLeastThreads = 64, kLeastGroups = 4;
   Func& out = c.outputs[0];
@@ -42,11 +43,27 @@ void schedule_cuda_contraction(Composition& c, const KernelSpec& spec) {
       .bound_extent(a.vars[0], spec.vectors)
       .bound_extent(a.vars[1], spec.rows);
   a.func.vectorize(a.vars[0], spec.vectors).unroll(a.vars[1]);
-  std::vector<VarOrRVar> inner = {a.vars[0], a.vars[1]};
-  for (const Halide::RVar& r : a.func.rvars()) inner.emplace_back(r);  // none for a depth of 1
   Halide::Stage update = a.func.update();
+  std::vector<VarOrRVar> inner = {a.vars[0], a.vars[1]};
+  if (spec.depth_multiple > 1) {
+    const int steps = std::min(spec.depth_multiple, 4);
+    const Halide::RVar chunk("chunk"), step("step");
+    update.split(a.domain[0], chunk, step, steps).unroll(step);
+    inner.insert(inner.end(), {step, chunk});
+    for (Func& left : c.stages) {
+      const Var place = left.args()[0], position = a.vars[1];
+      left.compute_at(a.func, chunk)
+          .bound_extent(place, steps)
+          .bound_extent(position, spec.rows)
+          .vectorize(place, steps)
+          .unroll(position);
+    }
+  } else if (const auto rvars = a.func.rvars(); !rvars.empty()) {  // none for a depth of 1
+    inner.emplace_back(rvars[0]);
+  }
+  const std::vector<Halide::RVar> rvars = a.func.rvars();
+  for (size_t i = 1; i < rvars.size(); ++i) inner.emplace_back(rvars[i]);
   update.reorder(inner).vectorize(a.vars[0], spec.vectors).unroll(a.vars[1]);
-  if (spec.depth_multiple > 1) update.unroll(a.domain[0], std::min(spec.depth_multiple, 4));
 }
 
 }  // namespace tintype

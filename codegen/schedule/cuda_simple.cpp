@@ -143,6 +143,7 @@ void schedule_cuda(Composition& c, const KernelSpec& spec) {
     case ScheduleKind::winograd_points:
     case ScheduleKind::winograd_output:
     case ScheduleKind::winograd_weight_adjoint:
+    case ScheduleKind::winograd_conv:
     case ScheduleKind::added: break;
   }
   internal_error(__FILE__, __LINE__,

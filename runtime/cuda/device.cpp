@@ -84,6 +84,14 @@ Status CudaDevice::make_current() const {
   return check(driver_.context_set(context_), "cuCtxSetCurrent");
 }
 
+Status CudaDevice::copy_to_device(uint64_t to, const void* from, size_t bytes) const {
+  return bytes == 0 ? Status() : check(driver_.store(to, from, bytes), "cuMemcpyHtoD_v2");
+}
+
+Status CudaDevice::copy_to_host(void* to, uint64_t from, size_t bytes) const {
+  return bytes == 0 ? Status() : check(driver_.fetch(to, from, bytes), "cuMemcpyDtoH_v2");
+}
+
 Result<CudaMemory> CudaMemory::allocate(std::shared_ptr<CudaDevice> device, size_t bytes) {
   CudaMemory memory;
   if (bytes == 0) return memory;

@@ -31,6 +31,10 @@ class CudaDevice {
   /// Makes the calling thread use this device.
   Status make_current() const;
 
+  /// Copies that are done on return, or not at all. The device must be current.
+  Status copy_to_device(uint64_t to, const void* from, size_t bytes) const;
+  Status copy_to_host(void* to, uint64_t from, size_t bytes) const;
+
   /// Bytes that CudaMemory holds now, and at most: TINTYPE_CUDA_MEMORY megabytes, or no limit.
   size_t bytes_in_use() const { return in_use_; }
   size_t limit() const { return limit_; }

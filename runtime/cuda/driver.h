@@ -27,6 +27,8 @@ namespace tintype {
   X(release, "cuMemFree_v2", int(uint64_t))                                                   \
   X(host_allocate, "cuMemHostAlloc", int(void**, size_t, unsigned))                           \
   X(host_release, "cuMemFreeHost", int(void*))                                                \
+  X(store, "cuMemcpyHtoD_v2", int(uint64_t, const void*, size_t))                             \
+  X(fetch, "cuMemcpyDtoH_v2", int(void*, uint64_t, size_t))                                   \
   X(copy_to_device, "cuMemcpyHtoDAsync_v2", int(uint64_t, const void*, size_t, void*))        \
   X(copy_to_host, "cuMemcpyDtoHAsync_v2", int(void*, uint64_t, size_t, void*))                \
   X(copy_on_device, "cuMemcpyDtoDAsync_v2", int(uint64_t, uint64_t, size_t, void*))           \

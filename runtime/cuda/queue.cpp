@@ -45,7 +45,6 @@ Status CudaProgram::open() {
              std::to_string(device_->capability())};
   if (s.ok()) s = copy_constants();
   if (s.ok()) return s;
-  device_->driver().stream_wait(nullptr);  // copies may be under way to what is freed now
   constants_.clear();
   device_ = nullptr;  // the next run tries again
   return s;
@@ -62,14 +61,9 @@ Status CudaProgram::copy_constants() {
     Result<CudaMemory> memory = CudaMemory::allocate(device_, std::max<size_t>(t.bytes(), 1));
     if (!memory.ok()) return memory.status();
     there = std::move(memory).value();
-    if (t.bytes() == 0) continue;
-    const CudaDriver& d = device_->driver();
-    if (Status s = device_->check(d.copy_to_device(there.address(), t.data(), t.bytes(), nullptr),
-                                  "cuMemcpyHtoDAsync_v2");
-        !s.ok())
-      return s;
+    if (Status s = device_->copy_to_device(there.address(), t.data(), t.bytes()); !s.ok()) return s;
   }
-  return device_->check(device_->driver().stream_wait(nullptr), "cuStreamSynchronize");
+  return {};
 }
 
 Result<void*> CudaProgram::function(const char* source, const char* name) {
@@ -108,7 +102,7 @@ CudaQueue::~CudaQueue() {
 
 Status CudaQueue::begin() {
   if (Status s = program_->open(); !s.ok()) return s;
-  if (stream_ != nullptr) return {};
+  if (stream_ != nullptr) return busy_ ? wait() : Status();  // the last run could not wait
   return device()->check(device()->driver().stream_create(&stream_, kNonBlockingStream),
                          "cuStreamCreate");
 }
@@ -139,8 +133,9 @@ Status CudaQueue::copy_on_device(std::byte* to, const std::byte* from, size_t by
 }
 
 Status CudaQueue::wait() {
-  busy_ = false;
-  return device()->check(device()->driver().stream_wait(stream_), "cuStreamSynchronize");
+  Status s = device()->check(device()->driver().stream_wait(stream_), "cuStreamSynchronize");
+  if (s.ok()) busy_ = false;
+  return s;
 }
 
 Status CudaQueue::launch(const Launch& l) {
@@ -191,8 +186,10 @@ Result<CudaGraph> CudaQueue::end_recording() {
   const CudaDriver& d = device()->driver();
   void *graph = nullptr, *executable = nullptr;
   busy_ = false;
-  if (Status s = device()->check(d.capture_end(stream_, &graph), "cuStreamEndCapture"); !s.ok())
+  if (Status s = device()->check(d.capture_end(stream_, &graph), "cuStreamEndCapture"); !s.ok()) {
+    drop_stream();
     return s;
+  }
   Status s =
       device()->check(d.graph_instantiate(&executable, graph, 0), "cuGraphInstantiateWithFlags");
   d.graph_release(graph);
@@ -203,8 +200,13 @@ Result<CudaGraph> CudaQueue::end_recording() {
 void CudaQueue::abandon_recording() {
   void* graph = nullptr;
   busy_ = false;
-  if (device()->driver().capture_end(stream_, &graph) == 0 && graph != nullptr)
-    device()->driver().graph_release(graph);
+  if (device()->driver().capture_end(stream_, &graph) != 0) return drop_stream();
+  if (graph != nullptr) device()->driver().graph_release(graph);
+}
+
+void CudaQueue::drop_stream() {
+  device()->driver().stream_destroy(stream_);
+  stream_ = nullptr;  // the next run makes another one
 }
 
 Status CudaQueue::replay(const CudaGraph& graph) {

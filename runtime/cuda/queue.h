@@ -80,7 +80,7 @@ class CudaQueue {
   Status copy_to_device(std::byte* to, const void* from, size_t bytes);
   Status copy_to_host(void* to, const std::byte* from, size_t bytes);
   Status copy_on_device(std::byte* to, const std::byte* from, size_t bytes);
-  /// Waits for everything asked for so far.
+  /// Waits for everything asked for so far. When that fails, the next run begins with it.
   Status wait();
   /// True when something was asked for since the last wait.
   bool busy() const { return busy_; }
@@ -113,6 +113,9 @@ class CudaQueue {
   Status replay(const CudaGraph& graph);
 
  private:
+  /// Nobody knows whether a stream still records whose recording could not be ended.
+  void drop_stream();
+
   const std::shared_ptr<CudaProgram> program_;
   void* stream_ = nullptr;
   bool busy_ = false;

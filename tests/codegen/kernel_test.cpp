@@ -102,6 +102,46 @@ TEST(Objects, ADamagedObjectIsAnError) {
   EXPECT_THROW(link_objects({{"broken", std::vector<char>(64, 'x')}}), Error);
 }
 
+/// How often an object's code fetches ahead: prefetchnta is 0f 18 with 0 in its register field.
+int count_prefetches(const std::vector<char>& object) {
+  int count = 0;
+  for (size_t i = 0; i + 2 < object.size(); ++i)
+    if (object[i] == 0x0f && object[i + 1] == 0x18 && (object[i + 2] & 0x38) == 0) ++count;
+  return count;
+}
+
+KernelSpec product_kernel(int prefetch) {
+  const Dim p = Dim::symbol("p"), k = Dim::symbol("k"), panels = Dim::symbol("panels");
+  auto body = std::make_shared<Graph>("dot");
+  Builder b(*body);
+  Value* x = body->add_input("a0", {DType::f32, {p, k}});
+  Value* w = body->add_input("a1", {DType::f32, {panels, k, 16}});
+  body->add_output("r0", b.make("dot", {x, w}, {{"block", int64_t{16}}, {"columns", int64_t{64}}}));
+  KernelSpec s;
+  s.name = "dot";
+  s.body = body;
+  s.inputs = {{DType::f32, {false, false}, true}, {DType::f32, {false, false, false}, true}};
+  s.outputs = {{DType::f32, {false, false}, true}};
+  s.schedule = ScheduleKind::contraction;
+  s.rows = 4;
+  s.vectors = 2;
+  s.depth_multiple = 4;
+  s.prefetch = prefetch;
+  return s;
+}
+
+// The pass that adds prefetches looks for loops by name: a change of the schedule must not lose
+// them.
+TEST(Kernel, FetchesWeightsAhead) {
+  const Machine machine = machine_for("x86-64-linux-avx-avx2-f16c-fma-sse41");
+  EXPECT_EQ(count_prefetches(compile_kernel(product_kernel(0), machine, "k")), 0);
+  const int few = count_prefetches(compile_kernel(product_kernel(2), machine, "k"));
+  const int many = count_prefetches(compile_kernel(product_kernel(6), machine, "k"));
+  EXPECT_GE(few, 2);
+  EXPECT_EQ(many, 3 * few);
+  EXPECT_NE(product_kernel(2).text(), product_kernel(6).text());
+}
+
 TEST(Machine, KnowsTargetsAndRefusesOthers) {
   EXPECT_EQ(machine_for("x86-64-linux-avx-avx2-f16c-fma-sse41").lanes, 8);
   EXPECT_EQ(machine_for("x86-64-linux-avx-avx2-avx512-avx512_skylake-f16c-fma-sse41").lanes, 16);

@@ -63,6 +63,18 @@ INSTANTIATE_TEST_SUITE_P(
                     ProductCase{{2, 3, 5, 8}, {2, 3, 8, 9}, false},
                     ProductCase{{4, 6, 8}, {8, 33}, false}));
 
+// Rows of the left side begin where vectors of four may be loaded, or they do not.
+TEST(CudaKernels, ProductsOfColumns) {
+  for (const int64_t start : {0, 2, 4})
+    expect_same([start](Graph& g, Builder& b) {
+      Value* x = g.add_input("x", {DType::f32, {5, 64}});
+      Value* columns = b.slice_axis(x, 1, Dim(start), Dim(32));
+      g.add_output("y", b.make("MatMul", {columns, weights(b, {32, 40}, 1)}));
+      Value* w = g.add_input("w", {DType::f32, {32, 7}});
+      g.add_output("z", b.make("MatMul", {columns, w}));
+    });
+}
+
 TEST(CudaKernels, PointwiseAndBroadcast) {
   expect_same([](Graph& g, Builder& b) {
     Value* x = g.add_input("x", {DType::f32, {3, 1, 7}});

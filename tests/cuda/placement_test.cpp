@@ -90,16 +90,6 @@ TEST(CudaPlacement, RefusesWhatOnlyTheHostCanDo) {
               AllOf(HasSubstr("the_best"), HasSubstr("--target host,cuda")));
 }
 
-TEST(CudaPlacement, RefusesStates) {
-  const auto with_state = [](Graph& g, Builder& b) {
-    Value* w = g.add_state("w", Tensor::zeros(DType::f32, {4}));
-    Value* x = g.add_input("x", {DType::f32, {4}});
-    g.add_output("y", b.make("Add", {w, x}));
-    g.set_next(w, b.make("Add", {w, x}));
-  };
-  EXPECT_THAT(message_of([&] { compiled(with_state, "cuda"); }), HasSubstr("states"));
-}
-
 TEST(CudaPlacement, LoopsThatTheHostDecides) {
   const auto branch = [](Graph& g, Builder& b) {
     Value* c = g.add_input("c", {DType::boolean, {}});

@@ -47,6 +47,23 @@ TEST(ThreadPool, RunsEveryIndexOnce) {
   }
 }
 
+// More threads than a loop has shares to hand out: some claim from the same one, all steal.
+TEST(ThreadPool, ManyThreadsShareShares) {
+  ThreadPool pool(100);
+  for (const int size : {1, 2, 99, 100, 5000}) {
+    std::vector<std::atomic<int>> counts(static_cast<size_t>(size));
+    const auto count = [](void* user, int index, uint8_t*) {
+      ++(*static_cast<std::vector<std::atomic<int>>*>(user))[static_cast<size_t>(index)];
+      std::this_thread::yield();
+      return 0;
+    };
+    for (int round = 1; round <= 20; ++round) {
+      ASSERT_EQ(pool.run(count, &counts, 0, size, nullptr), 0);
+      for (const std::atomic<int>& c : counts) ASSERT_EQ(c, round);
+    }
+  }
+}
+
 TEST(ThreadPool, UsesAtMostTheThreadsAskedFor) {
   ThreadPool pool(8);
   Counts warm(64);

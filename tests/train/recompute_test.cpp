@@ -57,7 +57,7 @@ Outcome train(std::unique_ptr<Graph> model, const std::vector<int64_t>& dims,
                                  run.losses.push_back(r.scores.at("loss"));
                                  return true;
                                }});
-  run.states = trainer.states().snapshot();
+  run.states = trainer.states().snapshot().value();
   run.report = trainer.compile_report();
   data->start(0, 0);
   run.step_bytes = trainer.step_bytes(*data->next());

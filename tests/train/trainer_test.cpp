@@ -145,7 +145,7 @@ TEST(Trainer, ThreadsDoNotChangeABit) {
     Trainer trainer(make_network("lenet"), {.threads = threads});
     const auto data = data_of("lenet", 20, 8, true);
     trainer.fit(*data, nullptr, {.epochs = 3});
-    ends.push_back(trainer.states().snapshot());
+    ends.push_back(trainer.states().snapshot().value());
   }
   EXPECT_TRUE(same_bits(ends[0], ends[1]));
   EXPECT_TRUE(same_bits(ends[0], ends[2]));
@@ -268,12 +268,12 @@ TEST(Trainer, NamesTheNodeThatStopsBeingFinite) {
   const std::string layer = g.begin("root", "root");
   g.output("y", g.finish(layer, "sqrt", g.node(layer, "Sqrt", {x})));
   Trainer trainer(g.take(), {.training = {.losses = {{.loss = MeanSquaredError{}}}}});
-  const auto before = trainer.states().snapshot();
+  const auto before = trainer.states().snapshot().value();
   const auto data = batches_of(
       {{"x", uniform_tensor(3, {8, 20}, -1, 1)}, {"target", uniform_tensor(4, {8, 5}, 0, 1)}}, {});
   EXPECT_THAT(message_of([&] { trainer.fit(*data, nullptr, {}); }),
               testing::AllOf(HasSubstr("epoch 1, step 1: the loss is"), HasSubstr("that of root")));
-  EXPECT_TRUE(same_bits(before, trainer.states().snapshot()));
+  EXPECT_TRUE(same_bits(before, trainer.states().snapshot().value()));
 }
 
 TEST(Trainer, StopsEarlyAndKeepsTheBestWeights) {
@@ -337,7 +337,7 @@ TEST(Trainer, SquaredPenaltyEqualsWeightDecayOfWeights) {
     Trainer trainer(make_network("mlp"), {.training = options});
     const auto data = data_of("mlp");
     trainer.fit(*data, nullptr, {.epochs = 4});
-    return trainer.states().snapshot();
+    return trainer.states().snapshot().value();
   };
   const auto penalty = train({.optimizer = Sgd{.lr = 0.2}, .l2 = 0.05});
   const auto decay =

@@ -428,7 +428,7 @@ void Trainer::set_weights(const std::map<std::string, Tensor>& weights) {
 bool Trainer::averaged() const { return state_->averages() && state_->progress.averaged > 0; }
 
 Snapshot Trainer::snapshot() const {
-  Snapshot out = {state_->states->snapshot(), state_->progress.to_json()};
+  Snapshot out = {checked(state_->states->snapshot(), "checkpoint"), state_->progress.to_json()};
   for (const auto& [name, tensor] : state_->best) out.tensors.emplace(kBest + name, tensor);
   return out;
 }
@@ -466,7 +466,7 @@ size_t Trainer::step_bytes(const Batch& batch) const {
     inputs.push_back(found != batch.end() ? found->second : Tensor::scalar(0.0f));
   }
   const MemoryReport m = checked(s.train.compiled.model.memory(inputs), "memory");
-  return m.arena + m.constants + s.states->bytes();
+  return m.arena + m.constants + m.device_arena + m.device_constants + s.states->bytes();
 }
 
 }  // namespace tintype

@@ -11,6 +11,7 @@
 #include <set>
 #include <stdexcept>
 #include <sys/mman.h>
+#include <thread>
 
 namespace tintype {
 
@@ -32,6 +33,8 @@ struct Block {
 struct Stream {
   std::vector<Work> queued;
   bool recording = false;
+  /// Whose allocations a recording forbids: those of one thread, or of all (no thread).
+  std::thread::id forbidden = {};
 };
 
 struct Graph {
@@ -177,7 +180,7 @@ int destroy_stream(void* stream) {
   return call("cuStreamDestroy_v2", [&](StandInState& s) {
     if (s.streams.erase(static_cast<Stream*>(stream)) == 0)
       return s.note("an unknown stream is destroyed", kInvalidValue);
-    if (!static_cast<Stream*>(stream)->queued.empty())
+    if (!static_cast<Stream*>(stream)->recording && !static_cast<Stream*>(stream)->queued.empty())
       return s.note("a stream is destroyed with work queued", kInvalidValue);
     delete static_cast<Stream*>(stream);
     return 0;
@@ -196,7 +199,9 @@ int allocate(uint64_t* out, size_t bytes) {
   return call("cuMemAlloc_v2", [&](StandInState& s) {
     if (!s.current()) return kInvalidContext;
     for (const Stream* stream : s.streams)
-      if (stream->recording) return s.note("allocates while a stream records", kInvalidValue);
+      if (stream->recording && (stream->forbidden == std::thread::id() ||
+                                stream->forbidden == std::this_thread::get_id()))
+        return s.note("allocates while a stream records", kInvalidValue);
     if (bytes == 0) return kInvalidValue;
     if (s.in_use + bytes > s.settings.memory) return kOutOfMemory;
     s.in_use += bytes;
@@ -233,6 +238,26 @@ int host_allocate(void** out, size_t bytes, unsigned) {
 int host_release(void* p) {
   return call("cuMemFreeHost", [&](StandInState& s) {
     return s.pinned.erase(p) == 1 ? 0 : s.note("frees what is not pinned", kInvalidValue);
+  });
+}
+
+int store(uint64_t to, const void* from, size_t bytes) {
+  return call("cuMemcpyHtoD_v2", [&](StandInState& s) {
+    if (!s.current()) return s.note("a call without a current context", kInvalidContext);
+    std::byte* p = s.at(to, bytes);
+    if (p == nullptr) return s.note("a copy to outside of all blocks", kIllegalAddress);
+    std::memcpy(p, from, bytes);
+    return 0;
+  });
+}
+
+int fetch(void* to, uint64_t from, size_t bytes) {
+  return call("cuMemcpyDtoH_v2", [&](StandInState& s) {
+    if (!s.current()) return s.note("a call without a current context", kInvalidContext);
+    const std::byte* p = s.at(from, bytes);
+    if (p == nullptr) return s.note("a copy from outside of all blocks", kIllegalAddress);
+    std::memcpy(to, p, bytes);
+    return 0;
   });
 }
 
@@ -328,12 +353,14 @@ int launch(void* function, unsigned bx, unsigned by, unsigned bz, unsigned tx, u
   });
 }
 
-int begin_capture(void* stream, int) {
+int begin_capture(void* stream, int mode) {
   return call("cuStreamBeginCapture_v2", [&](StandInState& s) {
     auto* which = static_cast<Stream*>(stream);
     if (s.streams.count(which) == 0 || which->recording) return kInvalidValue;
     if (const int code = s.drain(*which); code != 0) return code;
+    constexpr int kGlobal = 0;  // CU_STREAM_CAPTURE_MODE_GLOBAL
     which->recording = true;
+    which->forbidden = mode == kGlobal ? std::thread::id() : std::this_thread::get_id();
     return 0;
   });
 }
@@ -443,6 +470,8 @@ CudaDriver make_driver() {
   d.release = release;
   d.host_allocate = host_allocate;
   d.host_release = host_release;
+  d.store = store;
+  d.fetch = fetch;
   d.copy_to_device = copy_to_device;
   d.copy_to_host = copy_to_host;
   d.copy_on_device = copy_on_device;
