@@ -114,7 +114,8 @@ void Lowering::claim_outputs() {
   const StateUpdates updates(graph_, options_.machine);
   for (const State& s : graph_.states()) {
     const Value* next = graph_.output(static_cast<size_t>(s.next));
-    if (claimable(next) && updates.in_place(s)) places_->set(next, places_->of(s.current));
+    const auto place = place_behind_views(next, places_->of(s.current));
+    if (place && claimable(next) && updates.in_place(s)) places_->set(next, *place);
   }
   for (size_t i = 0; i < graph_.output_count(); ++i) {
     if (graph_.is_next(static_cast<int>(i))) continue;

@@ -2,6 +2,7 @@
 #include "codegen/select_algorithms.h"
 
 #include "codegen/tiles.h"
+#include "codegen/widen_convs.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "runtime/winograd.h"
@@ -583,7 +584,8 @@ class Selector {
 }  // namespace
 
 bool select_algorithms(Graph& graph, const SelectAlgorithmsOptions& options) {
-  return Selector(graph, options).run();
+  const bool widened = widen_convs(graph, options);
+  return Selector(graph, options).run() || widened;
 }
 
 }  // namespace tintype
