@@ -1,5 +1,6 @@
 // Recomputation: the same bits from less memory.
 #include "frontend/graph/graph_builder.h"
+#include "frontend/graph/recurrent.h"
 #include "frontend/zoo/zoo.h"
 #include "tests/train/networks.h"
 #include "tools/driver/trainer.h"
