@@ -110,7 +110,9 @@ void Composer::define_channel_sum(const Node& n) {
 // runs on vectors; the order of additions depends on the extent alone.
 void Composer::define_reduce(const Node& n) {
   Value* x = n.operand(0);
-  if (spec_.schedule == ScheduleKind::attention && stored_.count(x) == 0) store(x);
+  // The scores of a chunk of queries, also where nothing scales the product.
+  if (spec_.schedule == ScheduleKind::attention && (stored_.count(x) == 0 || x->def()->is("dot")))
+    store(x);
   const auto axes = n.attrs().integers("axes");
   const int rank = x->rank();
   const std::vector<Var> vars = make_vars(rank);
