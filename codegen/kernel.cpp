@@ -28,6 +28,7 @@ std::string_view name_of(ScheduleKind kind) {
     case ScheduleKind::reference: return "reference";
     case ScheduleKind::elementwise: return "elementwise";
     case ScheduleKind::contraction: return "contraction";
+    case ScheduleKind::attention: return "attention";
     case ScheduleKind::cell: return "cell";
     case ScheduleKind::depthwise: return "depthwise";
     case ScheduleKind::window: return "window";
@@ -39,6 +40,7 @@ std::string_view name_of(ScheduleKind kind) {
     case ScheduleKind::winograd_points: return "winograd_points";
     case ScheduleKind::winograd_output: return "winograd_output";
     case ScheduleKind::winograd_weight_adjoint: return "winograd_weight_adjoint";
+    case ScheduleKind::winograd_conv: return "winograd_conv";
     case ScheduleKind::added: return "added";
   }
   return "?";
@@ -71,16 +73,19 @@ AttrMap coded_attributes(const Node& n) {
 
 std::string KernelSpec::text() const {
   std::unordered_map<const Value*, std::string> names;
-  std::string s = "kernel " + name + " schedule=" + std::string(name_of(schedule)) +
-                  " rows=" + std::to_string(rows) + " vectors=" + std::to_string(vectors) +
-                  " tail=" + std::to_string(static_cast<int>(tail)) +
-                  " depth=" + std::to_string(depth_multiple) +
-                  (schedule == ScheduleKind::cell
-                       ? " tasks=" + std::to_string(tasks) + (split_rows ? " of rows" : "")
-                       : "") +
-                  (prefetch > 0 ? " prefetch=" + std::to_string(prefetch) : "") +
-                  (lanes > 0 ? " lanes=" + std::to_string(lanes) : "") + (cuda ? " cuda" : "") +
-                  "\n";
+  std::string s =
+      "kernel " + name + " schedule=" + std::string(name_of(schedule)) +
+      " rows=" + std::to_string(rows) + " vectors=" + std::to_string(vectors) +
+      " tail=" + std::to_string(static_cast<int>(tail)) +
+      " depth=" + std::to_string(depth_multiple) +
+      (schedule == ScheduleKind::cell
+           ? " tasks=" + std::to_string(tasks) + (split_rows ? " of rows" : "")
+           : "") +
+      (channels > 0 ? " run=" + std::to_string(run) + " channels=" + std::to_string(channels) +
+                          " filters=" + std::to_string(filters)
+                    : "") +
+      (prefetch > 0 ? " prefetch=" + std::to_string(prefetch) : "") +
+      (lanes > 0 ? " lanes=" + std::to_string(lanes) : "") + (cuda ? " cuda" : "") + "\n";
   for (size_t i = 0; i < inputs.size(); ++i) {
     names[body->inputs()[i].get()] = "a" + std::to_string(i);
     s += "a" + std::to_string(i) + ": " + buffer_text(inputs[i]) + "\n";
@@ -160,12 +165,17 @@ Halide::Target::Feature capability_feature(int capability) {
   return T::CUDACapability70;
 }
 
-/// Outside contractions, infinities and NaNs mean what IEEE says: masks are minus infinity, say.
-bool is_strict(const KernelSpec& spec) {
+void set_features(Halide::Target& target, const KernelSpec& spec) {
+  // Outside contractions, infinities and NaNs mean what IEEE says: masks are minus infinity, say.
+  bool strict = spec.schedule == ScheduleKind::elementwise || spec.schedule == ScheduleKind::rows ||
+                spec.schedule == ScheduleKind::reference;
   for (const auto& n : spec.body->nodes())
-    if (const auto added = find_kernel_definition(n->name())) return !added->fast_math;
-  return spec.schedule == ScheduleKind::elementwise || spec.schedule == ScheduleKind::rows ||
-         spec.schedule == ScheduleKind::reference;
+    if (const auto added = find_kernel_definition(n->name())) {
+      strict = !added->fast_math;
+      // Nobody has proved that a plugin's definition reads its operands only.
+      target.set_feature(Halide::Target::NoAsserts, false);
+    }
+  target.set_feature(Halide::Target::StrictFloat, strict);
 }
 
 }  // namespace
@@ -175,7 +185,7 @@ std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
   silence_warnings();
   try {
     Halide::Target target(machine.target);
-    if (is_strict(spec)) target.set_feature(Halide::Target::StrictFloat);
+    set_features(target, spec);
     if (spec.cuda) {
       target.set_feature(Halide::Target::CUDA);
       target.set_feature(capability_feature(machine.cuda));

@@ -33,6 +33,7 @@ enum class ScheduleKind : uint8_t {
   reference,                ///< loops as written, no fusion of loops, no vectors: the oracle
   elementwise,              ///< every result element on its own
   contraction,              ///< dot and conv with a register tile of rows x vectors
+  attention,                ///< two dots with a softmax between them
   cell,                     ///< dot with several matrices, whose slices meet in several results
   depthwise,                ///< conv with one input channel per filter
   window,                   ///< sliding-window reduction
@@ -44,6 +45,7 @@ enum class ScheduleKind : uint8_t {
   winograd_points,          ///< tiles of images or weights to points
   winograd_output,          ///< points to tiles of an image
   winograd_weight_adjoint,  ///< points to weights
+  winograd_conv,            ///< all steps of a convolution, a run of tiles at a time
   added,                    ///< the definition and schedule of a plugin
 };
 std::string_view name_of(ScheduleKind kind);
@@ -69,8 +71,10 @@ struct KernelSpec {
   int rows = 1;     ///< register tile: output positions
   int vectors = 1;  ///< register tile: vectors of output channels
   PanelTail tail = PanelTail::whole;
-  int depth_multiple = 1;   ///< the reduced channel count is a multiple of this
-  int prefetch = 0;         ///< lines of weights to fetch ahead per step of the reduction
+  int depth_multiple = 1;         ///< the reduced channel count is a multiple of this
+  int run = 1;                    ///< of a Winograd convolution: tiles along an image line per task
+  int channels = 0, filters = 0;  ///< of a Winograd convolution: addresses are constant distances
+  int prefetch = 0;               ///< lines of weights to fetch ahead per step of the reduction
   int tasks = 1;            ///< of a cell: pieces that its hidden units or sequences divide into
   bool split_rows = false;  ///< of a cell: its sequences, not its hidden units
   int lanes = 0;            ///< f32 elements per vector; 0: as many as the machine has

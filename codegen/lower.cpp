@@ -2,6 +2,7 @@
 #include "codegen/lower.h"
 
 #include "codegen/lowering.h"
+#include "codegen/region_arguments.h"
 #include "codegen/state_updates.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
@@ -113,7 +114,8 @@ void Lowering::claim_outputs() {
   const StateUpdates updates(graph_, options_.machine);
   for (const State& s : graph_.states()) {
     const Value* next = graph_.output(static_cast<size_t>(s.next));
-    if (claimable(next) && updates.in_place(s)) places_->set(next, places_->of(s.current));
+    const auto place = place_behind_views(next, places_->of(s.current));
+    if (place && claimable(next) && updates.in_place(s)) places_->set(next, *place);
   }
   for (size_t i = 0; i < graph_.output_count(); ++i) {
     if (graph_.is_next(static_cast<int>(i))) continue;
@@ -305,6 +307,10 @@ Placement Lowering::region_input(const Node& region, int i) {
   const Value* inner = region.body()->inputs()[static_cast<size_t>(i)].get();
   for (const Use& u : inner->uses()) {
     if (!u.node->op().has(kContraction)) continue;
+    // Both sides of the first product of attention are read element by element.
+    if (u.node->is("dot") && is_attention(*region.body()) &&
+        u.node != region.body()->output(0)->def())
+      continue;
     const Dim& columns = u.node->result()->shape().back();
     const bool left = u.operand == 0 && u.node->is("dot") && columns.is_static() &&
                       columns.value() >= kColumnsWorthACopy;

@@ -257,6 +257,11 @@ bool is_cell(const Graph& body, const Node& anchor) {
          (out.size() == 2 || (out.size() == 3 && out[0].is(1)));
 }
 
+bool is_attention(const Graph& body) {
+  return std::count_if(body.nodes().begin(), body.nodes().end(),
+                       [](const auto& n) { return n->is("dot"); }) == 2;
+}
+
 bool is_depthwise(const Node& conv) {
   const Dim& filters = conv.result()->shape().back();
   const Dim& channels = conv.operand(0)->shape().back();

@@ -24,6 +24,8 @@ const Node* find_anchor(const Graph& body);
 bool is_pointwise_only(const Graph& body);
 /// A product with a stack of matrices, [gates, K, N], whose results share one row of units.
 bool is_cell(const Graph& body, const Node& anchor);
+/// Two products, the second of which reads a softmax of the first.
+bool is_attention(const Graph& body);
 bool is_depthwise(const Node& conv);
 /// Whether the panels of a prepacking op end with the columns of its operand.
 PanelTail panel_tail(const Node& prepack);

@@ -97,6 +97,12 @@ int prefetched_lines(const KernelSpec& spec, int64_t passes) {
   return 4 * lines <= 5 * kFew * passes ? kFew : kMany;
 }
 
+/// Tiles of a Winograd transform along a spatial axis of its result.
+Dim tiles_along(const Dim& extent, const Node& transform, size_t axis) {
+  const bool wide = transform.attrs().integers("window")[axis] > 1;
+  return wide ? ceil_div(extent, Dim(transform.attrs().integer("m"))) : extent;
+}
+
 std::vector<KernelChoice> contraction_choices(const Node& region, const Node& anchor,
                                               const std::vector<Buffer>& buffers,
                                               const RegionOptions& options) {
@@ -187,6 +193,45 @@ std::vector<KernelChoice> cell_choices(const Node& region, const Node& anchor,
   return out;
 }
 
+/// As many queries at a time as fill vectors of which registers hold a tile, fewer where the scores
+/// of so many would leave the second-level cache. Kernels of a single vector take any number.
+std::vector<KernelChoice> attention_choices(const Node& region, const std::vector<Buffer>& buffers,
+                                            const RegionOptions& options) {
+  const Machine& machine = *options.machine;
+  KernelChoice c = plain_choice(region, buffers, ScheduleKind::attention);
+  c.algorithm = "attention";
+  const Graph& body = *region.body();
+  const Node& product = *find_anchor(body);
+  const Shape &scores = product.result()->shape(), &result = body.output(0)->shape();
+  const Dim &queries = scores[scores.size() - 2], &width = result.back();
+  const int64_t lanes = machine.lanes;
+  c.spec.vectors = 1;
+  c.spec.tail = PanelTail::masked;
+  if (width.is_static() && width.value() >= lanes) {
+    const int64_t widest = widest_panel(machine);
+    c.spec.vectors = static_cast<int>(std::min(width.value() / lanes, widest));
+    c.spec.tail =
+        width.value() % (c.spec.vectors * lanes) == 0 ? PanelTail::whole : PanelTail::shifted;
+  }
+  const int64_t depth = static_or(product.operand(0)->shape().back(), 1);
+  c.spec.depth_multiple = depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
+  int64_t vectors = widest_panel(machine);
+  // Scores and their exponentials, of one thread.
+  const auto fits = [&] {
+    return 8 * vectors * lanes * options.hint(scores.back()) <= machine.l2_bytes;
+  };
+  while (vectors > 1 && (static_or(queries, vectors * lanes) < vectors * lanes || !fits()))
+    vectors /= 2;
+  KernelChoice any = c;
+  any.spec.rows = static_cast<int>(lanes);
+  if (vectors == 1) return {std::move(any)};
+  c.spec.rows = static_cast<int>(vectors * lanes);
+  if (queries.is_static()) return {std::move(c)};
+  c.position_extent = queries;
+  c.least = c.spec.rows;
+  return {std::move(c), std::move(any)};
+}
+
 std::vector<KernelChoice> depthwise_choices(const Node& region, const std::vector<Buffer>& buffers,
                                             const RegionOptions& options) {
   KernelChoice c = plain_choice(region, buffers, ScheduleKind::depthwise);
@@ -229,6 +274,36 @@ KernelChoice weight_gradient_choice(const Node& region, const Node& anchor,
   return c;
 }
 
+/// All steps of a Winograd convolution, for lines of tiles as long as a run, and for shorter ones.
+std::vector<KernelChoice> winograd_choices(const Node& region, const Node& anchor,
+                                           const std::vector<Buffer>& buffers,
+                                           const RegionOptions& options) {
+  const Machine& machine = *options.machine;
+  KernelChoice c = plain_choice(region, buffers, ScheduleKind::winograd_conv);
+  c.algorithm = "winograd f" + std::to_string(anchor.attrs().integer("m")) + " fused";
+  const Shape& u = anchor.operand(1)->shape();
+  const Dim columns = tiles_along(anchor.result()->shape()[2], anchor, 1);
+  const int64_t channels = u[2].value(), filters = anchor.attrs().integer("filters");
+  c.spec.vectors = static_cast<int>(u[3].value() / machine.lanes);
+  c.spec.tail = vector_tail(c, machine);
+  c.spec.depth_multiple = channels % 4 == 0 ? 4 : channels % 2 == 0 ? 2 : 1;
+  const WinogradRun run = pick_winograd_run(options.hint(columns), u[0].value(), channels, filters,
+                                            c.spec.vectors, machine);
+  c.spec.channels = static_cast<int>(channels);
+  c.spec.filters = static_cast<int>(filters);
+  c.spec.rows = run.rows;
+  c.spec.run = std::max(run.tiles, 1);
+  c.spec.prefetch = prefetched_lines(c.spec, c.spec.run / c.spec.rows);
+  if (columns.is_static() && columns.value() >= c.spec.run) return {std::move(c)};
+  c.position_extent = columns;
+  c.least = c.spec.run;
+  KernelChoice small = c;
+  small.spec.rows = small.spec.run = 1;
+  small.position_extent = Dim();
+  small.least = 0;
+  return {std::move(c), std::move(small)};
+}
+
 /// Extents in attributes that the kernel has to be told.
 void collect_scalars(KernelChoice& c) {
   auto add = [&c](const Shape& dims) {
@@ -268,6 +343,7 @@ std::optional<Machine> narrow_machine(const Node& region, const Machine& machine
   const Graph& body = *region.body();
   const Shape& shape = body.output(0)->shape();
   const Node* anchor = find_anchor(body);
+  if (is_attention(body)) return std::nullopt;
   if (machine.lanes != 16 || shape.empty() || !shape.back().is_static() || shape.back().is(1) ||
       shape.back().value() > machine.lanes / 2 || anchor == nullptr ||
       anchor->attrs().integer("block") > 0 || !anchor->op().has(kContraction | kWindow | kKernel))
@@ -329,6 +405,8 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
         plain_choice(region, buffers, pack ? ScheduleKind::pack : ScheduleKind::elementwise)};
     choices[0].algorithm = pack ? "pack" : "movement";
     if (pack) choices[0].spec.tail = panel_tail(*region.body()->nodes().front());
+  } else if (is_attention(*region.body())) {
+    choices = attention_choices(region, buffers, options);
   } else if (anchor->is("conv") && is_depthwise(*anchor)) {
     choices = depthwise_choices(region, buffers, options);
     for (KernelChoice& c : choices) c.spec.tail = vector_tail(c, *options.machine);
@@ -345,6 +423,8 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
                               ? PanelTail::masked
                               : few_channels(region, anchor->operand(0), buffers, options);
     choices[0].spec.tail = vector_tail(choices[0], *options.machine, few);
+  } else if (anchor->is("winograd_conv")) {
+    choices = winograd_choices(region, *anchor, buffers, options);
   } else if (anchor->op().has(kTileTransform)) {
     choices = {plain_choice(region, buffers, transform_schedule(*anchor))};
     choices[0].spec.tail = anchor->op().has(kPrepack) ? panel_tail(*anchor)

@@ -139,6 +139,7 @@ std::string cuda_problem(const Node& region) {
   if (anchor != nullptr &&
       (anchor->op().has(kTileTransform) || (anchor->op().has(kKernel) && is_added(anchor->op()))))
     return "op '" + std::string(anchor->name()) + "' has no kernel for CUDA";
+  if (is_attention(*region.body())) return "attention in one kernel has none for CUDA";
   return "";
 }
 

@@ -2,6 +2,7 @@
 #include "codegen/select_algorithms.h"
 
 #include "codegen/tiles.h"
+#include "codegen/widen_convs.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "runtime/winograd.h"
@@ -355,10 +356,10 @@ class Selector {
     return tile;
   }
 
-  /// The input at the points of all tiles, for results of extents `out` by a window over x. Where x
-  /// is a pad by zeros, one larger pad takes its place.
-  static Value* input_points(Builder& b, Value* x, const Shape& out, int64_t m,
-                             const std::vector<int64_t>& window) {
+  /// The input of all tiles, for results of extents `out` by a window over x. Where x is a pad by
+  /// zeros, one larger pad takes its place.
+  static Value* whole_tiles(Builder& b, Value* x, const Shape& out, int64_t m,
+                            const std::vector<int64_t>& window) {
     // The tiles may reach past the padded input; what they read there does not reach the result.
     Shape before(4, Dim(0)), after(4, Dim(0));
     for (size_t i = 0; i < 2; ++i) {
@@ -372,7 +373,44 @@ class Selector {
       for (size_t i = 0; i < 4; ++i) after[i] = after[i] + more[i];
       x = pad->operand(0);
     }
-    return b.make("winograd_input", {b.pad(x, before, after)}, {{"m", m}, {"window", window}});
+    return b.pad(x, before, after);
+  }
+
+  /// That input at the points.
+  static Value* input_points(Builder& b, Value* x, const Shape& out, int64_t m,
+                             const std::vector<int64_t>& window) {
+    return b.make("winograd_input", {whole_tiles(b, x, out, m, window)},
+                  {{"m", m}, {"window", window}});
+  }
+
+  /// Panel width in vectors of a convolution whose points stay in the cache, a few tiles at a time:
+  /// where an image is large and the weights are little to read for every few tiles. Else 0.
+  int vectors_of_fused(const Node& n, const Shape& out, int64_t m) const {
+    const auto window = n.attrs().integers("window");
+    int64_t points = 1, lines = hint(out[0]), columns = 1;
+    for (size_t i = 0; i < 2; ++i) {
+      const int64_t tiles = window[i] > 1 ? (hint(out[i + 1]) + m - 1) / m : hint(out[i + 1]);
+      points *= window[i] > 1 ? m + window[i] - 1 : 1;
+      (i == 0 ? lines : columns) *= tiles;
+    }
+    const int64_t channels = hint(n.operand(0)->shape()[3]), filters = out[3].value();
+    const int64_t bytes = 4 * points * channels * filters;
+    if (!is_constant_tree(n.operand(1)) || n.result()->dtype() != DType::f32 ||
+        4 * bytes > 5 * o_.machine.l2_bytes)
+      return 0;
+    int best = 0;
+    double best_cost = 1e30;
+    for (int v = 1; v <= (o_.machine.registers == 32 ? 4 : 2); ++v) {
+      const WinogradRun run = pick_winograd_run(columns, points, channels, filters, v, o_.machine);
+      if (run.tiles == 0) continue;
+      const int64_t panel = int64_t{v} * o_.machine.lanes;
+      const double cost = run.cost * static_cast<double>((filters + panel - 1) / panel * v);
+      const int64_t tasks = lines * ((columns + run.tiles - 1) / run.tiles);
+      if (tasks < 4 * o_.machine.cores || cost > best_cost - 1e-9) continue;
+      best_cost = cost;
+      best = v;
+    }
+    return best;
   }
 
   /// [points, N, TH, TW, C] as [points, tiles, C].
@@ -387,6 +425,17 @@ class Selector {
     const auto window = n->attrs().integers("window");
     const int64_t filters = n->attrs().integer("filters");
     const Shape out = n->result()->shape();
+    const AttrMap transform = {{"m", m}, {"window", window}, {"perm", identity(4)}};
+    if (const int vectors = vectors_of_fused(*n, out, m); vectors > 0) {
+      AttrMap packing = transform;
+      packing.set("block", int64_t{vectors} * o_.machine.lanes);
+      Value* u = b.make("winograd_weight", {n->operand(1)}, packing);
+      return replace(n, b.make("winograd_conv", {whole_tiles(b, n->operand(0), out, m, window), u},
+                               {{"m", m},
+                                {"window", window},
+                                {"filters", filters},
+                                {"extents", Shape{out[1], out[2]}}}));
+    }
     Dim tiles_hint = out[0];
     for (size_t i = 0; i < 2; ++i)
       tiles_hint = tiles_hint * (window[i] > 1 ? ceil_div(out[i + 1], Dim(m)) : out[i + 1]);
@@ -396,8 +445,9 @@ class Selector {
     const int64_t block = panel_vectors(filters, hint(tiles_hint), hint(n->operand(1)->shape()[2]),
                                         kMatrixSpare, narrowest) *
                           o_.machine.lanes;
-    Value* u = b.make("winograd_weight", {n->operand(1)},
-                      {{"m", m}, {"window", window}, {"perm", identity(4)}, {"block", block}});
+    AttrMap packing = transform;
+    packing.set("block", block);
+    Value* u = b.make("winograd_weight", {n->operand(1)}, packing);
     Value* v = input_points(b, n->operand(0), out, m, window);
     const Shape tiles = v->shape();  // points, N, TH, TW, C
     Value* flat = flat_tiles(b, v);
@@ -534,7 +584,8 @@ class Selector {
 }  // namespace
 
 bool select_algorithms(Graph& graph, const SelectAlgorithmsOptions& options) {
-  return Selector(graph, options).run();
+  const bool widened = widen_convs(graph, options);
+  return Selector(graph, options).run() || widened;
 }
 
 }  // namespace tintype

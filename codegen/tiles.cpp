@@ -10,26 +10,61 @@ int image_rows_per_task(const Node& conv) {
   return conv.attrs().integers("strides", {1})[0] > 1 ? 3 : 7;
 }
 
+namespace {
+
+constexpr int64_t kFirstLevelBytes = 32 << 10;
+constexpr int kMostRows = 12;  // beyond, row addresses no longer fit the integer registers
+
+/// Cycles of a step of the reduction. Too few independent accumulators leave the pipeline, four
+/// cycles long, idle; two operands are loaded per cycle, a broadcast per row and a vector of
+/// weights per vector. A vector from the second-level cache takes two cycles, a third of which is
+/// not hidden; `far` is the share of such vectors.
+double step_cycles(int rows, int vectors, double far, const Machine& machine) {
+  const double chains = static_cast<double>(rows) * vectors;
+  const double arithmetic = std::max({chains / machine.multiply_adds, (rows + vectors) / 2.0, 4.0});
+  return arithmetic + (0.1 + 0.6 * far) * vectors + 0.5;
+}
+
+/// Accumulators, one panel of weights and a broadcast value share the registers.
+int most_rows(int vectors, int spare, const Machine& machine) {
+  return std::clamp((machine.registers - vectors - spare) / vectors, 1, kMostRows);
+}
+
+}  // namespace
+
 TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare, const Machine& machine,
                      bool whole) {
-  constexpr int64_t kFirstLevelBytes = 32 << 10;
-  constexpr int kMostRows = 12;  // beyond, row addresses no longer fit the integer registers
-  // Accumulators, one panel of weights and a broadcast value share the registers.
-  const int most = std::clamp((machine.registers - vectors - spare) / vectors, 1, kMostRows);
+  const int most = most_rows(vectors, spare, machine);
   const bool far = 4 * depth * vectors * machine.lanes > kFirstLevelBytes;
   const auto positions = static_cast<double>(std::max<int64_t>(extent, 1));
   TileChoice best{1, 1e30};
   for (int rows = 1; rows <= most && rows <= std::max<int64_t>(extent, 1); ++rows) {
     if (whole && extent % rows != 0) continue;
-    const double chains = static_cast<double>(rows) * vectors;
-    // Too few independent accumulators leave the pipeline, four cycles long, idle; two operands are
-    // loaded per cycle, a broadcast per row and a vector of weights per vector.
-    const double arithmetic =
-        std::max({chains / machine.multiply_adds, (rows + vectors) / 2.0, 4.0});
-    // A vector from the second-level cache takes two cycles, a third of which is not hidden.
-    const double cycles = arithmetic + (far ? 0.7 : 0.1) * vectors + 0.5;
+    const double cycles = step_cycles(rows, vectors, far ? 1 : 0, machine);
     const double cost = std::ceil(positions / rows) * cycles / (positions * vectors);
     if (cost < best.cost - 1e-9) best = {rows, cost};
+  }
+  return best;
+}
+
+WinogradRun pick_winograd_run(int64_t columns, int64_t points, int64_t channels, int64_t filters,
+                              int vectors, const Machine& machine) {
+  const int64_t panel = int64_t{vectors} * machine.lanes;
+  const int64_t bytes = 4 * points * (channels + (filters + panel - 1) / panel * panel);
+  const int64_t fit = std::min(columns, machine.l2_bytes / 2 / bytes);
+  WinogradRun best{1, 0, 1e30};
+  // Addresses are constant distances apart, so that only vector registers limit the rows.
+  const int most = std::max((machine.registers - vectors - kMatrixSpare) / vectors, 1);
+  for (int rows = 1; rows <= std::min<int64_t>(fit, most); ++rows) {
+    for (int64_t tiles = rows; tiles <= fit; tiles += rows) {
+      // Every run brings the weights from the second-level cache once.
+      const double far = static_cast<double>(rows) / static_cast<double>(tiles);
+      const double cycles = step_cycles(rows, vectors, far, machine) / (rows * vectors);
+      const double computed = std::ceil(static_cast<double>(columns) / static_cast<double>(tiles)) *
+                              static_cast<double>(tiles) / static_cast<double>(columns);
+      if (computed * cycles < best.cost - 1e-9)
+        best = {rows, static_cast<int>(tiles), computed * cycles};
+    }
   }
   return best;
 }

@@ -35,6 +35,18 @@ inline constexpr int kImageSpare = 0;
 TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare, const Machine& machine,
                      bool whole = false);
 
+struct WinogradRun {
+  int rows = 1;     ///< tiles of the image in a register tile
+  int tiles = 0;    ///< of a task, a multiple of rows; 0: they do not fit the cache
+  double cost = 0;  ///< as of a TileChoice, per tile of the image
+};
+
+/// How a Winograd convolution goes along a line of `columns` tiles: what all points of a run take,
+/// before and after the products, fits half of the second-level cache, and little is computed twice
+/// at the end of the line.
+WinogradRun pick_winograd_run(int64_t columns, int64_t points, int64_t channels, int64_t filters,
+                              int vectors, const Machine& machine);
+
 struct CellTile {
   int vectors = 1;  ///< of hidden units
   int rows = 1;     ///< sequences

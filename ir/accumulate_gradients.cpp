@@ -5,6 +5,7 @@
 #include "ir/diagnostic.h"
 
 #include <algorithm>
+#include <string_view>
 #include <unordered_map>
 
 namespace tintype {
@@ -60,9 +61,11 @@ std::vector<const Node*> paths_between(const Graph& graph, ValueSet relevant,
   return path;
 }
 
+constexpr std::string_view kGradientOf = "grad:";
+
 std::vector<std::string> backward_origins(const Node& n) {
   std::vector<std::string> origins;
-  for (const std::string& o : n.origins()) origins.push_back("grad:" + o);
+  for (const std::string& o : n.origins()) origins.push_back(std::string(kGradientOf) + o);
   return origins;
 }
 
@@ -128,6 +131,12 @@ class Accumulation {
 };
 
 }  // namespace
+
+bool is_of_backward_pass(const Node& n) {
+  return !n.origins().empty() &&
+         std::all_of(n.origins().begin(), n.origins().end(),
+                     [](const std::string& o) { return o.starts_with(kGradientOf); });
+}
 
 std::string reason_against_gradient(const Node& n) {
   if (!n.op().is_core()) return "it is an ONNX-level op; run the pass decompose first";

@@ -35,4 +35,8 @@ std::vector<Value*> accumulate_gradients(Graph& graph, const GradientPath& path,
                                          std::span<const GradientSeed> seeds,
                                          std::span<Value* const> wrt);
 
+/// True for nodes that accumulate_gradients added, by their origins, and for what passes made of
+/// such nodes alone.
+bool is_of_backward_pass(const Node& n);
+
 }  // namespace tintype

@@ -3,9 +3,25 @@
 
 namespace tintype {
 
+namespace {
+
+/// One product of channels by filters for each point of each tile.
+Dim winograd_flops(const Node& n) {
+  const Shape& u = n.operand(1)->shape();
+  const Shape& y = n.result()->shape();
+  const auto window = n.attrs().integers("window");
+  const Dim m = n.attrs().integer("m");
+  Dim tiles = y[0];
+  for (size_t i = 0; i < 2; ++i) tiles = tiles * (window[i] > 1 ? ceil_div(y[i + 1], m) : y[i + 1]);
+  return Dim(2) * u[0] * tiles * u[2] * y[3];
+}
+
+}  // namespace
+
 Dim contraction_flops(const Graph& graph) {
   Dim total = 0;
   for (const auto& n : graph.nodes()) {
+    if (n->is("winograd_conv")) total = total + winograd_flops(*n);
     if (!n->op().has(kContraction)) continue;
     const Shape& w = n->operand(1)->shape();
     Dim depth = w[w.size() - 2];

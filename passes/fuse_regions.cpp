@@ -9,6 +9,7 @@
 #include "ir/builder.h"
 #include "ir/custom_ops.h"
 #include "ir/diagnostic.h"
+#include "passes/attention_region.h"
 
 #include <algorithm>
 #include <functional>
@@ -37,21 +38,34 @@ bool is_view_node(const Node& n) { return n.op().has(kView) || n.is("reverse"); 
 
 class Fuser {
  public:
-  Fuser(Graph& graph, int max_ops, bool single_ops, const PassContext& context)
-      : graph_(graph), max_ops_(max_ops), single_ops_(single_ops), context_(context) {
+  Fuser(Graph& graph, int max_ops, bool single_ops, bool attention, const PassContext& context)
+      : graph_(graph), max_ops_(max_ops), single_ops_(single_ops),
+        attention_(attention && !single_ops), context_(context) {
     int at = 0;
     for (const auto& n : graph.nodes()) position_[n.get()] = at++;
-    for (const State& state : graph.states())
-      next_states_.insert(graph.output(static_cast<size_t>(state.next)));
+    for (const State& state : graph.states()) {
+      const Value* next = graph.output(static_cast<size_t>(state.next));
+      while (next->def() != nullptr && next->def()->is("reshape")) next = next->def()->operand(0);
+      next_states_.insert(next);
+    }
   }
 
   int run() {
     const std::vector<Node*> nodes = graph_.node_list();
+    // Both products of attention in one kernel: what lies between them need not be written out.
+    for (Node* n : nodes)
+      if (attention_ && n->is("dot"))
+        if (auto g = attention_group(*n); g && g->size() <= static_cast<size_t>(max_ops_))
+          add_group(std::move(*g));
     for (Node* n : nodes)
       if (is_anchor(*n) && !taken(n)) add_group(grow_from_anchor(n));
     // Once every anchor has what follows it, so that none loses its bias to the users of its
     // result.
-    for (Group& g : groups_) absorb_producers_of_tail(g);
+    for (size_t i = 0; i < groups_.size(); ++i) {
+      if (is_attention(groups_[i])) continue;
+      absorb_producers_of_tail(groups_[i]);
+      for (const Node* n : groups_[i]) group_of_[n] = i;
+    }
     for (Node* n : nodes)
       if (!taken(n) && (n->op().has(kPointwise) || needs_kernel(*n))) add_group(grow_pointwise(n));
     for (const auto& g : groups_) wrap(g);
@@ -62,6 +76,7 @@ class Fuser {
 
  private:
   using Group = std::vector<Node*>;
+  static constexpr size_t kMostResults = 12;  ///< of the kernel of a step
   using Allowed = std::function<bool(const Node&)>;
   using Closed = std::function<bool(const std::vector<Value*>& open)>;
 
@@ -145,7 +160,6 @@ class Fuser {
   /// All gates and what they are combined to, with as many results as there are: each has the shape
   /// of one gate.
   Group grow_cell(Node* anchor) {
-    constexpr size_t kMostResults = 12;
     const Shape sums = anchor->result()->shape();
     Shape gate = sums;
     gate[0] = 1;
@@ -209,7 +223,8 @@ class Fuser {
   Group grow_pointwise(Node* seed) {
     if (single_ops_) return {seed};
     const Shape shape = seed->result()->shape();
-    return grow(seed, [shape](const Node& n) {
+    if (context_.in_body()) return grow_step(seed, shape);
+    Group g = grow(seed, [shape](const Node& n) {
       if (n.op().has(kPointwise)) return n.result()->shape() == shape;
       // A padded value that is only cut into shifted windows, as in local response normalisation.
       const auto& uses = n.result()->uses();
@@ -219,6 +234,65 @@ class Fuser {
                            [](const Use& u) { return u.node->is("slice"); });
       return n.is("slice") && n.operand(0)->def() != nullptr && n.operand(0)->def()->is("pad");
     });
+    absorb_decayed_states(g, shape);
+    return g;
+  }
+
+  /// All pointwise ops of a step that depend on each other, with as many results as there are: what
+  /// a step computes is small, and every kernel costs its start.
+  Group grow_step(Node* seed, const Shape& shape) {
+    const auto fits = [&](const Node& n) {
+      return n.op().has(kPointwise) && n.result()->shape() == shape;
+    };
+    Group g = grow(seed, fits,
+                   [&](const std::vector<Value*>& open) { return open.size() <= kMostResults; });
+    absorb_producers(g, shape);
+    return closes_a_circle(g) ? Group{seed} : g;
+  }
+
+  /// The group depends on itself through others: with several results, two groups may each wait for
+  /// the other.
+  bool closes_a_circle(const Group& g) const {
+    const Members inside(g.begin(), g.end());
+    std::vector<const Node*> open(g.begin(), g.end());
+    std::unordered_set<const Node*> seen;
+    while (!open.empty()) {
+      const Node* n = open.back();
+      open.pop_back();
+      for (const Value* v : n->operands()) {
+        const Node* def = v == nullptr ? nullptr : v->def();
+        if (def == nullptr || (inside.count(def) != 0 && inside.count(n) != 0)) continue;
+        if (inside.count(def) != 0) return true;
+        const auto other = group_of_.find(def);
+        if (other == group_of_.end()) {
+          if (seen.insert(def).second) open.push_back(def);
+        } else {
+          for (const Node* m : groups_[other->second])
+            if (seen.insert(m).second) open.push_back(m);
+        }
+      }
+    }
+    return false;
+  }
+
+  /// Pulls in what is made of a state alone and read by the group alone: moments that fade. Apart,
+  /// it would be written out, and the update could not run before it.
+  void absorb_decayed_states(Group& g, const Shape& full) {
+    for (size_t i = 0; i < g.size() && static_cast<int>(g.size()) < max_ops_; ++i)
+      for (Value* v : g[i]->operands()) {
+        Node* p = v == nullptr ? nullptr : v->def();
+        if (p == nullptr || taken(p) || !p->op().has(kPointwise) || !(v->shape() == full) ||
+            v->output_uses() != 0 || std::find(g.begin(), g.end(), p) != g.end())
+          continue;
+        const auto operands = p->operands();
+        const bool of_states = std::all_of(operands.begin(), operands.end(), [this](Value* o) {
+          return graph_.state_of(o) != nullptr || is_scalar_constant(o);
+        });
+        const bool ours = std::all_of(v->uses().begin(), v->uses().end(), [&](const Use& u) {
+          return std::find(g.begin(), g.end(), u.node) != g.end();
+        });
+        if (of_states && ours) g.push_back(p);
+      }
   }
 
   using Members = std::unordered_set<const Node*>;
@@ -331,6 +405,7 @@ class Fuser {
   void add_group(Group g) {
     arrange(g);
     if (context_.explaining() && !single_ops_) explain(g);
+    for (const Node* n : g) group_of_[n] = groups_.size();
     groups_.push_back(std::move(g));
   }
 
@@ -360,7 +435,13 @@ class Fuser {
 
   // ---- wrapping -----------------------------------------------------------------------------
 
+  /// The only regions with two products.
+  static bool is_attention(const Group& g) {
+    return std::count_if(g.begin(), g.end(), [](const Node* n) { return n->is("dot"); }) == 2;
+  }
+
   static std::string region_name(const Group& g) {
+    if (is_attention(g)) return "attention";
     std::string name;
     std::string last;
     for (const Node* n : g) {
@@ -457,19 +538,20 @@ class Fuser {
 
   Graph& graph_;
   int max_ops_;
-  bool single_ops_;
+  bool single_ops_, attention_;
   const PassContext& context_;
   std::unordered_map<const Node*, int> position_;
   std::unordered_set<const Value*> next_states_;
   std::unordered_set<const Node*> taken_;
   std::vector<Group> groups_;
+  std::unordered_map<const Node*, size_t> group_of_;
 };
 
 }  // namespace
 
 bool fuse_regions(Graph& graph, PassContext& context) {
   return Fuser(graph, static_cast<int>(context.integer("max-ops", 64)),
-               context.flag("single-ops", false), context)
+               context.flag("single-ops", false), context.flag("attention", true), context)
              .run() > 0;
 }
 

@@ -18,9 +18,17 @@ namespace {
 class Hoisting {
  public:
   explicit Hoisting(Graph& graph) : graph_(graph), nodes_(graph.node_list()) {
-    for (const State& s : graph.states())
-      if (const Value* next = graph.output(static_cast<size_t>(s.next)); next->def() != nullptr)
-        replaced_[next->def()].push_back(s.current);
+    for (const State& s : graph.states()) {
+      const Value* next = graph.output(static_cast<size_t>(s.next));
+      std::vector<const Node*> views;
+      while (next->def() != nullptr && next->def()->is("reshape") && next->has_one_use()) {
+        views.push_back(next->def());
+        next = next->def()->operand(0);
+      }
+      if (next->def() == nullptr) continue;
+      replaced_[next->def()].push_back(s.current);
+      for (const Node* view : views) update_of_[view] = next->def();
+    }
     for (size_t i = 0; i < nodes_.size(); ++i) place_[nodes_[i]] = i;
   }
 
@@ -31,6 +39,10 @@ class Hoisting {
         place_[nodes_[i]] = has_users(*nodes_[i]) ? std::min(i, place) : place;
         moved_.insert(nodes_[i]);
       }
+    for (const auto& [view, update] : update_of_) {
+      place_[view] = place_.at(update);
+      moved_.insert(view);
+    }
     // Those that share a place keep their order, behind the node that was there.
     std::vector<Node*> order = nodes_;
     std::stable_sort(order.begin(), order.end(), [&](const Node* a, const Node* b) {
@@ -49,9 +61,11 @@ class Hoisting {
     return found != replaced_.end() && static_cast<int>(found->second.size()) == n.result_count();
   }
 
-  static bool has_users(const Node& n) {
+  /// Anybody else than who hands the next value on in the shape of its state.
+  bool has_users(const Node& n) const {
     for (int i = 0; i < n.result_count(); ++i)
-      if (!n.result(i)->uses().empty()) return true;
+      for (const Use& u : n.result(i)->uses())
+        if (update_of_.count(u.node) == 0) return true;
     return false;
   }
 
@@ -83,6 +97,7 @@ class Hoisting {
   std::unordered_set<const Node*> moved_;
   /// Nodes that make next values, and the current ones.
   std::unordered_map<const Node*, std::vector<const Value*>> replaced_;
+  std::unordered_map<const Node*, const Node*> update_of_;  ///< of a reshape of a next value
 };
 
 }  // namespace

@@ -68,7 +68,6 @@ void PassContext::say(const Node& node, bool matched, const std::string& reason)
 
 PassContext::Inside::Inside(PassContext& context, const Node& control, int body)
     : context_(context), before_(context.inside_.size()) {
-  if (!context.explaining()) return;
   context.inside_ += control.where();
   if (control.body_count() == 2) context.inside_ += body == 0 ? " (then)" : " (else)";
   context.inside_ += " > ";

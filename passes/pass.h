@@ -50,6 +50,9 @@ class PassContext {
 
   void matched(const Node& node, const std::string& what) const { say(node, true, what); }
   void declined(const Node& node, const std::string& why) const { say(node, false, why); }
+  /// The graph is the body of a loop or branch.
+  bool in_body() const { return !inside_.empty(); }
+
   /// True when somebody listens; building long reasons can be skipped otherwise.
   bool explaining() const { return explain_ != nullptr; }
 

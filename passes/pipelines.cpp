@@ -20,7 +20,8 @@ std::span<const NamedPipeline> named_pipelines() {
   static const std::array<NamedPipeline, 6> pipelines = {{
       {"default", "from a model to kernels: what compile runs",
        joined({
-           "fold-batch-norm",  // while Conv and BatchNormalization are still whole
+           "recognize-attention",  // its scale then costs nothing, wherever exporters put it
+           "fold-batch-norm",      // while Conv and BatchNormalization are still whole
            "canonical",
            "select-algorithms",
            "finish",
@@ -42,6 +43,7 @@ std::span<const NamedPipeline> named_pipelines() {
            "common-subexpressions",      // steps of a network are compared value by value
            "roll-loops",                 // before layouts move apart what is the same in all steps
            "fuse-gates",
+           "read-last-steps",            // of what has become a loop
            "simplify-control",           // the weights of what rolled up, once more
            "sink-transposes",            // between convolutions they meet and cancel
            "simplify{layout=0}",         // reshapes that meet where a transpose has left
@@ -59,14 +61,16 @@ std::span<const NamedPipeline> named_pipelines() {
            "fold-constants",         // the packed weights
            "common-subexpressions",  // weights that are used twice
            "dead-code",
-           "fuse-regions",   // each region becomes one kernel
-           "sink-repeats",   // which reads gradients of averages without writing them out
-           "hoist-updates",  // gradients make room as soon as they are used
+           "reshape-updates",  // which lets them join the kernel of their gradient
+           "fuse-regions",     // each region becomes one kernel
+           "sink-repeats",     // which reads gradients of averages without writing them out
+           "hoist-updates",    // gradients make room as soon as they are used
        })},
       {"reference", "the model as written: every core op a kernel of its own",
        joined({"decompose", "fold-constants", "dead-code", "fuse-regions{single-ops}"})},
       {"recognize", "ONNX ops for what exporters write out as many nodes",
        joined({
+           "recognize-attention",
            "recognize-gelu",
            "recognize-gelu-half-first",
            "recognize-gelu-half-inside",

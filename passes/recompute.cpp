@@ -1,6 +1,7 @@
 // Candidates are applied to copies of the graph and compared by what they need and what they cost.
 #include "passes/recompute.h"
 
+#include "ir/accumulate_gradients.h"
 #include "ir/diagnostic.h"
 #include "ir/work.h"
 #include "passes/passes.h"
@@ -10,12 +11,11 @@
 #include <limits>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace tintype {
 
 namespace {
-
-constexpr std::string_view kBackwardStart = "grad:loss";
 
 bool is_view(const Node& n) {
   return n.op().has(kView) || n.is("reverse") ||
@@ -41,20 +41,21 @@ class Owners {
       for (const Value* v : n->operands())
         if (of(v) == v && v->def() != nullptr && !v->def()->is("constant")) owner_[v] = n->result();
     }
+    for (size_t i = 0; i < graph.output_count(); ++i) outside_.insert(of(graph.output(i)));
   }
   const Value* of(const Value* v) const {
     for (auto it = owner_.find(v); it != owner_.end(); it = owner_.find(v)) v = it->second;
     return v;
   }
+  /// Memory of the program that a pass can plan: not that of inputs, states, constants and outputs.
+  bool is_buffer(const Value* owner) const {
+    return owner->def() != nullptr && !owner->def()->is("constant") && outside_.count(owner) == 0;
+  }
 
  private:
   std::unordered_map<const Value*, const Value*> owner_;
+  std::unordered_set<const Value*> outside_;
 };
-
-/// Memory of the program that a pass can plan: not that of inputs, states, constants and outputs.
-bool is_buffer(const Value* owner) {
-  return owner->def() != nullptr && !owner->def()->is("constant") && owner->output_uses() == 0;
-}
 
 /// Bytes that a node reads and writes, and its arithmetic as the bytes that move in the same time.
 double cost_of(const Node& n, const SymbolLookup& symbols) {
@@ -149,8 +150,7 @@ class Timeline {
     backward_.assign(nodes_.size(), false);
     for (size_t i = 0; i < nodes_.size(); ++i) {
       const Node& n = *nodes_[i];
-      const auto& origins = n.origins();
-      backward_[i] = std::find(origins.begin(), origins.end(), kBackwardStart) != origins.end();
+      backward_[i] = is_of_backward_pass(n);
       for (const Value* v : n.operands())
         if (v != nullptr && v->def() != nullptr && backward_[position_.at(v->def())])
           backward_[i] = true;
@@ -205,7 +205,7 @@ class Timeline {
       }
       for (int r = 0; r < n.result_count(); ++r) {
         defined[n.result(r)] = k;
-        if (owners_.of(n.result(r)) == n.result(r) && is_buffer(n.result(r)))
+        if (owners_.of(n.result(r)) == n.result(r) && owners_.is_buffer(n.result(r)))
           bytes_[k] += static_cast<double>(bytes_of(n.result(r), symbols_));
       }
     }
@@ -342,7 +342,7 @@ int64_t peak_bytes(const Graph& graph, const SymbolLookup& symbols) {
   int64_t at = 0;
   const auto touch = [&](const Value* v) {
     const Value* owner = v == nullptr ? nullptr : owners.of(v);
-    if (owner == nullptr || !is_buffer(owner)) return;
+    if (owner == nullptr || !owners.is_buffer(owner)) return;
     const auto [it, fresh] = lives.emplace(owner, Life{at, at});
     it->second.last = at;
   };

@@ -28,8 +28,9 @@ int64_t peak_bytes(const Graph& graph, const SymbolLookup& symbols);
 /// Computes values of the forward pass a second time, right before the backward pass reads them, so
 /// that they need not be kept until then. For graphs of regions, whose nodes run in their order:
 /// what is computed again is the same kernel on the same operands, so that no bit changes, random
-/// numbers included. The nodes that descend from one with the origin "grad:loss" are the backward
-/// pass; without such a node nothing happens. Repeated nodes have the origins "again:<origin>".
+/// numbers included. Nodes that gradients have added (is_of_backward_pass) and those that descend
+/// from them are the backward pass; without such a node nothing happens. Repeated nodes have the
+/// origins "again:<origin>".
 ///
 /// Two kinds of plans compete. Either all results of contractions are kept and the rest, cheap to
 /// compute, is not; or the forward pass is cut into segments and only what crosses a cut is kept

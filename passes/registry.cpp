@@ -25,6 +25,7 @@ constexpr PassOption kSimplify[] = {
 constexpr PassOption kFuse[] = {
     {"max-ops", "64", "ops of one region at most"},
     {"single-ops", "0", "every op its own region: the unfused program"},
+    {"attention", "1", "0 leaves the two products of attention and the softmax to three kernels"},
 };
 
 constexpr PassOption kRecompute[] = {
@@ -35,6 +36,8 @@ constexpr PassOption kRecompute[] = {
 
 constexpr PassOption kSegment[] = {
     {"length", "0", "trips of a segment; 0: about the square root of all, 16 of an unknown number"},
+    {"segments", "0",
+     "segments of a loop whose trips are known, where length is 0; 0: as length says"},
     {"shortest", "32", "loops of fewer trips stay as they are"},
 };
 
@@ -61,8 +64,20 @@ constexpr Pass kPasses[] = {
      "keeps states in the order of axes in which they are read",
      {},
      layout_states},
+    {"read-last-steps",
+     "reads the last step of a loop from the state that holds it",
+     {},
+     read_last_steps},
+    {"recognize-attention",
+     "finds attention that was written out as products and a softmax",
+     {},
+     recognize_attention},
     {"recompute", "computes activations again for the backward pass instead of keeping them",
      kRecompute, recompute},
+    {"reshape-updates",
+     "updates states in the shape of the product that makes their gradient",
+     {},
+     reshape_updates},
     {"simplify", "removes ops that do nothing and merges those that follow each other", kSimplify,
      simplify},
     {"roll-loops",

@@ -22,9 +22,10 @@ namespace {
 constexpr int64_t kDefaultLength = 16;
 
 /// Steps of a segment: about the square root of all, a divisor of them where there is one near.
-int64_t segment_length(const Dim& trips, int64_t asked) {
+int64_t segment_length(const Dim& trips, int64_t asked, int64_t segments) {
   if (asked > 0) return asked;
   if (!trips.is_static()) return kDefaultLength;
+  if (segments > 0) return (trips.value() + segments - 1) / segments;
   const double root = std::sqrt(static_cast<double>(trips.value()));
   int64_t best = std::llround(root);
   for (auto d = static_cast<int64_t>(root); d > 0 && static_cast<double>(d) > root / 2; --d)
@@ -251,11 +252,12 @@ std::string reason_against(const Node& n, int64_t length, int64_t shortest) {
 }  // namespace
 
 bool segment_scans(Graph& graph, PassContext& context) {
-  const int64_t asked = context.integer("length", 0), shortest = context.integer("shortest", 32);
+  const int64_t asked = context.integer("length", 0), segments = context.integer("segments", 0);
+  const int64_t shortest = context.integer("shortest", 32);
   bool changed = false;
   for (Node* n : graph.node_list()) {
     if (!n->is("scan")) continue;
-    const int64_t length = segment_length(ScanView(*n).trips, asked);
+    const int64_t length = segment_length(ScanView(*n).trips, asked, segments);
     if (const std::string why = reason_against(*n, length, shortest); !why.empty()) {
       context.declined(*n, why);
       continue;

@@ -5,6 +5,7 @@
 //   f(w), w the same on every trip        = computed before the loop
 //   a state that is never changed         = its initial value
 //   results, operands that nobody reads   = left out
+//   transpose(y), y stacked by a loop     = stacked transposed
 // Each rule takes something away from a control node, or makes it vanish.
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
@@ -15,6 +16,7 @@
 #include <algorithm>
 #include <optional>
 #include <unordered_map>
+#include <vector>
 
 namespace tintype {
 
@@ -27,9 +29,11 @@ class Simplifier {
   Simplifier(Graph& graph, PassContext& context) : graph_(graph), context_(context) {}
 
   bool run() {
+    std::vector<Node*> control;  // a visit may erase other nodes behind it
+    for (const auto& n : graph_.nodes())
+      if (n->op().has(kControl)) control.push_back(n.get());
     bool changed = false;
-    for (Node* n : graph_.node_list())
-      if (n->op().has(kControl)) changed = visit(*n) || changed;
+    for (Node* n : control) changed = visit(*n) || changed;
     return changed;
   }
 
@@ -37,8 +41,8 @@ class Simplifier {
   bool visit(Node& n) {
     bool changed = false;
     for (bool again = true; again;) {
-      again = drop_results(n) || drop_steady_states(n) || merge_invariants(n) ||
-              sink_constants(n) || hoist(n) || drop_operands(n);
+      again = drop_results(n) || transpose_outputs(n) || drop_steady_states(n) ||
+              merge_invariants(n) || sink_constants(n) || hoist(n) || drop_operands(n);
       changed = changed || again;
     }
     return inline_body(n) || changed;
@@ -83,6 +87,48 @@ class Simplifier {
       return true;
     }
     return false;
+  }
+
+  /// An output whose only readers transpose it, all in the same way and step by step, is transposed
+  /// inside: a kernel that writes it need not care where elements go.
+  bool transpose_outputs(Node& n) {
+    if (!n.is("scan")) return false;
+    bool changed = false;
+    for (int i = ScanView(n).states; i < n.result_count(); ++i) {
+      Value* all = n.result(i);
+      const std::optional<std::vector<int64_t>> perm = common_order(*all);
+      Graph& body = *n.body();
+      // What is a state as well would be written twice.
+      if (!perm || body.output(static_cast<size_t>(i))->output_uses() > 1) continue;
+      std::vector<int64_t> inner;
+      for (size_t a = 1; a < perm->size(); ++a) inner.push_back((*perm)[a] - 1);
+      Builder b(body);
+      b.set_origins(n.origins());
+      body.set_output(i, b.transpose(body.output(static_cast<size_t>(i)), inner));
+      const std::vector<Use> uses = all->uses();
+      all->set_type(uses[0].node->result()->type());
+      for (const Use& u : uses) {
+        graph_.replace_all_uses(u.node->result(), all);
+        graph_.erase(u.node);
+      }
+      report(n, "an output is transposed step by step");
+      changed = true;
+    }
+    if (changed) common_subexpressions(*n.body(), context_);
+    return changed;
+  }
+
+  /// The order of axes that all readers give the value, if it leaves the first where it is.
+  static std::optional<std::vector<int64_t>> common_order(const Value& v) {
+    std::optional<std::vector<int64_t>> order;
+    if (v.output_uses() != 0 || v.uses().empty()) return order;
+    for (const Use& u : v.uses()) {
+      if (!u.node->is("transpose")) return std::nullopt;
+      const auto perm = u.node->attrs().integers("perm");
+      if (perm[0] != 0 || (order && *order != perm)) return std::nullopt;
+      order = perm;
+    }
+    return order;
   }
 
   /// A state whose next value is itself, or that is not even read: an invariant.

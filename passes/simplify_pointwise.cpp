@@ -169,6 +169,58 @@ Value* implied_broadcast(Attempt& a, const Node& n) {
   return a.no(found ? "the other operands do not span the result" : "no operand is a broadcast");
 }
 
+/// Zeros around the value, added up by `add` nodes that nobody else reads.
+bool collect_padded(const Value* v, const Shape& shape, std::vector<const Node*>& pads) {
+  const Node* n = v->def();
+  if (n == nullptr || !(v->shape() == shape)) return false;
+  if (n->is("add")) {
+    const bool inner = v->has_one_use();
+    return inner && collect_padded(n->operand(0), shape, pads) &&
+           collect_padded(n->operand(1), shape, pads);
+  }
+  if (!n->is("pad") || n->attrs().string("mode", "constant") != "constant") return false;
+  if (n->operand(1) != nullptr && constant_splat(n->operand(1)) != 0.0) return false;
+  pads.push_back(n);
+  return true;
+}
+
+/// The only axis with margins; nothing when there are several, or they are not known.
+std::optional<size_t> padded_axis(const Node& pad) {
+  const Shape before = pad.attrs().dims("before"), after = pad.attrs().dims("after");
+  std::optional<size_t> axis;
+  for (size_t i = 0; i < before.size(); ++i) {
+    if (before[i].is(0) && after[i].is(0)) continue;
+    if (axis || !before[i].is_static() || !after[i].is_static()) return std::nullopt;
+    axis = i;
+  }
+  return axis;
+}
+
+// The gradients of slices that are parts of one value come together.
+Value* sum_of_parts(Attempt& a, const Node& n) {
+  std::vector<const Node*> pads;
+  const Shape& shape = n.result()->shape();
+  if (!n.is("add")) return nullptr;
+  if (!collect_padded(n.operand(0), shape, pads) || !collect_padded(n.operand(1), shape, pads))
+    return a.no("an addend is no value with zeros around it");
+  const std::optional<size_t> axis = padded_axis(*pads[0]);
+  if (!axis) return a.no("there are zeros along several axes, or of unknown number");
+  const auto start = [&](const Node* pad) { return pad->attrs().dims("before")[*axis]; };
+  for (const Node* pad : pads)
+    if (padded_axis(*pad) != axis) return a.no("addends have zeros along different axes");
+  std::sort(pads.begin(), pads.end(),
+            [&](const Node* p, const Node* q) { return start(p).value() < start(q).value(); });
+  std::vector<Value*> parts;
+  Dim end = 0;
+  for (const Node* pad : pads) {
+    if (!(start(pad) == end)) return a.no("the parts overlap or leave a gap");
+    parts.push_back(pad->operand(0));
+    end = end + pad->operand(0)->shape()[*axis];
+  }
+  if (!(end == shape[*axis])) return a.no("the parts leave a gap at the end");
+  return a.b.concat(std::move(parts), static_cast<int>(*axis));
+}
+
 constexpr Rule kRules[] = {
     {"identity(x) = x", identity},
     {"x + 0 = x", add_zero},
@@ -184,6 +236,7 @@ constexpr Rule kRules[] = {
     {"pow(x, constant) = products and roots", constant_power},
     {"f(x, c ... c) = f(x, c)", equal_elements},
     {"f(x, broadcast(y)) = f(x, y)", implied_broadcast},
+    {"pad(x) + pad(y) = concat(x, y)", sum_of_parts},
 };
 
 }  // namespace

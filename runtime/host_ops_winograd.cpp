@@ -186,6 +186,59 @@ Status winograd_output(const HostCall& call) {
   });
 }
 
+/// product[points, tiles, F] = V[points, tiles, C] U[points, panels, C, block].
+template <typename T>
+void multiply_points(const Tensor& v, const Tensor& u, Tensor& product) {
+  const int64_t points = u.dims()[0], panels = u.dims()[1], channels = u.dims()[2],
+                block = u.dims()[3];
+  const int64_t filters = product.dims().back();
+  const int64_t tiles = product.size() / std::max<int64_t>(points * filters, 1);
+  const auto* left = static_cast<const T*>(v.data());
+  const auto* right = static_cast<const T*>(u.data());
+  auto* to = static_cast<T*>(product.mutable_data());
+  std::vector<double> sums(static_cast<size_t>(block));
+  for (int64_t row = 0; row < points * tiles; ++row) {
+    for (int64_t panel = 0; panel < panels; ++panel) {
+      std::fill(sums.begin(), sums.end(), 0.0);
+      for (int64_t c = 0; c < channels; ++c) {
+        const auto x = static_cast<double>(load(left[row * channels + c]));
+        const T* w = right + ((row / tiles * panels + panel) * channels + c) * block;
+        for (int64_t b = 0; b < block; ++b)
+          sums[static_cast<size_t>(b)] += x * static_cast<double>(load(w[b]));
+      }
+      const int64_t real = std::min(block, filters - panel * block);
+      store_row(sums.data(), real, to + row * filters + panel * block);
+    }
+  }
+}
+
+/// y[N,H,W,F]: the input transform, a product per point, the output transform.
+Status winograd_conv(const HostCall& call) {
+  const Tensor& x = call.inputs[0];
+  const Tensor& u = call.inputs[1];
+  const Tensor& y = call.outputs[0];
+  const std::vector<int64_t> window = call.attributes.integers("window");
+  const int64_t m = call.attributes.integer("m", 0);
+  if (x.rank() != 4 || u.rank() != 4 || y.rank() != 4 || window.size() != 2 || m < 1 ||
+      u.dims()[2] != x.dims()[3] || u.dims()[1] * u.dims()[3] < y.dims()[3])
+    return wrong_shapes(call);
+  std::vector<int64_t> dims = {u.dims()[0], x.dims()[0]};
+  for (size_t i = 0; i < 2; ++i) {
+    const int64_t step = tile_step(m, window[i]);
+    dims.push_back((y.dims()[i + 1] + step - 1) / step);
+  }
+  dims.push_back(x.dims()[3]);
+  std::vector<Tensor> v = {Tensor::empty(x.dtype(), dims)};
+  dims.back() = y.dims()[3];
+  std::vector<Tensor> product = {Tensor::empty(x.dtype(), dims)};
+  if (Status s = winograd_input({call.inputs.first(1), v, call.attributes}); !s.ok()) return s;
+  Status s = for_elements<kFloats>(x.dtype(), [&](auto tag) {
+    multiply_points<typename decltype(tag)::type>(v[0], u, product[0]);
+  });
+  if (!s.ok()) return s;
+  return winograd_output({product, call.outputs, call.attributes});
+}
+
 /// U[points, panel, C, block] = G w G^T, where `perm` names the axes of w that are H, W, C, F.
 Status winograd_weight(const HostCall& call) {
   const Tensor& w = call.inputs[0];
@@ -260,6 +313,7 @@ constexpr HostOp kOps[] = {
     {"winograd_weight", winograd_weight},
     {"winograd_input", winograd_input},
     {"winograd_output", winograd_output},
+    {"winograd_conv", winograd_conv},
     {"winograd_output_adjoint", winograd_output_adjoint},
     {"winograd_weight_adjoint", winograd_weight_adjoint},
 };

@@ -122,6 +122,31 @@ void copy_row(T* to, int64_t to_stride, const T* from, int64_t from_stride, int6
   }
 }
 
+/// Four elements of 4 bytes in a register; their bits alone matter.
+using Four = uint32_t __attribute__((vector_size(16)));
+
+Four load_four(const uint32_t* p) {
+  Four v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+void store_four(uint32_t* p, Four v) { std::memcpy(p, &v, sizeof v); }
+
+/// to[j][i] = from[i][j] for 4 x 4 elements.
+void transpose_four(uint32_t* to, int64_t to_stride, const uint32_t* from, int64_t from_stride) {
+  const Four a = load_four(from), b = load_four(from + from_stride),
+             c = load_four(from + 2 * from_stride), d = load_four(from + 3 * from_stride);
+  const Four ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+             ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7),
+             cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5),
+             cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  store_four(to, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));
+  store_four(to + to_stride, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
+  store_four(to + 2 * to_stride, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
+  store_four(to + 3 * to_stride, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
+}
+
 // to is contiguous along `inner`, from along `across`: copy tiles that fit the first-level cache,
 // four destination rows at a time so that every line read is used at once.
 template <typename T>
@@ -129,9 +154,13 @@ void copy_tile(T* to, const T* from, int64_t inner, int64_t from_inner, int64_t 
                int64_t to_across) {
   int64_t j = 0;
   for (; j + 4 <= across; j += 4) {
+    int64_t i = 0;
+    if constexpr (sizeof(T) == 4)
+      for (; i + 4 <= inner; i += 4)
+        transpose_four(to + j * to_across + i, to_across, from + i * from_inner + j, from_inner);
     T *r0 = to + j * to_across, *r1 = r0 + to_across, *r2 = r1 + to_across, *r3 = r2 + to_across;
-    const T* source = from + j;
-    for (int64_t i = 0; i < inner; ++i, source += from_inner) {
+    const T* source = from + i * from_inner + j;
+    for (; i < inner; ++i, source += from_inner) {
       r0[i] = source[0];
       r1[i] = source[1];
       r2[i] = source[2];

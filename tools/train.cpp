@@ -284,7 +284,7 @@ Runner add_train(CLI::App& parent) {
                   "go on with the run in this folder, as if it had not stopped");
   app->add_option("--keep-checkpoints", a.keep_checkpoints,
                   "keep those of the last N epochs, for evaluate")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Validator(CLI::NonNegativeNumber).description(""))
       ->type_name("N");
   app->add_option("--weights", a.weights, "start from the values in a .safetensors file");
   app->add_option("--show", a.show, "print so many validation images with predictions")

@@ -57,20 +57,30 @@ void add(std::string_view op_name, Added entry) {
     throw Error("there are two definitions of op '" + std::string(op_name) + "'");
 }
 
+std::string hash_of_file(const char* path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  if (bytes.empty()) throw Error(std::string(path) + ": cannot be read");
+  const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
+  char text[40];
+  std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(hash.high64),
+                static_cast<unsigned long long>(hash.low64));
+  return text;
+}
+
 /// The content of the library or program that holds a function, as a number: two builds of a plugin
 /// must not share kernels in the cache.
 std::string identity_of_code(void* function) {
   Dl_info info = {};
   if (dladdr(function, &info) == 0 || info.dli_fname == nullptr)
     throw Error("a definition must be a function of the program or of a library");
-  std::ifstream file(info.dli_fname, std::ios::binary);
-  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (bytes.empty()) throw Error(std::string(info.dli_fname) + ": cannot be read");
-  const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
-  char text[40];
-  std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(hash.high64),
-                static_cast<unsigned long long>(hash.low64));
-  return text;
+  // Loaded libraries do not change, and one may bring many ops.
+  static std::mutex mutex;
+  static std::map<std::string, std::string> known;
+  const std::lock_guard lock(mutex);
+  std::string& identity = known[info.dli_fname];
+  if (identity.empty()) identity = hash_of_file(info.dli_fname);
+  return identity;
 }
 
 std::string text_of(const Halide::Type& t) {

@@ -82,9 +82,9 @@ Func to_points(const Node& node, const std::vector<Var>& vars, const Reader& rea
                const Expr& filters, std::vector<Func>& stages) {
   const int64_t m = tile_size(node);
   const auto window = node.attrs().integers("window");
-  const WinogradMap map = node.is("winograd_weight")  ? WinogradMap::weight
-                          : node.is("winograd_input") ? WinogradMap::input
-                                                      : WinogradMap::output_adjoint;
+  const WinogradMap map = node.is("winograd_weight")           ? WinogradMap::weight
+                          : node.is("winograd_output_adjoint") ? WinogradMap::output_adjoint
+                                                               : WinogradMap::input;
   const Maps maps(map, m, window);
   const std::vector<Var> rest(vars.begin() + 1, vars.end() - 1);
   const Var lane = vars.front(), e = vars.back();
@@ -134,6 +134,24 @@ Func output_transform(const Node& node, const std::vector<Var>& vars, const Read
   const int mh = maps.h.rows, mw = maps.w.rows;
   out(c, x, y, n) = tile(c, x % mw, y % mh, x / mw, y / mh, n);
   return out;
+}
+
+// vars: F, W, H, N.
+Func convolution(const Node& node, const std::vector<Var>& vars, const Reader& x, const Reader& u,
+                 const Expr& depth, std::vector<Func>& stages) {
+  const Var c("c"), f("f"), tx("tx"), ty("ty"), n("n"), e("e");
+  Func points = to_points(node, {c, tx, ty, n, e}, x, Expr(), stages);
+  const auto block = static_cast<int32_t>(node.operand(1)->shape().back().value());
+  const Halide::RDom r(0, depth, "r");
+  Func sums("sums"), products("products");
+  sums(f, tx, ty, n, e) = 0.0f;
+  sums(f, tx, ty, n, e) += points(r.x, tx, ty, n, e) * u({e, f / block, r.x, f % block});
+  products(f, tx, ty, n, e) = sums(f, tx, ty, n, e);
+  stages.insert(stages.end(), {points, sums, products});
+  return output_transform(
+      node, vars,
+      [&](const std::vector<Expr>& at) { return products(at[4], at[3], at[2], at[1], at[0]); },
+      stages);
 }
 
 // vars: F, C, W, H.

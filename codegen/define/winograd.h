@@ -17,6 +17,12 @@ using Reader = std::function<Halide::Expr(const std::vector<Halide::Expr>&)>;
 /// is defined, are zero.
 Halide::Func to_points(const Node& node, const std::vector<Halide::Var>& vars, const Reader& read,
                        const Halide::Expr& filters, std::vector<Halide::Func>& stages);
+/// The products at the points of a convolution in one piece, C and the steps before and after
+/// included: Y[N, H, W, F] of `x` and packed weights `u`, both readers; `depth` channels. Stages:
+/// those of to_points, V, the products of a register tile, all products, those of output_transform.
+Halide::Func convolution(const Node& node, const std::vector<Halide::Var>& vars, const Reader& x,
+                         const Reader& u, const Halide::Expr& depth,
+                         std::vector<Halide::Func>& stages);
 /// Y[N, H, W, C] = A^T m A at the tile and the place inside it that (H, W) names.
 Halide::Func output_transform(const Node& node, const std::vector<Halide::Var>& vars,
                               const Reader& read, std::vector<Halide::Func>& stages);

@@ -49,20 +49,37 @@ void schedule_scatter(Composition& c, const KernelSpec& spec, const Machine& mac
   a.func.update().split(a.vars[0], chunk, part, lanes, inner).reorder(update).vectorize(part);
 }
 
-// A task finds the largest taps of all windows for one vector of channels of an image, then every
-// place adds up the windows that chose it.
+// A task finds the largest taps of the windows that reach some lines of an image, then every place
+// adds up the windows that chose it. Lines are read and written as they lie, all channels at once.
 void schedule_window_max_gradient(Composition& c, const KernelSpec& spec, const Machine& machine) {
+  constexpr int kLines = 8, kUnrolledTaps = 25;
+  const int lanes = vector_lanes(spec, machine);
   Func& out = c.outputs[0];
   Anchor& a = c.anchors.at(0);
-  const auto [task, lanes, inner] = vector_per_task(c, spec, machine);
-  a.func.compute_at(out, c.vars[1]).vectorize(a.vars[0], lanes, inner);
+  const TailStrategy tail = channel_tail(c, spec, lanes);
+  const TailStrategy inner = tail == TailStrategy::Predicate ? tail : TailStrategy::Auto;
+  Var block("block"), lane("lane"), part("part"), line("line");
+  const Var &lines = c.vars[c.vars.size() - 2], &image = c.vars.back();
+  out.split(c.vars[0], block, lane, lanes, tail)
+      .vectorize(lane)
+      .split(lines, part, line, kLines, TailStrategy::GuardWithIf);
+  std::vector<VarOrRVar> order = {lane, block};
+  for (size_t d = 1; d + 2 < c.vars.size(); ++d) order.emplace_back(c.vars[d]);
+  order.insert(order.end(), {line, part, image});
+  out.reorder(order);
+  const VarOrRVar task = parallel_over(out, {part, image});
+  a.func.compute_at(out, block).vectorize(a.vars[0], lanes, inner);
   Halide::Stage sum = a.func.update();
   sum.vectorize(a.vars[0], lanes, inner);
   for (const Halide::RVar& r : a.func.rvars()) sum.unroll(r);
+  int64_t taps = 1;
+  for (const int64_t k : a.node->attrs().integers("window")) taps *= k;
   for (Func& f : c.stages) {
     const Var channel = f.args()[0];
     f.compute_at(out, task.var).vectorize(channel, lanes, inner);
     f.update().vectorize(channel, lanes, inner);
+    if (taps <= kUnrolledTaps)
+      for (const Halide::RVar& r : f.rvars()) f.update().unroll(r);
   }
 }
 

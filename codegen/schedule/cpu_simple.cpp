@@ -32,6 +32,7 @@ void schedule(Composition& c, const KernelSpec& spec, const Machine& machine) {
     case ScheduleKind::reference: return schedule_reference(c);
     case ScheduleKind::elementwise: return schedule_elementwise(c, spec, machine);
     case ScheduleKind::contraction: return schedule_contraction(c, spec, machine);
+    case ScheduleKind::attention: return schedule_attention(c, spec, machine);
     case ScheduleKind::cell: return schedule_cell(c, spec, machine);
     case ScheduleKind::depthwise: return schedule_depthwise(c, spec, machine);
     case ScheduleKind::window: return schedule_window(c, spec, machine);
@@ -44,6 +45,7 @@ void schedule(Composition& c, const KernelSpec& spec, const Machine& machine) {
     case ScheduleKind::winograd_output: return schedule_winograd_output(c, spec, machine);
     case ScheduleKind::winograd_weight_adjoint:
       return schedule_winograd_weight_adjoint(c, spec, machine);
+    case ScheduleKind::winograd_conv: return schedule_winograd_conv(c, spec, machine);
     case ScheduleKind::added: return schedule_added(c, spec, machine);
   }
 }

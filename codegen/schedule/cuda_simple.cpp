@@ -139,9 +139,11 @@ void schedule_cuda(Composition& c, const KernelSpec& spec) {
     case ScheduleKind::scatter: return schedule_scatter(c);
     case ScheduleKind::window_max_gradient: return schedule_window_max_gradient(c, spec);
     case ScheduleKind::reference:
+    case ScheduleKind::attention:
     case ScheduleKind::winograd_points:
     case ScheduleKind::winograd_output:
     case ScheduleKind::winograd_weight_adjoint:
+    case ScheduleKind::winograd_conv:
     case ScheduleKind::added: break;
   }
   internal_error(__FILE__, __LINE__,

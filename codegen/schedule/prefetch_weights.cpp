@@ -49,7 +49,8 @@ class PrefetchWeights : public Halide::Internal::IRMutator {
   using IRMutator::visit;
 
   Stmt visit(const For* loop) override {
-    if (loop->for_type == ForType::Parallel) {
+    const bool over_panels = loop->name.starts_with(passes_) && loop->name.ends_with(".ko");
+    if (loop->for_type == ForType::Parallel || over_panels) {
       const auto saved = std::exchange(pass_, {Expr(0), Expr(1)});
       Stmt s = IRMutator::visit(loop);
       pass_ = saved;
@@ -108,10 +109,13 @@ class PrefetchWeights : public Halide::Internal::IRMutator {
 void prefetch_weights(Halide::Pipeline& pipeline, const Composition& c, const KernelSpec& spec) {
   if (spec.prefetch == 0) return;
   const Anchor& a = c.anchors.at(0);
+  const bool winograd = spec.schedule == ScheduleKind::winograd_conv;
+  const std::string sums = winograd ? c.stages.at(2).name() : a.func.name();
+  const std::string passes = winograd ? c.stages.at(3).name() : c.outputs[0].name();
   for (size_t i = 0; i < c.inputs.size(); ++i)
     if (spec.body->inputs()[i].get() == a.node->operand(1))
-      pipeline.add_custom_lowering_pass(new PrefetchWeights(
-          c.inputs[i].name(), a.func.name() + ".s1.", c.outputs[0].name() + ".s0.", spec.prefetch));
+      pipeline.add_custom_lowering_pass(
+          new PrefetchWeights(c.inputs[i].name(), sums + ".s1.", passes + ".s0.", spec.prefetch));
 }
 
 }  // namespace tintype

@@ -77,7 +77,8 @@ KernelFuncs define_normalize(const KernelOperands& of) {
   first[0] = 0;
   Halide::Func squares("squares"), norm("norm"), y("y");
   squares(at) += x(row) * x(row);
-  norm(at) = Halide::sqrt(squares(at) + Halide::cast(x.type(), epsilon_of(of.node)));
+  norm(at) =
+      Halide::sqrt(squares(at) + Halide::Internal::make_const(x.type(), epsilon_of(of.node)));
   y(at) = x(at) / norm(first);
   KernelFuncs funcs{{y}, {squares}};
   if (of.node.result_count() > 1) funcs.results.push_back(norm);

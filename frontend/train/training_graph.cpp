@@ -268,8 +268,10 @@ TrainingGraph make_training_graph(std::unique_ptr<Graph> model, const TrainingOp
   if (options.diagnostics) probe.watch_activations(graph);
   Value* loss = add_losses(graph, options, predictions, out);
   // Values of core nodes outlive this, what they are computed from changes.
-  run_pipeline(graph,
-               parse_pipeline(options.segment_scans ? "decompose,segment-scans" : "decompose"));
+  std::string passes = "decompose,read-last-steps";
+  if (options.scan_segments)
+    passes += ",segment-scans{segments=" + std::to_string(*options.scan_segments) + "}";
+  run_pipeline(graph, parse_pipeline(passes));
   set_random_state(graph, stateful.seed, stateful.step);
   Builder b(graph);
   b.set_origins({"penalty"});

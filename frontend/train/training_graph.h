@@ -57,8 +57,8 @@ struct TrainingOptions {
   uint64_t seed = 1;
   /// Gradients through long loops keep the states of some trips and compute the others again:
   /// memory for about the square root of the steps, sums in another order
-  /// (passes/segment_scans.cpp).
-  bool segment_scans = false;
+  /// (passes/segment_scans.cpp). The number of segments, 0 for about the square root of the steps.
+  std::optional<int64_t> scan_segments = {};
   /// Adds the outputs that TrainingGraph::diagnostics describes.
   bool diagnostics = false;
 };

@@ -73,6 +73,20 @@ void infer_output(InferContext& c) {
   c.results[0] = {m.dtype, {m.shape[1], extents[0], extents[1], m.shape[4]}};
 }
 
+// x[N, H, W, C], U[points, panels, C, block] -> y[N, rows, columns, F]; x as for winograd_input.
+void infer_conv(InferContext& c) {
+  check_image(c);
+  const TensorType& x = c.type(0);
+  const TensorType& u = c.type(1);
+  const Shape extents = c.attrs().dims("extents");
+  if (u.rank() != 4 || extents.size() != 2)
+    c.fail("expected weights points,panels,C,block and 2 extents, got " + u.text());
+  const auto window = c.attrs().integers("window");
+  c.unify(u.shape[0], Dim(winograd_points(c.attrs().integer("m"), window)), "points");
+  c.unify(u.shape[2], x.shape[3], "channels");
+  c.results[0] = {x.dtype, {x.shape[0], extents[0], extents[1], c.attrs().integer("filters")}};
+}
+
 // dU[points, C, F] -> dw[H, W, C, F]
 void infer_weight_adjoint(InferContext& c) {
   const TensorType& u = c.type(0);
@@ -90,6 +104,11 @@ constexpr AttrDef kTiles[] = {{"m", AttrKind::integer, true}, {"window", AttrKin
 constexpr AttrDef kOutput[] = {{"m", AttrKind::integer, true},
                                {"window", AttrKind::integers, true},
                                {"extents", AttrKind::dims, true}};
+
+constexpr AttrDef kConv[] = {{"m", AttrKind::integer, true},
+                             {"window", AttrKind::integers, true},
+                             {"filters", AttrKind::integer, true},
+                             {"extents", AttrKind::dims, true}};
 
 constexpr OpDef kOps[] = {
     {.name = "winograd_weight",
@@ -116,6 +135,15 @@ constexpr OpDef kOps[] = {
      .infer = infer_output,
      .not_differentiable = kAfterwards,
      .doc = "A^T m A of each output tile"},
+    {.name = "winograd_conv",
+     .min_operands = 2,
+     .max_operands = 2,
+     .attrs = kConv,
+     .traits = kTileTransform,
+     .infer = infer_conv,
+     .not_differentiable = kAfterwards,
+     .doc = "all three steps of a convolution, a few tiles at a time: the points never leave the "
+            "cache"},
     {.name = "winograd_output_adjoint",
      .min_operands = 1,
      .max_operands = 1,

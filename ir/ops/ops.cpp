@@ -23,7 +23,7 @@ struct Registry {
           ops::core_contraction(), ops::core_winograd(), ops::core_random(), ops::core_structure(),
           ops::core_control(), ops::onnx_recurrent(), ops::onnx_random(), ops::onnx_pointwise(),
           ops::onnx_convolution(), ops::onnx_pooling(), ops::onnx_normalization(),
-          ops::onnx_shape(), ops::onnx_reduction(), ops::onnx_matmul()})
+          ops::onnx_shape(), ops::onnx_reduction(), ops::onnx_matmul(), ops::onnx_attention()})
       for (const OpDef& def : table) {
         TINTYPE_CHECK(by_name.emplace(def.name, &def).second,
                       "two records for op " + std::string(def.name));

@@ -26,6 +26,7 @@ std::span<const OpDef> onnx_shape();
 std::span<const OpDef> onnx_random();
 std::span<const OpDef> onnx_reduction();
 std::span<const OpDef> onnx_matmul();
+std::span<const OpDef> onnx_attention();
 std::span<const OpDef> onnx_recurrent();
 
 /// Integer list operand known at compile time (constant, or symbolic content that is static);

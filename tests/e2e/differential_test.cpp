@@ -6,6 +6,7 @@
 #include "tools/driver/data_files.h"
 #include "tools/driver/driver.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -67,6 +68,9 @@ INSTANTIATE_TEST_SUITE_P(
                     ConvCase{2, 16, 12, 12, 16, 3, 3, 1, 1, 1, 1},  // Winograd, whole tiles
                     ConvCase{1, 32, 13, 11, 40, 3, 3, 1, 1, 1,
                              1},  // Winograd, partial tiles and panels
+                    ConvCase{1, 32, 40, 37, 40, 3, 3, 1, 1, 1, 1},  // Winograd in one kernel
+                    ConvCase{2, 20, 65, 50, 72, 3, 3, 1, 1, 1, 1},  // channels between vectors
+                    ConvCase{1, 16, 40, 41, 32, 5, 5, 1, 2, 1, 1},
                     ConvCase{1, 16, 7, 7, 32, 3, 3, 1, 0, 1, 1},
                     ConvCase{1, 16, 14, 14, 96, 5, 5, 1, 2, 1, 1},
                     ConvCase{1, 64, 7, 7, 80, 1, 1, 1, 0, 1, 1},  // merged positions
@@ -82,15 +86,16 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(Conv1d, FactorisedWindowsMatch) {
   for (const bool row : {true, false})
-    expect_same([row](Graph& g, Builder& b) {
-      Value* x = g.add_input("x", {DType::f32, {1, 16, 12, 10}});
-      Value* w = weights(
-          b, row ? std::vector<int64_t>{32, 16, 1, 3} : std::vector<int64_t>{32, 16, 3, 1}, 1);
-      Value* y = b.make(
-          "Conv", {x, w},
-          {{"pads", row ? std::vector<int64_t>{0, 1, 0, 1} : std::vector<int64_t>{1, 0, 1, 0}}});
-      g.add_output("y", y);
-    });
+    for (const int64_t extent : {12, 50})
+      expect_same([row, extent](Graph& g, Builder& b) {
+        Value* x = g.add_input("x", {DType::f32, {1, 16, extent, extent - 2}});
+        Value* w = weights(
+            b, row ? std::vector<int64_t>{32, 16, 1, 3} : std::vector<int64_t>{32, 16, 3, 1}, 1);
+        Value* y = b.make(
+            "Conv", {x, w},
+            {{"pads", row ? std::vector<int64_t>{0, 1, 0, 1} : std::vector<int64_t>{1, 0, 1, 0}}});
+        g.add_output("y", y);
+      });
 }
 
 TEST(SymbolicExtents, OneModelServesEveryBatchAndImageSize) {
@@ -121,6 +126,35 @@ TEST(SymbolicExtents, OneModelServesEveryBatchAndImageSize) {
     const Comparison c = compare_tensors(got.value()[0], want.value()[0], 0, 0);
     EXPECT_LE(c.max_error, 1e-4 * c.scale)
         << dims.at("N") << " " << dims.at("H") << " " << dims.at("W");
+  }
+}
+
+// Chosen for a large image, and run on images whose lines are shorter than a run of tiles.
+TEST(SymbolicExtents, WinogradInOneKernelServesSmallImages) {
+  const Make make = [](Graph& g, Builder& b) {
+    Value* x = g.add_input("x", {DType::f32, {1, 32, Dim::symbol("H"), Dim::symbol("W")}});
+    Value* y = b.make("Conv", {x, weights(b, {32, 32, 3, 3}, 1)},
+                      {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
+    g.add_output("y", b.make("Relu", {y}));
+  };
+  CompileOptions options;
+  options.hints = {{"H", 64}, {"W", 64}};
+  const CompiledModel fast = compile_graph(test::built(make), options);
+  const Program& p = fast.model.program();
+  EXPECT_TRUE(std::any_of(p.steps.begin(), p.steps.end(), [&p](const Step& s) {
+    return s.alternatives.size() == 2 &&
+           p.kernels[static_cast<size_t>(s.alternatives[0].kernel)].algorithm.ends_with("fused");
+  }));
+  const CompiledModel reference = compiled(make, true, MathMode::standard);
+  for (const auto& [h, w] :
+       {std::pair(64, 64), std::pair(5, 3), std::pair(1, 1), std::pair(9, 57)}) {
+    const std::vector<Tensor> inputs = inputs_of(fast.model.program(), {{"H", h}, {"W", w}});
+    const auto got = fast.model.run(std::span<const Tensor>(inputs));
+    const auto want = reference.model.run(std::span<const Tensor>(inputs));
+    ASSERT_TRUE(got.ok()) << got.status().message();
+    ASSERT_TRUE(want.ok()) << want.status().message();
+    const Comparison c = compare_tensors(got.value()[0], want.value()[0], 0, 0);
+    EXPECT_LE(c.max_error, 1e-4 * c.scale) << h << " x " << w;
   }
 }
 

@@ -1,6 +1,9 @@
-// Recurrent networks and control flow as PyTorch's exporters write them (make_exported_cases.py).
+// Recurrent networks, control flow and attention as PyTorch's exporters write them
+// (make_exported_cases.py).
+#include "passes/pass_manager.h"
 #include "tools/driver/compare.h"
 #include "tools/driver/driver.h"
+#include "tools/driver/pipeline.h"
 
 #include <gtest/gtest.h>
 
@@ -45,6 +48,30 @@ TEST(ExportedCells, RollUp) {
   for (const char* cell : {"cell_by_hand", "lstm_cells", "gru_cells", "rnn_cells"})
     for (const char* how : {"_script", "_dynamo"})
       EXPECT_EQ(loops_of(std::string(cell) + how), 1) << cell << how;
+}
+
+// Attention is one kernel, whoever exported it, and one op to whoever reads the model.
+TEST(ExportedAttention, IsFound) {
+  for (const auto& [name, count] : {std::pair("attention", 1),
+                                    {"attention_causal", 1},
+                                    {"attention_masked", 1},
+                                    {"attention_vit", 2}})
+    for (const char* how : {"_script", "_dynamo"}) {
+      const std::string path =
+          std::string(TINTYPE_TEST_DIR "/data/exported/") + name + how + "/model.onnx";
+      const CompiledModel m = compile_model(path, {});
+      EXPECT_EQ(
+          std::count_if(m.graph->nodes().begin(), m.graph->nodes().end(),
+                        [](const auto& n) { return n->attrs().string("name", "") == "attention"; }),
+          count)
+          << name << how;
+      const auto graph = load_graph(path, {});
+      run_pipeline(*graph, parse_pipeline("recognize"));
+      EXPECT_EQ(std::count_if(graph->nodes().begin(), graph->nodes().end(),
+                              [](const auto& n) { return n->is("Attention"); }),
+                count)
+          << name << how;
+    }
 }
 
 }  // namespace

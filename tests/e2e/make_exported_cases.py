@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Writes data/exported/NAME: recurrent networks and control flow as PyTorch's two exporters store
+"""Writes data/exported/NAME: recurrent networks, control flow and attention as PyTorch's two exporters store
 them, with inputs and what PyTorch computes, in the form of the ONNX suite. Run it with the Python of
 the peers (tools/setup/peers.sh); last run with PyTorch 2.15. A name ends in _script for the exporter
 that traces or scripts (dynamo=False) and in _dynamo for the newer one.
 """
 import json
+import math
 import pathlib
 import shutil
 import sys
@@ -13,6 +14,7 @@ import warnings
 import numpy as np
 import onnx
 import torch
+import torchvision
 from onnx import numpy_helper
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -133,6 +135,50 @@ class Scan(nn.Module):
         return y, last
 
 
+class Attention(nn.Module):
+    """A layer of PyTorch's, from a sequence to itself."""
+
+    def __init__(self, features, heads):
+        super().__init__()
+        self.net = nn.MultiheadAttention(features, heads, batch_first=True)
+
+    def forward(self, x):
+        return self.net(x, x, x, need_weights=False)[0]
+
+
+class CausalByHand(nn.Module):
+    """As decoders are written out: one product for queries, keys and values, and a mask."""
+
+    def __init__(self, features, heads, longest):
+        super().__init__()
+        self.heads = heads
+        self.inside = nn.Linear(features, 3 * features)
+        self.outside = nn.Linear(features, features)
+        self.register_buffer("seen", torch.tril(torch.ones(longest, longest)).bool())
+
+    def forward(self, x):
+        n, t, c = x.shape
+        q, k, v = (y.view(n, t, self.heads, c // self.heads).transpose(1, 2)
+                   for y in self.inside(x).split(c, dim=2))
+        scores = q @ k.transpose(-2, -1) / math.sqrt(k.size(-1))
+        scores = scores.masked_fill(~self.seen[:t, :t], float("-inf"))
+        y = torch.softmax(scores, dim=-1) @ v
+        return self.outside(y.transpose(1, 2).reshape(n, t, c))
+
+
+class Masked(nn.Module):
+    """PyTorch's function, with a mask of what may be seen."""
+
+    def forward(self, q, k, v, seen):
+        return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+
+
+def vision_transformer():
+    net = torchvision.models.VisionTransformer(8, 4, 2, 2, 8, 16, num_classes=3)
+    torch.nn.init.xavier_normal_(net.heads.head.weight)
+    return net
+
+
 def draw(*shape):
     return torch.rand(*shape) * 2 - 1
 
@@ -180,6 +226,13 @@ def cases():
     yield "if", Condition(), [(draw(3, 4) + 1,), (draw(3, 4) - 1,)], [None], ("dynamo",)
     yield ("scan", Scan(), [(draw(6, 2, 5), draw(2, 5))], [None, None],
            ("dynamo",))
+    yield ("attention", Attention(8, 2), [(draw(2, 5, 8),), (draw(3, 5, 8),)], [{0: "N"}], BOTH)
+    yield ("attention_causal", CausalByHand(8, 2, 7), [(draw(2, 5, 8),)], [None], BOTH)
+    yield ("attention_masked", Masked(),
+           [(draw(2, 3, 4, 8), draw(2, 3, 5, 8), draw(2, 3, 5, 8),
+             torch.tensor([[True, False, True, True, False]] * 3 + [[False] * 4 + [True]]))],
+           [None] * 4, BOTH)  # the newer has no zeros where nothing is seen: it masks with -3e38
+    yield ("attention_vit", vision_transformer(), [(draw(2, 3, 8, 8),)], [None], BOTH)
 
 
 def export(module, inputs, axes, how, path):

@@ -233,5 +233,80 @@ INSTANTIATE_TEST_SUITE_P(Extents, UpdateOfProduct,
                                          std::tuple(7, 1, 48), std::tuple(40, 300, 80),
                                          std::tuple(12, 64, 128), std::tuple(5, 2, 17)));
 
+/// The update of a convolution's weights, whatever makes the gradient.
+void update_of_conv(Graph& g, Builder& b, int channels, int filters) {
+  const Dim c(channels), f(filters);
+  Value* x = g.add_input("x", {DType::f32, {Dim(2), Dim(6), Dim(5), c}});
+  Value* dy = g.add_input("dy", {DType::f32, {Dim(2), Dim(4), Dim(3), f}});
+  const std::vector<int64_t> dims = {3, 3, channels, filters};
+  Value* w = g.add_state("w", Tensor::zeros(DType::f32, dims));
+  Value* v = g.add_state("v", Tensor::zeros(DType::f32, dims));
+  const std::vector<int64_t> window = {3, 3};
+  g.add_output("y", b.make("conv", {x, w}, {{"window", window}, {"filters", int64_t{filters}}}));
+  Value* gradient = b.make("conv_weight_gradient", {x, dy}, {{"window", window}});
+  Value* next = b.add(b.mul(v, b.scalar(0.5, DType::f32)), gradient);
+  g.set_next(v, next);
+  g.set_next(w, b.sub(w, b.mul(next, b.scalar(0.25, DType::f32))));
+}
+
+// The same as the unfused program for small integers, whose sums are exact in any order.
+TEST(State, UpdatesOfConvolutionsAreThoseOfTheReference) {
+  for (const auto& [channels, filters] :
+       {std::pair(8, 32), std::pair(6, 16), std::pair(7, 48), std::pair(5, 20), std::pair(16, 3)}) {
+    const auto make = [&, c = channels, f = filters](bool reference) {
+      auto graph = std::make_unique<Graph>("update");
+      Builder b(*graph);
+      update_of_conv(*graph, b, c, f);
+      CompileOptions options;
+      options.reference = reference;
+      return compile_graph(std::move(graph), options);
+    };
+    const CompiledModel fused = make(false), plain = make(true);
+    if (channels == 8) {
+      EXPECT_EQ(copies(fused), 0);
+    }
+    Floats x, dy;
+    for (int i = 0; i < 60 * channels; ++i) x.push_back(static_cast<float>(i % 7 - 3));
+    for (int i = 0; i < 24 * filters; ++i) dy.push_back(static_cast<float>(i % 5 - 2));
+    Session s = session(fused), t = session(plain);
+    const std::map<std::string, Tensor> inputs = {
+        {"x", Tensor::from<float>({2, 6, 5, channels}, x)},
+        {"dy", Tensor::from<float>({2, 4, 3, filters}, dy)}};
+    for (int step = 0; step < 3; ++step) {
+      EXPECT_EQ(floats(run(s, inputs).at(0)), floats(run(t, inputs).at(0))) << "step " << step;
+      ASSERT_EQ(state(s, "v"), state(t, "v")) << channels << " channels, step " << step;
+      ASSERT_EQ(state(s, "w"), state(t, "w")) << channels << " channels, step " << step;
+    }
+  }
+}
+
+// A product updates states of another shape where they lie.
+TEST(State, UpdatesInTheShapeOfTheProduct) {
+  const CompiledModel m = compiled([](Graph& g, Builder& b) {
+    Value* x = g.add_input("x", {DType::f32, {Dim(24), Dim(5)}});
+    Value* dy = g.add_input("dy", {DType::f32, {Dim(5), Dim(32)}});
+    Value* w = g.add_state("w", Tensor::zeros(DType::f32, {3, 8, 32}));
+    Value* v = g.add_state("v", Tensor::zeros(DType::f32, {3, 8, 32}));
+    g.add_output("old", b.reduce("reduce_sum", w, {0, 1, 2}));
+    Value* gradient = b.reshape(b.make("dot", {x, dy}), {3, 8, 32});
+    Value* next = b.add(v, gradient);
+    g.set_next(v, next);
+    g.set_next(w, b.sub(w, next));
+  });
+  EXPECT_EQ(copies(m), 0);
+  const Floats ones(24 * 5, 1), twos(5 * 32, 2);
+  Session s = session(m);
+  float v = 0, w = 0;
+  for (int step = 0; step < 3; ++step) {
+    const auto out = run(
+        s, {{"x", Tensor::from<float>({24, 5}, ones)}, {"dy", Tensor::from<float>({5, 32}, twos)}});
+    EXPECT_EQ(floats(out.at(0)), Floats{w * 24 * 32});
+    v += 10;
+    w -= v;
+    EXPECT_EQ(state(s, "v"), Floats(24 * 32, v));
+    EXPECT_EQ(state(s, "w"), Floats(24 * 32, w));
+  }
+}
+
 }  // namespace
 }  // namespace tintype

@@ -47,7 +47,7 @@ clean=$(tintype opt "$patterns/cleanup.ir" --patterns "$patterns/cleanup.pat" \
 conv=$(tintype opt "$patterns/conv_5x5.ir" --patterns "$patterns/conv_5x5.pat" --passes split-conv-5x5)
 [[ $(grep -c " = Conv(" <<<"$conv") == 2 && $conv == *"f32[N,16,H,W]"* ]] || fail "conv-5x5: $conv"
 
-# The plugin of the examples: passes, and ops of all three kinds.
+# The plugin of the examples: passes, and ops of all kinds.
 for example in plugin embed; do
   "$cmake" -S "$source/examples/$example" -B "$work/$example" -DCMAKE_BUILD_TYPE=Release >"$work/log" &&
     "$cmake" --build "$work/$example" >>"$work/log" 2>&1 || fail "$(cat "$work/log")"
@@ -72,6 +72,37 @@ refuse "unknown operator; inline it as a model-local function of the same domain
 sed -e 's/, %4 as "m"//' -e '/Median/d' "$net" >"$work/smooth.ir"
 tintype opt "$work/smooth.ir" --plugin "$plugin" --stop-after 0 -o "$work/smooth.onnx"
 expect "1 of 1 agree" tintype gradcheck "$work/smooth.onnx" --plugin "$plugin" --dim N=3
+# Its kernels: as scheduled, as defined, and as the host has it, where the input is a constant.
+kernels=$source/examples/plugin/kernels.ir
+expect "values unchanged by all passes" \
+  tintype opt "$kernels" --plugin "$plugin" --passes default --verify-passes -o /dev/null
+tintype run "$kernels" --plugin "$plugin" --dim N=5 --output "$work/fast" >/dev/null
+tintype run "$kernels" --plugin "$plugin" --dim N=5 --reference --output "$work/slow" >/dev/null
+cat >"$work/constant.ir" <<'IR'
+graph "constant"() {
+  %x = constant() {value = f32[1,1,6](1.0, -2.0, 3.0, 4.0, 0.5, -1.5)}
+  %0 = acme::Blur(%x) {radius = 2}
+  %1, %2 = acme::Normalize(%0)
+  return %1 as "y", %2 as "norm"
+}
+IR
+sed -e 's/constant"()/variable"(%x: f32[1,1,6])/' -e '/%x = /d' "$work/constant.ir" >"$work/variable.ir"
+cat >"$work/x.ir" <<'IR'
+graph "x"() {
+  %x = constant() {value = f32[1,1,6](1.0, -2.0, 3.0, 4.0, 0.5, -1.5)}
+  return %x as "x"
+}
+IR
+tintype run "$work/x.ir" --output "$work/x" >/dev/null
+tintype run "$work/constant.ir" --plugin "$plugin" --output "$work/host" >/dev/null
+tintype run "$work/variable.ir" --plugin "$plugin" --input "$work/x.npy" --output "$work/kernel" >/dev/null
+for i in 0 1; do
+  expect "" tintype compare "$work/fast.$i.npy" "$work/slow.$i.npy" --rtol 1e-5 --atol 1e-6
+  expect "" tintype compare "$work/kernel.$i.npy" "$work/host.$i.npy" --rtol 1e-5 --atol 1e-6
+done
+expect "plugin" tintype profile "$kernels" --plugin "$plugin" --dim N=5
+tintype opt "$kernels" --plugin "$plugin" --stop-after 0 -o "$work/kernels.onnx"
+expect "1 of 1 agree" tintype gradcheck "$work/kernels.onnx" --plugin "$plugin" --dim N=3
 # Host ops of a plugin are needed where the compiled file runs.
 tintype compile "$net" --plugin "$plugin" -o "$work/net.tt" >/dev/null
 refuse "load the plugin that has it first" tintype run "$work/net.tt"

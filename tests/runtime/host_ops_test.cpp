@@ -161,6 +161,7 @@ TEST(HostOps, EveryOpIsCoveredByACase) {
                                         "winograd_weight",
                                         "winograd_input",
                                         "winograd_output",
+                                        "winograd_conv",
                                         "winograd_output_adjoint",
                                         "winograd_weight_adjoint"};  // tests of their own below
   for (const Case& c : all_cases()) covered.insert(c.op);
@@ -333,6 +334,9 @@ TEST_P(WinogradTest, TransformsGiveTheConvolution) {
   std::vector<Tensor> result = {Tensor::empty(DType::f32, {n, oh, ow, filters})};
   ASSERT_TRUE(evaluate("winograd_output", y, result, attributes).ok());
 
+  std::vector<Tensor> at_once = {Tensor::empty(DType::f32, {n, oh, ow, filters})};
+  ASSERT_TRUE(evaluate("winograd_conv", {x, u[0]}, at_once, attributes).ok());
+
   Attributes plain;
   plain.set("window", std::vector<int64_t>{kh, kw});
   plain.set("perm", std::vector<int64_t>{2, 3, 1, 0});
@@ -342,6 +346,8 @@ TEST_P(WinogradTest, TransformsGiveTheConvolution) {
   ASSERT_TRUE(evaluate("conv", {x, hwio[0]}, expected, plain).ok());
   for (int64_t i = 0; i < expected[0].size(); ++i)
     ASSERT_NEAR(element(result[0], i), element(expected[0], i), 5e-5) << i;
+  for (int64_t i = 0; i < expected[0].size(); ++i)
+    ASSERT_NEAR(element(at_once[0], i), element(expected[0], i), 5e-5) << i;
 }
 
 // dw = winograd_weight_adjoint(V^T winograd_output_adjoint(dy)) is the gradient of the convolution.

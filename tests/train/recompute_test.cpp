@@ -1,5 +1,6 @@
 // Recomputation: the same bits from less memory.
 #include "frontend/graph/graph_builder.h"
+#include "frontend/graph/recurrent.h"
 #include "frontend/zoo/zoo.h"
 #include "tests/train/networks.h"
 #include "tools/driver/trainer.h"
@@ -112,6 +113,34 @@ TEST(Recompute, SegmentsCanBeGiven) {
     before = r.arena_after;
     expect_same_bits(kept, run);
   }
+}
+
+/// 64 steps, of which only the last output counts.
+std::unique_ptr<Graph> long_sequence() {
+  GraphBuilder g("long");
+  const auto x = g.input("x", f32("N", 64, 6));
+  g.output("y", last_step(x.lstm({.units = 16}).y).linear({.units = 5}));
+  return g.take();
+}
+
+// Loops are cut into as many segments as asked for, and stay whole where they fit: then no bit
+// changes.
+TEST(Recompute, WishesReachLoops) {
+  const auto with = [](const std::optional<RecomputeOptions>& how) {
+    return train(long_sequence(), {64, 6}, how);
+  };
+  const Outcome whole = with(std::nullopt);
+  const Outcome fits = with(RecomputeOptions{.bytes = int64_t{1} << 40});
+  expect_same_bits(whole, fits);
+  EXPECT_EQ(whole.step_bytes, fits.step_bytes);
+  const Outcome two = with(RecomputeOptions{.segments = 2});
+  const Outcome least = with(RecomputeOptions{});
+  const Outcome small = with(RecomputeOptions{.bytes = 1});
+  EXPECT_LT(two.step_bytes, whole.step_bytes);
+  EXPECT_LT(least.step_bytes, two.step_bytes);
+  EXPECT_EQ(small.step_bytes, least.step_bytes);
+  for (size_t i = 0; i < whole.losses.size(); ++i)
+    EXPECT_NEAR(two.losses[i], whole.losses[i], 1e-5 * whole.losses[i]);
 }
 
 TEST(Recompute, ResidualNetworksKeepTheirBits) {

@@ -68,6 +68,10 @@ PassPipeline pipeline_for(const CompileOptions& options) {
     for (const std::string_view pass : {kPass, std::string_view("recompute")})
       set_default(pipeline, pass, "extents", text_of(options.hints));
   if (options.math == MathMode::strict) set_default(pipeline, kPass, "winograd", "0");
+  // One kernel for all of attention divides after the second product instead of before it, and
+  // there is none for CUDA.
+  if (options.math == MathMode::strict || options.target.find("cuda") != std::string::npos)
+    set_default(pipeline, "fuse-regions", "attention", "0");
   return pipeline;
 }
 

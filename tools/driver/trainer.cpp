@@ -49,6 +49,12 @@ Stage compile_program(TrainingGraph graph, const CompileOptions& options,
   return p;
 }
 
+bool has_segments(const Graph& graph) {
+  return std::any_of(graph.nodes().begin(), graph.nodes().end(), [](const auto& n) {
+    return n->is("scan") && n->attrs().integer("checkpoint") > 0;
+  });
+}
+
 double scalar_of(const Tensor& t) { return element_as_double(t, 0); }
 
 bool all_finite(const Tensor& t) {
@@ -86,6 +92,27 @@ struct Trainer::State {
   std::map<std::string, Tensor> best;
   bool best_in_use = false;  ///< after a run, not during one
   TrainingProgress progress;
+
+  /// Where memory is to be saved, loops over many steps are cut into segments: before everything
+  /// else, since their gradients depend on it, and only where whole loops need too much.
+  void compile_training() {
+    TrainingOptions& t = options.training;
+    const std::optional<RecomputeOptions>& wish = options.compile.recompute;
+    t.scan_segments.reset();
+    if (!wish) {
+      train = compile_program(make_training_graph(model->clone(), t), options.compile, states);
+      return;
+    }
+    t.scan_segments = wish->segments;
+    TrainingGraph segmented = make_training_graph(model->clone(), t);
+    if (wish->bytes > 0 && has_segments(*segmented.graph)) {
+      t.scan_segments.reset();
+      train = compile_program(make_training_graph(model->clone(), t), options.compile, states);
+      if (train.compiled.report.recompute->arena_after <= static_cast<size_t>(wish->bytes)) return;
+      t.scan_segments = wish->segments;
+    }
+    train = compile_program(std::move(segmented), options.compile, states);
+  }
 
   RunOptions run_options() const { return {.threads = options.threads}; }
   bool averages() const { return options.training.average; }
@@ -319,11 +346,9 @@ Trainer::Trainer(std::unique_ptr<Graph> model, TrainerOptions options)
     throw Error(
         "averaged weights are either exponential (ema_decay) or stochastic (swa_start), not both");
   options.training.average = a.ema_decay > 0 || a.swa_start >= 0;
-  if (options.compile.recompute) options.training.segment_scans = true;
   s.options = std::move(options);
   s.model = std::move(model);
-  s.train = compile_program(make_training_graph(s.model->clone(), s.options.training),
-                            s.options.compile, s.states);
+  s.compile_training();
   s.progress.fingerprint = fingerprint_of(s.train.about, s.options);
 }
 

@@ -11,6 +11,7 @@
 #include <set>
 #include <stdexcept>
 #include <sys/mman.h>
+#include <thread>
 
 namespace tintype {
 
@@ -32,6 +33,8 @@ struct Block {
 struct Stream {
   std::vector<Work> queued;
   bool recording = false;
+  /// Whose allocations a recording forbids: those of one thread, or of all (no thread).
+  std::thread::id forbidden = {};
 };
 
 struct Graph {
@@ -196,7 +199,9 @@ int allocate(uint64_t* out, size_t bytes) {
   return call("cuMemAlloc_v2", [&](StandInState& s) {
     if (!s.current()) return kInvalidContext;
     for (const Stream* stream : s.streams)
-      if (stream->recording) return s.note("allocates while a stream records", kInvalidValue);
+      if (stream->recording && (stream->forbidden == std::thread::id() ||
+                                stream->forbidden == std::this_thread::get_id()))
+        return s.note("allocates while a stream records", kInvalidValue);
     if (bytes == 0) return kInvalidValue;
     if (s.in_use + bytes > s.settings.memory) return kOutOfMemory;
     s.in_use += bytes;
@@ -348,12 +353,14 @@ int launch(void* function, unsigned bx, unsigned by, unsigned bz, unsigned tx, u
   });
 }
 
-int begin_capture(void* stream, int) {
+int begin_capture(void* stream, int mode) {
   return call("cuStreamBeginCapture_v2", [&](StandInState& s) {
     auto* which = static_cast<Stream*>(stream);
     if (s.streams.count(which) == 0 || which->recording) return kInvalidValue;
     if (const int code = s.drain(*which); code != 0) return code;
+    constexpr int kGlobal = 0;  // CU_STREAM_CAPTURE_MODE_GLOBAL
     which->recording = true;
+    which->forbidden = mode == kGlobal ? std::thread::id() : std::this_thread::get_id();
     return 0;
   });
 }
