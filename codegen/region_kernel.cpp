@@ -220,7 +220,8 @@ std::vector<KernelChoice> attention_choices(const Node& region, const std::vecto
   const auto fits = [&] {
     return 8 * vectors * lanes * options.hint(scores.back()) <= machine.l2_bytes;
   };
-  while (vectors > 1 && (options.hint(queries) < vectors * lanes || !fits())) vectors /= 2;
+  while (vectors > 1 && (static_or(queries, vectors * lanes) < vectors * lanes || !fits()))
+    vectors /= 2;
   KernelChoice any = c;
   any.spec.rows = static_cast<int>(lanes);
   if (vectors == 1) return {std::move(any)};

@@ -31,7 +31,7 @@ struct BundleArguments {
 /// Few values instead of a weight's own, so that files of programs are small when compressed: two
 /// for large tensors, sixteen for others, with about the same variance.
 Tensor coarse(const Tensor& t) {
-  constexpr int64_t kSmall = 4096, kLarge = int64_t{1} << 18;
+  constexpr int64_t kSmall = 4096, kLarge = int64_t{1} << 16;
   if (t.dtype() != DType::f32 || t.size() <= kSmall) return t;
   double squares = 0;
   for (const float v : t.values<float>()) squares += static_cast<double>(v) * v;

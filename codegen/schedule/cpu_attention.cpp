@@ -73,7 +73,8 @@ void schedule_attention(Composition& c, const KernelSpec& spec, const Machine& m
   };
   for (const Func& f : {queries, scores, exponentials}) place(f);
   const int score_keys = tile_rows(chunk / lanes, machine);
-  scores.split(k, kt, key, score_keys, TailStrategy::ShiftInwards).reorder(q, key, kt).unroll(key);
+  // Past the last key, never before the first: what is read there is the last key again.
+  scores.split(k, kt, key, score_keys, TailStrategy::RoundUp).reorder(q, key, kt).unroll(key);
   Func dots = product.func;
   dots.compute_at(scores, kt).bound_extent(q, chunk).reorder_storage(q, k).reorder(q, k);
   dots.vectorize(q, lanes).unroll(q).unroll(k);

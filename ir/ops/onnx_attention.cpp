@@ -19,8 +19,10 @@ class Attention {
 
   Values run() {
     read_operands();
-    Value* scores = b_.make("dot", {q_, matrix_transpose(k_)});
-    scores = scaled(scores);
+    // Products of 16-bit floats that are not scaled yet could overflow.
+    const bool narrow = size_of(dtype_) == 2;
+    Value* scores = narrow ? b_.make("dot", {scaled(q_, true), matrix_transpose(scaled(k_, true))})
+                           : scaled(b_.make("dot", {q_, matrix_transpose(k_)}), false);
     Value* shown = mode() == 0 ? scores : nullptr;
     if (const double cap = n_.attrs().number("softcap", 0.0); cap != 0.0)
       scores = b_.with_scalar("mul", b_.unary("tanh", b_.with_scalar("div", scores, cap)), cap);
@@ -99,15 +101,17 @@ class Attention {
     return b_.transpose(x, perm);
   }
 
-  Value* scaled(Value* scores) {
+  /// x times the scale, or its root.
+  Value* scaled(Value* x, bool root) {
     const Dim& width = q_->shape().back();
-    if (n_.attrs().find("scale") != nullptr || width.is_static()) {
+    if (n_.attrs().has("scale") || width.is_static()) {
       const double usual =
           width.is_static() ? 1.0 / std::sqrt(static_cast<double>(width.value())) : 1.0;
       const double scale = n_.attrs().number("scale", usual);
-      return scale == 1.0 ? scores : b_.with_scalar("mul", scores, scale);
+      return scale == 1.0 ? x : b_.with_scalar("mul", x, root ? std::sqrt(scale) : scale);
     }
-    return b_.div(scores, b_.unary("sqrt", extent_scalar(b_, width, dtype_)));
+    Value* divisor = b_.unary("sqrt", extent_scalar(b_, width, dtype_));
+    return b_.div(x, root ? b_.unary("sqrt", divisor) : divisor);
   }
 
   // ---- masks --------------------------------------------------------------------------------

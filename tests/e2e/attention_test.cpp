@@ -2,6 +2,7 @@
 // that break schedules, masks of all kinds, and models as both of PyTorch's exporters store them.
 #include "ir/builder.h"
 #include "passes/pass_manager.h"
+#include "tests/support/fenced.h"
 #include "tests/support/programs.h"
 #include "tools/driver/compare.h"
 #include "tools/driver/driver.h"
@@ -66,7 +67,7 @@ class AttentionSizes : public testing::TestWithParam<Sizes> {};
 TEST_P(AttentionSizes, MatchTheReference) { expect_attention(attention(GetParam())); }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, AttentionSizes,
-                         testing::Values(Sizes{1, 1, 1, 1},     // one of everything
+                         testing::Values(Sizes{1, 2, 1, 1},     // next to nothing
                                          Sizes{1, 9, 64, 64},   // a step of a decoder
                                          Sizes{5, 3, 8, 4},     // fewer features than lanes
                                          Sizes{15, 2, 20, 20},  // a vector and a rest
@@ -75,6 +76,16 @@ INSTANTIATE_TEST_SUITE_P(Shapes, AttentionSizes,
                                          Sizes{63, 64, 64, 64},  // one less than a chunk
                                          Sizes{64, 65, 64, 80},
                                          Sizes{130, 70, 32, 130}));  // several panels and a rest
+
+// Fewer keys than a register tile once had the tile start before the first of them.
+TEST_P(AttentionSizes, ReadNothingOutside) {
+  const CompiledModel fast = compiled(attention(GetParam()), "");
+  for (const Fence side : {Fence::before, Fence::after}) {
+    std::vector<Tensor> inputs = inputs_of(fast.model.program(), {});
+    for (Tensor& t : inputs) t = fenced(t, side);
+    EXPECT_TRUE(fast.model.run(std::span<const Tensor>(inputs)).ok());
+  }
+}
 
 TEST(Attention, AnyNumberOfQueriesAndKeys) {
   const Make make = [](Graph& g, Builder& b) {

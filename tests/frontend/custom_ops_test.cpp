@@ -110,7 +110,7 @@ TEST(CustomOps, IncompleteRecordsAreRefused) {
   EXPECT_THAT(refusal(no_domain), HasSubstr("its name must be domain::Name"));
   EXPECT_THAT(refusal(nothing), HasSubstr("either a decomposition or inference"));
   EXPECT_THAT(refusal(no_trait), HasSubstr("the trait kOnnx"));
-  EXPECT_THAT(refusal(no_kind), HasSubstr("kPointwise or kHostOnly"));
+  EXPECT_THAT(refusal(no_kind), HasSubstr("kPointwise, kKernel or kHostOnly"));
   EXPECT_THAT(refusal(no_gradient), HasSubstr("either a gradient or a reason"));
   EXPECT_THAT(refusal(taken), HasSubstr("there are two ops named 'test::Scale'"));
 }

@@ -48,9 +48,10 @@ TEST_F(CudaCommand, TrainsOnTheDeviceAsOnTheHost) {
   ASSERT_EQ(device.code, 0) << device.text;
   // The run goes on where it was, on either side.
   for (const std::string target : {"cuda,sm_90", "host"}) {
-    fs::copy(path("device"), path(target), fs::copy_options::recursive);
+    const std::string run = path("resumed on " + target);
+    fs::copy(path("device"), run, fs::copy_options::recursive);
     const Outcome more =
-        on_stand_in("train --resume " + path(target) + " --epochs 3 --json --target " + target);
+        on_stand_in("train --resume '" + run + "' --epochs 3 --json --target " + target);
     ASSERT_EQ(more.code, 0) << more.text;
     EXPECT_NEAR(last_loss(more), last_loss(host), 1e-5) << target;
   }

@@ -30,7 +30,7 @@ SMALL = ("lenet5", "lstm-rows", "mlp")
 LARGE = ("resnet18", "googlenet", "resnet50", "vgg16")
 EVERY = 6  # of the suite's cases, which are many and alike
 # Words of four bytes whose last one varies, and little repeats: weights.
-FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 2, "pb": 2}]
+FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 1, "lc": 0, "lp": 2, "pb": 2}]
 
 
 class Bundler:

@@ -1,0 +1,192 @@
+// Definitions of products: conv, dot, attention.
+#include "codegen/composer.h"
+#include "codegen/define/movement.h"
+
+namespace tintype {
+
+using Halide::Expr;
+using Halide::Func;
+using Halide::RDom;
+using Halide::Var;
+
+void Composer::define_conv(const Node& n) {
+  Value* x = n.operand(0);
+  Value* w = n.operand(1);
+  const auto window = n.attrs().integers("window");
+  const size_t spatial = window.size();
+  const auto strides = n.attrs().integers("strides", std::vector<int64_t>(spatial, 1));
+  const auto dilations = n.attrs().integers("dilations", std::vector<int64_t>(spatial, 1));
+  const auto group = static_cast<int32_t>(n.attrs().integer("group", 1));
+  const auto block = static_cast<int32_t>(n.attrs().integer("block"));
+  const std::vector<Var> vars = make_vars(n.result()->rank());
+  Index index = index_of(vars);
+  // A tile of a device may reach past the image or the filters: what it computes there is not
+  // stored, and reads what the last position reads.
+  if (spec_.cuda) {
+    for (size_t i = 0; i < spatial; ++i) {
+      const auto span = static_cast<int32_t>((window[i] - 1) * dilations[i] + 1);
+      index[i + 1] =
+          Halide::min(index[i + 1], (extent(x, i + 1) - span) / static_cast<int32_t>(strides[i]));
+    }
+    if (block == 0)
+      index.back() = Halide::min(index.back(), extent(w, static_cast<size_t>(w->rank() - 1)) - 1);
+  }
+  const Expr filter = index.back();
+  // Reduction order: channel innermost, then the window from its last axis outwards.
+  const size_t w_axis = block > 0 ? 1 : 0;  // where the window starts in the weights
+  Halide::Region region;
+  const Expr depth = multiple_of(extent(w, w_axis + spatial), spec_.depth_multiple);
+  region.push_back({0, depth});
+  for (size_t i = spatial; i-- > 0;) region.push_back({0, static_cast<int32_t>(window[i])});
+  const RDom r(region, "r");
+  const auto at = [&](const std::vector<Expr>& place) {
+    Index in = {index[0]};
+    for (size_t i = 0; i < spatial; ++i)
+      in.push_back(index[i + 1] * static_cast<int32_t>(strides[i]) +
+                   place[spatial - i] * static_cast<int32_t>(dilations[i]));
+    Expr channel = place[0];
+    if (spec_.schedule == ScheduleKind::depthwise) {
+      channel = filter;  // one channel per filter, known to be the same one
+    } else if (group > 1) {
+      // Filters of group g read channels [g * depth, (g + 1) * depth).
+      const Expr g = block > 0 ? (filter / block) / (extent(w, 0) / group)
+                               : filter / (extent(w, w_axis + spatial + 1) / group);
+      channel = channel + g * extent(w, w_axis + spatial);
+    }
+    in.push_back(channel);
+    return in;
+  };
+  Index weight;
+  if (block > 0) weight.push_back(filter / block);
+  for (size_t i = 0; i < spatial; ++i) weight.push_back(r[static_cast<int>(spatial - i)]);
+  weight.push_back(r[0]);
+  weight.push_back(block > 0 ? filter % block : filter);
+  pin_panel(w, block);
+  Func f = new_func(n);
+  f(vars) = Halide::Internal::make_zero(arithmetic_type(n.result()->dtype()));
+  f(vars) += left_side(x, r, vars, at) * value(w, weight);
+  add_anchor(n, f, vars, r);
+}
+
+Expr Composer::left_side(const Value* x, const RDom& r, const std::vector<Var>& vars,
+                         const std::function<Index(const std::vector<Expr>&)>& at) {
+  std::vector<Expr> call, place;
+  std::vector<Var> stage_vars;
+  for (int i = 0; i < r.dimensions(); ++i) {
+    call.emplace_back(r[i]);
+    stage_vars.emplace_back("place" + std::to_string(i));
+    place.emplace_back(stage_vars.back());
+  }
+  if (!loads_vectors(x)) return value(x, at(call));
+  for (size_t i = 1; i < vars.size(); ++i) {
+    stage_vars.push_back(vars[i]);
+    call.emplace_back(vars[i]);
+  }
+  Func stage("left");
+  stage(stage_vars) = value(x, at(place));
+  c_.stages.push_back(stage);
+  return stage(call);
+}
+
+bool Composer::loads_vectors(const Value* x) const {
+  for (size_t i = 0; i < spec_.inputs.size(); ++i)
+    if (spec_.body->inputs()[i].get() == x) return spec_.cuda && spec_.inputs[i].aligned;
+  return false;
+}
+
+void Composer::pin_panel(const Value* w, int32_t block) {
+  auto it = inputs_.find(w);
+  if (block == 0 || it == inputs_.end()) return;
+  Halide::ImageParam& p = it->second;
+  p.dim(0).set_bounds(0, block);
+  p.dim(1).set_stride(block);
+  if (!spec_.cuda) return;
+  // Packed weights are dense, and start where vectors of four may be loaded.
+  p.set_host_alignment(16);
+  for (int d = 2; d < p.dimensions(); ++d) p.dim(d).set_stride(p.dim(d).stride() / block * block);
+}
+
+void Composer::define_dot(const Node& n) {
+  Value* a = n.operand(0);
+  Value* b = n.operand(1);
+  const auto block = static_cast<int32_t>(n.attrs().integer("block"));
+  const std::vector<Var> vars = make_vars(n.result()->rank());
+  const Index index = index_of(vars);
+  const size_t batch = index.size() - 2;
+  const Expr depth = multiple_of(extent(a, a->shape().size() - 1), spec_.depth_multiple);
+  const RDom r(0, depth, "r");
+  const Index left = batch_index(a, 2, index);
+  Expr row = index[batch], column = index[batch + 1];
+  if (spec_.cuda) {  // as in convolutions
+    row = Halide::min(row, extent(a, a->shape().size() - 2) - 1);
+    if (block == 0) column = Halide::min(column, extent(b, b->shape().size() - 1) - 1);
+  }
+  const auto at = [&](const std::vector<Expr>& place) {
+    Index in = left;
+    in.push_back(row);
+    in.push_back(place[0]);
+    return in;
+  };
+  Index right = batch_index(b, block > 0 ? 3 : 2, index);
+  if (block > 0) right.push_back(column / block);
+  right.push_back(r.x);
+  right.push_back(block > 0 ? column % block : column);
+  pin_panel(b, block);
+  Func f = new_func(n);
+  f(vars) = Halide::Internal::make_zero(arithmetic_type(n.result()->dtype()));
+  f(vars) += left_side(a, r, vars, at) * value(b, right);
+  add_anchor(n, f, vars, r);
+}
+
+Index Composer::batch_index(const Value* v, size_t matrix, const Index& index) const {
+  const size_t own = v->shape().size() - matrix, batch = index.size() - 2;
+  Index at;
+  for (size_t d = 0; d < own; ++d) at.push_back(is_unit(v, d) ? Expr(0) : index[batch - own + d]);
+  return at;
+}
+
+// Tiles may reach past the last query and the last key: what they compute there, from the last
+// one again, nobody reads.
+void Composer::define_attention(const Node& n) {
+  const bool second = n.result() == spec_.body->output(0);
+  Value* a = n.operand(0);
+  Value* b = n.operand(1);
+  const std::vector<Var> vars = make_vars(n.result()->rank());
+  const Index index = index_of(vars);
+  const Expr row = index[index.size() - 2], column = index.back();
+  const RDom r(0, multiple_of(extent(a, a->shape().size() - 1), second ? 1 : spec_.depth_multiple),
+               "r");
+  Index right = batch_index(b, 2, index);
+  right.emplace_back(r.x);
+  right.push_back(second ? column : Halide::min(column, extent(b, b->shape().size() - 1) - 1));
+  Func f = new_func(n);
+  f(vars) = 0.0f;
+  if (second) {
+    // (sum of e v) / (sum of e): fewer divisions than there are exponentials.
+    const Node& quotient = *a->def();
+    Index left = index;
+    left.back() = r.x;
+    f(vars) += value(quotient.operand(0), left) * value(b, right);
+    add_anchor(n, f, vars, r);
+    const Value* sum = quotient.operand(1);
+    Func y("context");
+    y(vars) = f(vars) / value(sum, movement::broadcast_index(sum, index));
+    stored_[n.result()] = y;
+    return;
+  }
+  for (const auto& v : spec_.body->inputs())
+    if (v.get() != a && v.get() != b && v.get() != spec_.body->output(0)->def()->operand(1))
+      masks_.insert(v.get());
+  Index left = batch_index(a, 2, index);
+  left.push_back(Halide::min(row, extent(a, a->shape().size() - 2) - 1));
+  left.emplace_back(vars[0]);
+  Func queries("queries");  // with the features in place of the keys
+  queries(vars) = value(a, left);
+  c_.stages.push_back(queries);
+  std::vector<Expr> query(vars.begin(), vars.end());
+  query[0] = r.x;
+  f(vars) += queries(query) * value(b, right);
+  add_anchor(n, f, vars, r);
+}
+
+}  // namespace tintype
