@@ -2,8 +2,8 @@
 //
 // Fusion leaves updates, being pointwise, behind all other kernels: every gradient would wait for
 // the end of the step in memory of its own. An update that is part of the kernel of its gradient
-// waits, the other way round, for the last reader of what it replaces. The order of all other nodes
-// stays.
+// waits, the other way round, for the last reader of what it replaces. Single numbers are computed
+// as early as they can be, for updates wait for them. The order of all other nodes stays.
 #include "passes/passes.h"
 
 #include <algorithm>
@@ -33,6 +33,11 @@ class Hoisting {
   }
 
   bool run() {
+    for (Node* n : nodes_)
+      if (is_number(*n) && !is_update(*n)) {
+        place_[n] = behind_operands(*n);
+        moved_.insert(n);
+      }
     for (size_t i = 0; i < nodes_.size(); ++i)
       if (is_update(*nodes_[i])) {
         const size_t place = earliest(*nodes_[i]);
@@ -69,12 +74,24 @@ class Hoisting {
     return false;
   }
 
-  /// The place of the last node that has to be before: makers of operands, readers of what is
-  /// replaced.
-  size_t earliest(const Node& n) const {
+  /// A bias correction, say, for which an update would have to wait.
+  static bool is_number(const Node& n) {
+    if (n.op().has(kControl | kImpure) || n.result_count() != 1) return false;
+    const Shape& shape = n.result()->shape();
+    return std::all_of(shape.begin(), shape.end(), [](const Dim& d) { return d.is(1); });
+  }
+
+  size_t behind_operands(const Node& n) const {
     size_t place = 0;
     for (const Value* v : n.operands())
       if (v != nullptr && v->def() != nullptr) place = std::max(place, place_.at(v->def()));
+    return place;
+  }
+
+  /// The place of the last node that has to be before: makers of operands, readers of what is
+  /// replaced.
+  size_t earliest(const Node& n) const {
+    size_t place = behind_operands(n);
     for (const Value* state : replaced_.at(&n)) place = std::max(place, last_reader(state, n));
     return place;
   }
