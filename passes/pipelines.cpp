@@ -57,11 +57,11 @@ std::span<const NamedPipeline> named_pipelines() {
        })},
       {"finish", "what follows the selection of algorithms, up to regions",
        joined({
+           "reshape-updates",        // which lets them join the kernel of their gradient
            "simplify",               // packing takes over the transposes before it
            "fold-constants",         // the packed weights
            "common-subexpressions",  // weights that are used twice
            "dead-code",
-           "reshape-updates",  // which lets them join the kernel of their gradient
            "fuse-regions",     // each region becomes one kernel
            "sink-repeats",     // which reads gradients of averages without writing them out
            "hoist-updates",    // gradients make room as soon as they are used

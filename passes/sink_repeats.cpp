@@ -22,6 +22,12 @@ bool is_repeated(const Value* v) {
   return n != nullptr && n->is("broadcast");
 }
 
+/// What reshapes made v of: a reshape of a reshape is one.
+Value* behind_reshapes(Value* v) {
+  while (v->def() != nullptr && v->def()->is("reshape")) v = v->def()->operand(0);
+  return v;
+}
+
 /// The reshape that writes out operand v, or null.
 Node* merging_reshape(const Value* v, const Shape& shape) {
   Node* n = v->def();
@@ -84,7 +90,7 @@ class Sinking {
       if (!single(*v)) {
         const Node* merging = merging_reshape(v, region.result()->shape());
         v = merging != nullptr && merging->operand(0)->shape() == split ? merging->operand(0)
-                                                                        : b.reshape(v, split);
+                                                                        : b.reshape(behind_reshapes(v), split);
       }
       operands.push_back(v);
       map[body.inputs()[static_cast<size_t>(i)].get()] =
