@@ -89,8 +89,9 @@ class Sinking {
       Value* v = region.operand(i);
       if (!single(*v)) {
         const Node* merging = merging_reshape(v, region.result()->shape());
-        v = merging != nullptr && merging->operand(0)->shape() == split ? merging->operand(0)
-                                                                        : b.reshape(behind_reshapes(v), split);
+        v = merging != nullptr && merging->operand(0)->shape() == split
+                ? merging->operand(0)
+                : b.reshape(behind_reshapes(v), split);
       }
       operands.push_back(v);
       map[body.inputs()[static_cast<size_t>(i)].get()] =
