@@ -89,13 +89,14 @@ int64_t count_of(const Dim* dims, int rank) {
   return n;
 }
 
-// Pieces below this many bytes are not worth another thread.
-constexpr int64_t kGrainBytes = 64 << 10;
+// Pieces below this many bytes are not worth another thread; a row, however short, takes as long as
+// copying this many.
+constexpr int64_t kGrainBytes = 64 << 10, kRowBytes = 128;
 
 // Runs body over the outer dimensions, of which each index moves `inner` elements of T.
 template <typename T, typename Body>
 void for_outer(const Dim* dims, int rank, int64_t inner, const Body& body) {
-  const int64_t bytes = std::max<int64_t>(1, inner * static_cast<int64_t>(sizeof(T)));
+  const int64_t bytes = std::max<int64_t>(kRowBytes, inner * static_cast<int64_t>(sizeof(T)));
   parallel_for(count_of(dims, rank), std::max<int64_t>(1, kGrainBytes / bytes),
                [&](int64_t begin, int64_t end) { walk(dims, rank, begin, end, body); });
 }
