@@ -7,6 +7,7 @@
 #include "passes/passes.h"
 
 #include <algorithm>
+#include <string>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -32,7 +33,7 @@ class Hoisting {
     for (size_t i = 0; i < nodes_.size(); ++i) place_[nodes_[i]] = i;
   }
 
-  bool run() {
+  bool run(const PassContext& context) {
     for (Node* n : nodes_)
       if (is_number(*n) && !is_update(*n)) {
         place_[n] = behind_operands(*n);
@@ -54,12 +55,32 @@ class Hoisting {
       if (place_.at(a) != place_.at(b)) return place_.at(a) < place_.at(b);
       return moved_.count(a) < moved_.count(b);
     });
+    if (context.explaining()) explain(order, context);
     if (order == nodes_) return false;
     for (Node* n : order) graph_.move_before(n, nullptr);
     return true;
   }
 
  private:
+  /// What counts is which of the nodes that stay an update is behind of.
+  void explain(const std::vector<Node*>& order, const PassContext& context) const {
+    std::unordered_map<const Node*, size_t> before;
+    size_t stay = 0;
+    for (const Node* n : nodes_)
+      if (moved_.count(n) != 0) before[n] = stay;
+      else ++stay;
+    stay = 0;
+    for (const Node* n : order) {
+      if (moved_.count(n) == 0) ++stay;
+      else if (is_update(*n)) {
+        const std::string behind = "behind " + nodes_[place_.at(n)]->where();
+        if (stay < before.at(n)) context.matched(*n, "moves up, " + behind);
+        else if (stay > before.at(n)) context.matched(*n, "waits, " + behind);
+        else context.declined(*n, "has to stay " + behind);
+      }
+    }
+  }
+
   /// All that the node makes are next values of states.
   bool is_update(const Node& n) const {
     const auto found = replaced_.find(&n);
@@ -119,6 +140,6 @@ class Hoisting {
 
 }  // namespace
 
-bool hoist_updates(Graph& graph, PassContext&) { return Hoisting(graph).run(); }
+bool hoist_updates(Graph& graph, PassContext& context) { return Hoisting(graph).run(context); }
 
 }  // namespace tintype

@@ -42,6 +42,23 @@ std::optional<Order> wanted_order(const Value& v) {
   return order && !is_identity(*order) ? order : std::nullopt;
 }
 
+/// The first node that transposes the value, or null.
+const Node* first_transpose(const Value& v) {
+  for (const Use& u : v.uses())
+    if (u.node->is("transpose")) return u.node;
+  return nullptr;
+}
+
+/// Why a state that is read transposed stays as it is.
+void explain_kept(const Value& state, PassContext& context) {
+  const Node* transpose = first_transpose(state);
+  if (transpose == nullptr || !context.explaining()) return;
+  const bool same = is_identity(transpose->attrs().integers("perm"));
+  context.declined(*transpose, "state '" + state.name() + "' stays: " +
+                                   (same ? "this order is its own"
+                                         : "its transposes do not agree on one order"));
+}
+
 /// Zeros stay what they are in every order, and large ones need no memory (Tensor::zeros).
 bool all_zero(const Tensor& t) {
   const auto* bytes = static_cast<const unsigned char*>(t.data());
@@ -126,16 +143,23 @@ bool layout_states(Graph& graph, PassContext& context) {
   done.insert(moved.begin(), moved.end());
   for (const Value* v : states) {
     const std::optional<Order> order = done.count(v) == 0 ? wanted_order(*v) : std::nullopt;
-    if (!order) continue;
+    if (!order) {
+      if (done.count(v) == 0) explain_kept(*v, context);
+      continue;
+    }
+    context.matched(*first_transpose(*v), "state '" + v->name() + "' kept as it is read");
     Relayout relayout(graph);
     for (const Value* member : relayout.family(v)) {
       if (!done.insert(member).second) continue;
-      if (const auto own = wanted_order(*member); own && *own != *order) continue;
+      if (const auto own = wanted_order(*member); own && *own != *order) {
+        context.declined(*first_transpose(*member), "state '" + member->name() + "' stays: '" +
+                                                        v->name() +
+                                                        "', which it meets, wants another order");
+        continue;
+      }
       relayout.apply(member, *order);
       changed = true;
     }
-    if (context.explaining() && !v->uses().empty())
-      context.matched(*v->uses().front().node, "state '" + v->name() + "' kept as it is read");
   }
   return changed;
 }

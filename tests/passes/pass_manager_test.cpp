@@ -200,6 +200,39 @@ TEST(Explain, SimplifySaysWhatEachRuleLacks) {
                    "its operand is act (relu), no reshape"}));
 }
 
+TEST(Explain, UpdatesSayWhatTheyWaitFor) {
+  EXPECT_EQ(explanations(
+                R"(graph "g"(%x: f32[2], state %w: f32[2](1.0, 2.0), state %v: f32[2](3.0, 4.0)) {
+    %0 = mul(%x, %w)  // forward
+    %1 = sub(%v, %0)  // update of v
+    %2 = sub(%w, %x)  // update of w
+    %3 = neg(%0)  // result
+    return %2 next "w", %1 next "v", %3 as "y" })",
+                "hoist-updates"),
+            (std::vector<std::string>{"hoist-updates - update of v: has to stay behind forward",
+                                      "hoist-updates - update of w: has to stay behind forward"}));
+  EXPECT_EQ(explanations(R"(graph "g"(%x: f32[2], state %v: f32[2](3.0, 4.0)) {
+    %0 = mul(%x, %v)  // forward
+    %1 = neg(%0)  // result
+    %2 = sub(%v, %0)  // update of v
+    return %2 next "v", %1 as "y" })",
+                         "hoist-updates"),
+            std::vector<std::string>{"hoist-updates + update of v: moves up, behind forward"});
+}
+
+TEST(Explain, StatesSayWhyTheyKeepTheirOrder) {
+  const std::string head = R"(graph "g"(state %w: f32[2,3](1, 2, 3, 4, 5, 6)) {
+    %0 = transpose(%w) {perm = [1, 0]}  // read
+)";
+  EXPECT_EQ(explanations(head + "return %0 as \"y\", %w next \"w\" }", "layout-states"),
+            std::vector<std::string>{"layout-states + read: state 'w' kept as it is read"});
+  EXPECT_EQ(explanations(head + R"(%1 = transpose(%w) {perm = [0, 1]}  // as it is
+    return %0 as "y", %1 as "z", %w next "w" })",
+                         "layout-states"),
+            std::vector<std::string>{
+                "layout-states - read: state 'w' stays: its transposes do not agree on one order"});
+}
+
 TEST(Explain, SimplifyNamesWhoElseUsesAnOperand) {
   const auto list = explanations(R"(graph "g"(%x: f32[N,8,8,2], %w: f32[3,3,2,2]) {
     %0 = conv(%x, %w) {window = [3, 3], filters = 2}  // conv
