@@ -1,6 +1,7 @@
 // Walks the graph once, giving every value a place and every op a step.
 #include "codegen/lower.h"
 
+#include "codegen/hints.h"
 #include "codegen/lowering.h"
 #include "codegen/region_arguments.h"
 #include "codegen/state_updates.h"
@@ -63,14 +64,7 @@ void Lowering::add_constraints(const Graph& graph) {
       for (int i = 0; i < n->body_count(); ++i) add_constraints(*n->body(i));
 }
 
-int64_t Lowering::hint(const Dim& d) const {
-  return d
-      .evaluate([this](std::string_view name) -> std::optional<int64_t> {
-        auto it = options_.hints.find(std::string(name));
-        return it == options_.hints.end() ? 1 : it->second;
-      })
-      .value_or(1);
-}
+int64_t Lowering::hint(const Dim& d) const { return likely_value(d, options_.hints); }
 
 void Lowering::add_inputs() {
   std::vector<const Value*> ports;

@@ -67,8 +67,6 @@ int dividing_vectors(const Dim& columns, int widest, const Machine& machine) {
   return 0;
 }
 
-int widest_panel(const Machine& machine) { return machine.lanes == 16 ? 4 : 2; }
-
 /// Products whose tiles can be made to fit into the result without a rest.
 bool fits_whole_tiles(const Node& dot, const Machine& machine) {
   const Shape& s = dot.result()->shape();
@@ -268,7 +266,7 @@ KernelChoice weight_gradient_choice(const Node& region, const Node& anchor,
   c.spec.rows = channels >= 6 ? 6 : static_cast<int>(std::max<int64_t>(1, channels));
   c.spec.tail = vector_tail(c, machine, few_channels(region, anchor.operand(1), buffers, options));
   if (c.spec.tail == PanelTail::padded || c.spec.tail == PanelTail::masked) return c;
-  const int64_t widest = machine.lanes == 16 ? 4 : 2;
+  const int64_t widest = widest_panel(machine);
   c.spec.vectors = static_cast<int>(std::min(filters / lanes, widest));
   c.spec.tail = filters % (c.spec.vectors * lanes) == 0 ? PanelTail::whole : PanelTail::shifted;
   return c;

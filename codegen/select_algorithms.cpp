@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <optional>
 
 namespace tintype {
 
@@ -55,21 +54,12 @@ class Selector {
   }
 
  private:
-  int64_t hint(const Dim& d) const {
-    return d
-        .evaluate([this](std::string_view name) -> std::optional<int64_t> {
-          auto it = o_.hints.find(std::string(name));
-          return it == o_.hints.end() ? 1 : it->second;
-        })
-        .value_or(1);
-  }
-
   /// Panel width in vectors: the one that wastes least on the last panel and the last tile. Wide
   /// panels need fewer broadcasts per multiply-add; a panel that leaves the second-level cache is
   /// fetched again for every tile of positions. `depth` counts the weights per filter.
   int panel_vectors(int64_t channels, int64_t positions, int64_t depth, int spare,
                     int narrowest = 1) const {
-    const int widest = o_.machine.registers == 32 ? 4 : 2;
+    const int widest = widest_panel(o_.machine);
     double best_cost = 1e30;
     int best = 1;
     for (int v = std::min(narrowest, widest); v <= widest; ++v) {
@@ -96,7 +86,7 @@ class Selector {
     const bool apart =
         n != nullptr && n->is("transpose") && n->attrs().integers("perm").back() + 1 != w->rank();
     constexpr int64_t kReachOfTranslations = 1024 * 4096;
-    const bool far = 4 * hint(product(w->shape())) > kReachOfTranslations;
+    const bool far = 4 * o_.hint(product(w->shape())) > kReachOfTranslations;
     return columns >= 2 * o_.machine.lanes && positions >= (apart || far ? 16 : 256);
   }
 
@@ -183,11 +173,11 @@ class Selector {
     if (!matrix) return;
     const int64_t columns = w->shape().back().value();
     const Shape& out = n->result()->shape();
-    const int64_t positions = hint(product(Shape(out.begin(), out.end() - 1)));
+    const int64_t positions = o_.hint(product(Shape(out.begin(), out.end() - 1)));
     if (!constant && !worth_packing(w, columns, positions)) return;
-    const int64_t block =
-        panel_vectors(columns, positions, hint(w->shape()[w->shape().size() - 2]), kMatrixSpare) *
-        o_.machine.lanes;
+    const int64_t block = panel_vectors(columns, positions,
+                                        o_.hint(w->shape()[w->shape().size() - 2]), kMatrixSpare) *
+                          o_.machine.lanes;
     Builder b = builder_before(n);
     if (w->rank() == 3) w = b.reshape(w, {w->shape()[1], w->shape()[2]});
     Value* packed = b.make("pack", {w}, {{"perm", identity(2)}, {"block", block}});
@@ -207,7 +197,7 @@ class Selector {
     Value* w = n->operand(1);
     const Dim gates = w->shape()[0], depth = w->shape()[1];
     const int64_t columns = w->shape()[2].value();
-    const CellTile tile = pick_cell_tile(gates.value(), columns, hint(n->result()->shape()[1]),
+    const CellTile tile = pick_cell_tile(gates.value(), columns, o_.hint(n->result()->shape()[1]),
                                          o_.machine.lanes, 0, o_.machine);
     const int64_t block = int64_t{tile.vectors} * o_.machine.lanes;
     const Dim panels = ceil_div(Dim(columns), Dim(block));
@@ -230,15 +220,16 @@ class Selector {
       return rewrite_winograd(n, m);
     if (patches_pay(*n, n->result()->shape())) return rewrite_as_dot(n);
     const Shape& all = n->result()->shape();
-    if (!constant && !worth_packing(w, filters, hint(product(Shape(all.begin(), all.end() - 1)))))
+    if (!constant &&
+        !worth_packing(w, filters, o_.hint(product(Shape(all.begin(), all.end() - 1)))))
       return;
     const Shape& out = n->result()->shape();
     const auto window = n->attrs().integers("window");
     // A 1x1 window may treat all positions as one row; others tile along the last spatial axis.
     const bool merges = all_ones(window) && all_ones(n->attrs().integers("strides", {1}));
     const int64_t positions =
-        merges ? hint(product(Shape(out.begin(), out.end() - 1))) : hint(out[out.size() - 2]);
-    int64_t depth = hint(w->shape()[w->shape().size() - 2]);
+        merges ? o_.hint(product(Shape(out.begin(), out.end() - 1))) : o_.hint(out[out.size() - 2]);
+    int64_t depth = o_.hint(w->shape()[w->shape().size() - 2]);
     for (int64_t k : window) depth *= k;
     const int spare = merges ? kMatrixSpare : kImageSpare;
     int64_t block = panel_vectors(filters, positions, depth, spare) * o_.machine.lanes;
@@ -339,9 +330,12 @@ class Selector {
     const int64_t ci = n.operand(0)->shape()[3].value();
     const int64_t co = out.back().value();
     if (ci < o_.machine.lanes || co < o_.machine.lanes) return 0;
-    const Problem p{static_cast<double>(hint(out[0])), static_cast<double>(hint(out[1])),
-                    static_cast<double>(hint(out[2])), static_cast<double>(ci),
-                    static_cast<double>(co),           window};
+    const Problem p{static_cast<double>(o_.hint(out[0])),
+                    static_cast<double>(o_.hint(out[1])),
+                    static_cast<double>(o_.hint(out[2])),
+                    static_cast<double>(ci),
+                    static_cast<double>(co),
+                    window};
     double best = direct_cost(p) * 0.95;
     int64_t tile = 0;
     const int64_t r = std::max(window[0], window[1]);
@@ -387,20 +381,20 @@ class Selector {
   /// where an image is large and the weights are little to read for every few tiles. Else 0.
   int vectors_of_fused(const Node& n, const Shape& out, int64_t m) const {
     const auto window = n.attrs().integers("window");
-    int64_t points = 1, lines = hint(out[0]), columns = 1;
+    int64_t points = 1, lines = o_.hint(out[0]), columns = 1;
     for (size_t i = 0; i < 2; ++i) {
-      const int64_t tiles = window[i] > 1 ? (hint(out[i + 1]) + m - 1) / m : hint(out[i + 1]);
+      const int64_t tiles = window[i] > 1 ? (o_.hint(out[i + 1]) + m - 1) / m : o_.hint(out[i + 1]);
       points *= window[i] > 1 ? m + window[i] - 1 : 1;
       (i == 0 ? lines : columns) *= tiles;
     }
-    const int64_t channels = hint(n.operand(0)->shape()[3]), filters = out[3].value();
+    const int64_t channels = o_.hint(n.operand(0)->shape()[3]), filters = out[3].value();
     const int64_t bytes = 4 * points * channels * filters;
     if (!is_constant_tree(n.operand(1)) || n.result()->dtype() != DType::f32 ||
         4 * bytes > 5 * o_.machine.l2_bytes)
       return 0;
     int best = 0;
     double best_cost = 1e30;
-    for (int v = 1; v <= (o_.machine.registers == 32 ? 4 : 2); ++v) {
+    for (int v = 1; v <= widest_panel(o_.machine); ++v) {
       const WinogradRun run = pick_winograd_run(columns, points, channels, filters, v, o_.machine);
       if (run.tiles == 0) continue;
       const int64_t panel = int64_t{v} * o_.machine.lanes;
@@ -442,9 +436,10 @@ class Selector {
     // The products of the points stream their weights once; wide panels do that in longer runs
     // (VGG16 loses a tenth of its speed with narrow ones).
     const int narrowest = filters > 2 * o_.machine.lanes ? 3 : 1;
-    const int64_t block = panel_vectors(filters, hint(tiles_hint), hint(n->operand(1)->shape()[2]),
-                                        kMatrixSpare, narrowest) *
-                          o_.machine.lanes;
+    const int64_t block =
+        panel_vectors(filters, o_.hint(tiles_hint), o_.hint(n->operand(1)->shape()[2]),
+                      kMatrixSpare, narrowest) *
+        o_.machine.lanes;
     AttrMap packing = transform;
     packing.set("block", block);
     Value* u = b.make("winograd_weight", {n->operand(1)}, packing);
@@ -468,12 +463,12 @@ class Selector {
         !channels.is_static() || !out.back().is_static() || channels.value() < o_.machine.lanes ||
         out.back().value() < 2 * o_.machine.lanes)
       return false;
-    const int64_t positions = hint(product(Shape(out.begin(), out.end() - 1)));
+    const int64_t positions = o_.hint(product(Shape(out.begin(), out.end() - 1)));
     int64_t depth = channels.value();
     for (int64_t k : window) depth *= k;
-    const int widest = o_.machine.registers == 32 ? 4 : 2;
+    const int widest = widest_panel(o_.machine);
     const double direct =
-        pick_tile(hint(out[out.size() - 2]), widest, depth, kImageSpare, o_.machine).cost;
+        pick_tile(o_.hint(out[out.size() - 2]), widest, depth, kImageSpare, o_.machine).cost;
     const double merged = pick_tile(positions, widest, depth, kMatrixSpare, o_.machine).cost;
     // An element is copied once and takes part in a multiply-add per filter.
     const double copies =
@@ -525,7 +520,7 @@ class Selector {
     Value* x = patches(b, *n, out);
     Value* w = n->operand(1);
     const Dim depth = product(Shape(w->shape().begin(), w->shape().end() - 1));
-    const int64_t positions = hint(product(Shape(out.begin(), out.end() - 1)));
+    const int64_t positions = o_.hint(product(Shape(out.begin(), out.end() - 1)));
     const int64_t columns = out.back().value();
     if (!is_constant_tree(w) && !worth_packing(w, columns, positions)) {
       Value* y =
@@ -533,7 +528,7 @@ class Selector {
       return replace(n, b.reshape(y, out));
     }
     const int64_t block =
-        panel_vectors(columns, positions, hint(depth), kMatrixSpare) * o_.machine.lanes;
+        panel_vectors(columns, positions, o_.hint(depth), kMatrixSpare) * o_.machine.lanes;
     // Packed from its own shape: reversed or transposed weights are no matrix without a copy.
     Value* packed = b.make("pack", {w}, {{"perm", identity(w->rank())}, {"block", block}});
     packed = b.reshape(packed, {packed->shape()[0], depth, Dim(block)});

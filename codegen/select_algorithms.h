@@ -1,6 +1,7 @@
 // select-algorithms: decides how each convolution and matrix product runs, and packs its weights.
 #pragma once
 
+#include "codegen/hints.h"
 #include "codegen/machine.h"
 #include "ir/graph.h"
 
@@ -14,6 +15,9 @@ struct SelectAlgorithmsOptions {
   Machine machine;
   bool strict = false;                   ///< no algorithm that reassociates across taps
   std::map<std::string, int64_t> hints;  ///< likely values of symbols; others count as 1
+
+  /// The likely value of an extent.
+  int64_t hint(const Dim& d) const { return likely_value(d, hints); }
 };
 
 /// Rewrites conv and dot with constant weights to packed panels, and to Winograd's form where the

@@ -11,7 +11,6 @@
 #include "ir/builder.h"
 
 #include <algorithm>
-#include <optional>
 #include <vector>
 
 namespace tintype {
@@ -39,15 +38,6 @@ class Widening {
   }
 
  private:
-  int64_t hint(const Dim& d) const {
-    return d
-        .evaluate([this](std::string_view name) -> std::optional<int64_t> {
-          auto it = o_.hints.find(std::string(name));
-          return it == o_.hints.end() ? 1 : it->second;
-        })
-        .value_or(1);
-  }
-
   /// Cycles of a tap of p * filters results, up to a common factor. Vectors of half the length are
   /// as good where no more lanes are needed.
   double cost_of_tap(int64_t channels) const {
@@ -70,7 +60,7 @@ class Widening {
         attrs.integers("strides", ones).back() != 1 ||
         attrs.integers("dilations", ones).back() != 1 || filters >= o_.machine.lanes ||
         window.back() < 2 || !out[out.size() - 2].is_static() ||
-        hint(product(Shape(out.begin(), out.end() - 1))) < kManyPositions)
+        o_.hint(product(Shape(out.begin(), out.end() - 1))) < kManyPositions)
       return 1;
     const int64_t width = out[out.size() - 2].value();
     int64_t best = 1;

@@ -1,40 +1,27 @@
 // States of programs on a device: where they lie, when they cross, and their values, on the
 // stand-in.
-#include "runtime/session.h"
 #include "tests/cuda/fixture.h"
+#include "tests/support/states.h"
 
 #include <cstdio>
 
 namespace tintype {
 namespace {
 
+using test::accumulate;
+using test::Floats;
+using test::floats;
+using test::run;
+using test::session;
+using test::state;
+
 using cuda_test::compiled;
 using cuda_test::weights;
 using testing::AllOf;
 using testing::HasSubstr;
 
-using Floats = std::vector<float>;
-
 Tensor vector(const Floats& values) {
   return Tensor::from<float>({static_cast<int64_t>(values.size())}, values);
-}
-
-Floats floats(const Tensor& t) { return {t.values<float>().begin(), t.values<float>().end()}; }
-
-Session session(const CompiledModel& m, std::shared_ptr<StateStore> store = nullptr) {
-  Result<Session> s = Session::create(m.model, std::move(store));
-  EXPECT_TRUE(s.ok()) << s.status().message();
-  return std::move(s).value();
-}
-
-std::vector<Tensor> run(Session& s, const std::map<std::string, Tensor>& inputs) {
-  Result<std::vector<Tensor>> r = s.run(inputs);
-  EXPECT_TRUE(r.ok()) << r.status().message();
-  return r.ok() ? r.value() : std::vector<Tensor>();
-}
-
-Floats state(const Session& s, const std::string& name) {
-  return floats(s.states()->get(name).value());
 }
 
 /// The sides of the states, by name.
@@ -45,14 +32,6 @@ std::map<std::string, bool> sides(const CompiledModel& m) {
     if (s.kind == Storage::Kind::state)
       on_device[p.states[static_cast<size_t>(s.value)].name] = s.device;
   return on_device;
-}
-
-void accumulate(Graph& g, Builder& b) {
-  Value* x = g.add_input("x", {DType::f32, {Dim(3)}});
-  Value* s = g.add_state("sum", Tensor::zeros(DType::f32, {3}));
-  Value* next = b.add(s, x);
-  g.set_next(s, next);
-  g.add_output("twice", b.add(next, next));
 }
 
 TEST(CudaStates, AccumulateInPlaceOnTheDevice) {

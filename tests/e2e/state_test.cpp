@@ -4,8 +4,7 @@
 #include "ir/diagnostic.h"
 #include "ir/parse.h"
 #include "ir/print.h"
-#include "runtime/session.h"
-#include "tools/driver/driver.h"
+#include "tests/support/states.h"
 
 #include <filesystem>
 #include <functional>
@@ -15,13 +14,16 @@
 namespace tintype {
 namespace {
 
-using Floats = std::vector<float>;
+using test::accumulate;
+using test::Floats;
+using test::floats;
+using test::run;
+using test::session;
+using test::state;
 
 Tensor vector(const Floats& values) {
   return Tensor::from<float>({static_cast<int64_t>(values.size())}, values);
 }
-
-Floats floats(const Tensor& t) { return {t.values<float>().begin(), t.values<float>().end()}; }
 
 CompiledModel compiled(const std::function<void(Graph&, Builder&)>& make) {
   auto graph = std::make_unique<Graph>("states");
@@ -30,34 +32,10 @@ CompiledModel compiled(const std::function<void(Graph&, Builder&)>& make) {
   return compile_graph(std::move(graph));
 }
 
-Session session(const CompiledModel& m, std::shared_ptr<StateStore> store = nullptr) {
-  Result<Session> s = Session::create(m.model, std::move(store));
-  EXPECT_TRUE(s.ok()) << s.status().message();
-  return std::move(s).value();
-}
-
-std::vector<Tensor> run(Session& s, const std::map<std::string, Tensor>& inputs) {
-  Result<std::vector<Tensor>> r = s.run(inputs);
-  EXPECT_TRUE(r.ok()) << r.status().message();
-  return r.ok() ? r.value() : std::vector<Tensor>();
-}
-
-Floats state(const Session& s, const std::string& name) {
-  return floats(s.states()->get(name).value());
-}
-
 int copies(const CompiledModel& m) {
   int count = 0;
   for (const Step& s : m.model.program().steps) count += s.kind == Step::Kind::copy ? 1 : 0;
   return count;
-}
-
-void accumulate(Graph& g, Builder& b) {
-  Value* x = g.add_input("x", {DType::f32, {Dim(3)}});
-  Value* s = g.add_state("sum", Tensor::zeros(DType::f32, {3}));
-  Value* next = b.add(s, x);
-  g.set_next(s, next);
-  g.add_output("twice", b.add(next, next));
 }
 
 TEST(State, AccumulatesInPlace) {
