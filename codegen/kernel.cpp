@@ -3,7 +3,7 @@
 
 #include "codegen/compose.h"
 #include "codegen/define/added.h"
-#include "codegen/schedule/prefetch_weights.h"
+#include "codegen/schedule/prefetch.h"
 #include "codegen/schedule/schedules.h"
 #include "ir/custom_ops.h"
 #include "ir/diagnostic.h"
@@ -195,7 +195,7 @@ std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
     Composition c = compose(spec, vectors);
     schedule(c, spec, vectors);
     Halide::Pipeline pipeline(c.outputs);
-    prefetch_weights(pipeline, c, spec);
+    prefetch_contraction(pipeline, c, spec);
     const ScratchFile file;
     pipeline.compile_to_object(file.path(), c.arguments, symbol, target);
     std::ifstream in(file.path(), std::ios::binary);

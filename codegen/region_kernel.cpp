@@ -24,7 +24,8 @@ int64_t total_depth(const Node& anchor) {
 /// Variants of a tiled kernel: the tile for the likely extent, then one that always fits.
 void expand_tiles(std::vector<KernelChoice>& out, KernelChoice c, const Dim& positions, int rows) {
   c.spec.rows = rows;
-  const bool always = rows == 1 || (positions.is_static() && positions.value() >= rows);
+  // A result without elements has no tiles; of one that has some, no symbol is 0.
+  const bool always = rows == 1 || positions.lower_bound(1).value_or(0) >= rows;
   if (always) {
     out.push_back(std::move(c));
     return;

@@ -176,7 +176,7 @@ void Dim::symbols(const std::function<void(const std::string&)>& visit) const {
     }
 }
 
-std::optional<int64_t> Dim::lower_bound() const {
+std::optional<int64_t> Dim::lower_bound(int64_t least_symbol) const {
   if (is_static()) return value_;
   int64_t bound = 0;
   for (const DimTerm& t : poly_->terms) {
@@ -188,10 +188,10 @@ std::optional<int64_t> Dim::lower_bound() const {
     int64_t factor = t.coefficient;
     for (const auto& atom : t.atoms) {
       std::optional<int64_t> low;
-      const auto a = atom->a.lower_bound();
-      const auto b = atom->b.lower_bound();
+      const auto a = atom->a.lower_bound(least_symbol);
+      const auto b = atom->b.lower_bound(least_symbol);
       switch (atom->kind) {
-        case DimAtom::Kind::symbol: low = 0; break;
+        case DimAtom::Kind::symbol: low = least_symbol; break;
         case DimAtom::Kind::floor_div:
           if (a && atom->b.is_static() && atom->b.value() > 0)
             low = floor_div_int(*a, atom->b.value());

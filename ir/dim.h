@@ -40,8 +40,9 @@ class Dim {
       const std::function<std::optional<int64_t>(std::string_view)>& lookup) const;
   /// Calls `visit` with the name of each symbol mentioned (repeats possible).
   void symbols(const std::function<void(const std::string&)>& visit) const;
-  /// A value this Dim can not fall below, if one is evident.
-  std::optional<int64_t> lower_bound() const;
+  /// A value this Dim can not fall below, if one is evident, where no symbol is below
+  /// `least_symbol`.
+  std::optional<int64_t> lower_bound(int64_t least_symbol = 0) const;
   /// "N", "2*N+1", "floordiv(H+5,2)"
   std::string text() const;
 
