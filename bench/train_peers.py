@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares the time of one training step with PyTorch's, eager and torch.compile.
 
-usage: train_peers.py [mlp,lenet5,resnet18,lstm] [--threads 2] [--rounds 3] [--seconds 1]
+usage: train_peers.py [--networks mlp,lenet5,resnet18,lstm] [--threads 2] [--rounds 3] [--seconds 1]
                       [--tintype build/release/tintype] [--no-compile] [--json FILE] [--markdown FILE]
 
 A step is forward, backward and an update of SGD with momentum 0.9, on random data that is already
