@@ -265,7 +265,7 @@ void Composer::define_winograd(const Node& n) {
   Func f = n.is("winograd_output") ? winograd::output_transform(n, vars, read, c_.stages)
            : n.is("winograd_weight_adjoint")
                ? winograd::weight_adjoint(n, vars, read, c_.stages)
-               : winograd::to_points(n, vars, read, packed_columns(n), c_.stages);
+               : winograd::to_points(n, vars, read, packed_columns(n), c_.stages, spec_.rows > 1);
   add_anchor(n, f, vars, RDom());
 }
 

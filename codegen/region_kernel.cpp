@@ -359,6 +359,15 @@ bool ends_with_channels(const Node& n) {
   return n.is("winograd_weight_adjoint") && channels.is_static() && channels.value() % 16 == 0;
 }
 
+/// Weights of which the channels, not the filters, are neighbours in memory, both in whole lines.
+bool reads_across(const Node& transform, const KernelChoice& c) {
+  if (!transform.is("winograd_weight") || c.spec.tail != PanelTail::whole || c.spec.vectors < 1)
+    return false;
+  const Dim& channels = transform.result()->shape()[2];
+  return transform.attrs().integers("perm")[2] == 3 && channels.is_static() &&
+         channels.value() % 16 == 0;
+}
+
 }  // namespace
 
 bool may_replace_operand(const Node& region, int operand, const Machine& machine) {
@@ -435,7 +444,9 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
     if (transform_schedule(*anchor) == ScheduleKind::winograd_points && channels.is_static() &&
         channels.value() % kLine == 0)
       choices[0].spec.vectors = std::max(1, static_cast<int>(kLine) / options.machine->lanes);
+    if (reads_across(*anchor, choices[0])) choices[0].spec.rows = kLine;
     choices[0].algorithm = "winograd f" + std::to_string(anchor->attrs().integer("m"));
+    if (anchor->attrs().integer("zero_margins", 0) != 0) choices[0].algorithm += " zero margins";
   } else if (anchor->op().has(kKernel) && is_added(anchor->op())) {
     choices = {plain_choice(region, buffers, ScheduleKind::added)};
     choices[0].algorithm = "plugin";

@@ -216,8 +216,9 @@ class Selector {
     const int64_t group = n->attrs().integer("group", 1);
     const int64_t filters = n->attrs().integer("filters");
     const bool constant = is_constant_tree(w);
-    if (const int64_t m = winograd_tile(*n, n->result()->shape(), constant ? 0 : 1); m > 0)
-      return rewrite_winograd(n, m);
+    if (const WinogradForm form = winograd_form(*n, n->result()->shape(), constant ? 0 : 1);
+        form.m > 0)
+      return rewrite_winograd(n, form);
     if (patches_pay(*n, n->result()->shape())) return rewrite_as_dot(n);
     const Shape& all = n->result()->shape();
     if (!constant &&
@@ -292,12 +293,13 @@ class Selector {
 
   /// The same for tiles of m: transforms, products, reading the larger weights. Weights that are
   /// not constant are transformed in the same run, which writes them and leaves none in the caches.
-  double winograd_cost(const Problem& p, int64_t m, int weight_transforms) const {
+  double winograd_cost(const Problem& p, const WinogradForm& form, int weight_transforms) const {
+    const int64_t m = form.m;
     double points = 1, tiles = p.n;
     const double extents[2] = {p.h, p.w};
     for (size_t i = 0; i < 2; ++i) {
       const bool wide = p.window[i] > 1;
-      points *= wide ? static_cast<double>(m + p.window[i] - 1) : 1.0;
+      points *= static_cast<double>(find_winograd(form, p.window[i]).points);
       tiles *= wide ? std::ceil(extents[i] / static_cast<double>(m)) : extents[i];
     }
     const double flops = 2 * points * tiles * p.ci * p.co;
@@ -313,23 +315,38 @@ class Selector {
     return products_ms + traffic / (cache_gbs * kCores * 1e6);
   }
 
-  /// Tile size that beats the direct algorithm of a convolution with results `out` or of its weight
-  /// gradient, or 0.
-  int64_t winograd_tile(const Node& n, const Shape& out, int weight_transforms) const {
+  /// The zeros around the image, where they are what is left of a tile of two results: the pad, or
+  /// null.
+  static const Node* zero_margins(const Node& n, const std::vector<int64_t>& window) {
+    const Node* pad = zero_pad(n.operand(0));
+    if (pad == nullptr) return nullptr;
+    const Shape before = pad->attrs().dims("before"), after = pad->attrs().dims("after");
+    for (size_t i = 0; i < 4; ++i) {
+      const bool wide = (i == 1 || i == 2) && window[i - 1] > 1;
+      if (!before[i].is(wide ? 1 : 0) || !after[i].is(wide ? 1 : 0) ||
+          (wide && !pad->operand(0)->shape()[i].is(2)))
+        return nullptr;
+    }
+    return pad;
+  }
+
+  /// The form that beats the direct algorithm of a convolution with results `out` or of its weight
+  /// gradient; its m is 0 when there is none.
+  WinogradForm winograd_form(const Node& n, const Shape& out, int weight_transforms) const {
     const auto window = n.attrs().integers("window");
     if (o_.strict || n.attrs().integer("group", 1) != 1 || window.size() != 2 ||
         !all_ones(n.attrs().integers("strides", {1, 1})) ||
         !all_ones(n.attrs().integers("dilations", {1, 1})) || !out.back().is_static() ||
         !n.operand(0)->shape()[3].is_static())
-      return 0;
+      return {};
     const bool square = window[0] == window[1];
     const bool line = (window[0] == 1) != (window[1] == 1);
     if ((!square && !line) || std::max(window[0], window[1]) < 3 ||
         std::max(window[0], window[1]) > 7)
-      return 0;
+      return {};
     const int64_t ci = n.operand(0)->shape()[3].value();
     const int64_t co = out.back().value();
-    if (ci < o_.machine.lanes || co < o_.machine.lanes) return 0;
+    if (ci < o_.machine.lanes || co < o_.machine.lanes) return {};
     const Problem p{static_cast<double>(o_.hint(out[0])),
                     static_cast<double>(o_.hint(out[1])),
                     static_cast<double>(o_.hint(out[2])),
@@ -337,31 +354,48 @@ class Selector {
                     static_cast<double>(co),
                     window};
     double best = direct_cost(p) * 0.95;
-    int64_t tile = 0;
+    WinogradForm found;
     const int64_t r = std::max(window[0], window[1]);
-    for (int64_t m : {int64_t{2}, int64_t{4}}) {
-      if (find_winograd(m, r).points == 0) continue;
-      const double cost = winograd_cost(p, m, weight_transforms);
+    for (const WinogradForm form : {WinogradForm{2}, {2, true}, {4}}) {
+      if (find_winograd(form, r).points == 0 ||
+          (form.zero_margins && zero_margins(n, window) == nullptr))
+        continue;
+      const double cost = winograd_cost(p, form, weight_transforms);
       if (cost < best) {
         best = cost;
-        tile = m;
+        found = form;
       }
     }
-    return tile;
+    return found;
+  }
+
+  /// The pad by zeros that makes x, or null.
+  static const Node* zero_pad(const Value* x) {
+    const Node* pad = x->def();
+    const bool zeros = pad != nullptr && pad->is("pad") && pad->operand(1) == nullptr &&
+                       pad->attrs().string("mode", "constant") == "constant";
+    return zeros ? pad : nullptr;
+  }
+
+  /// The attributes of all transforms of a form.
+  static AttrMap transform_attrs(const WinogradForm& form, const std::vector<int64_t>& window) {
+    AttrMap attrs = {{"m", form.m}, {"window", window}};
+    if (form.zero_margins) attrs.set("zero_margins", int64_t{1});
+    return attrs;
   }
 
   /// The input of all tiles, for results of extents `out` by a window over x. Where x is a pad by
-  /// zeros, one larger pad takes its place.
-  static Value* whole_tiles(Builder& b, Value* x, const Shape& out, int64_t m,
+  /// zeros, one larger pad takes its place, or none.
+  static Value* whole_tiles(Builder& b, Value* x, const Shape& out, const WinogradForm& form,
                             const std::vector<int64_t>& window) {
+    if (form.zero_margins) return zero_pad(x)->operand(0);
     // The tiles may reach past the padded input; what they read there does not reach the result.
     Shape before(4, Dim(0)), after(4, Dim(0));
     for (size_t i = 0; i < 2; ++i) {
       if (window[i] == 1) continue;
-      after[i + 1] = round_up(out[i + 1], Dim(m)) + Dim(window[i] - 1) - x->shape()[i + 1];
+      after[i + 1] = round_up(out[i + 1], Dim(form.m)) + Dim(window[i] - 1) - x->shape()[i + 1];
     }
-    if (Node* pad = x->def(); pad != nullptr && pad->is("pad") && pad->operand(1) == nullptr &&
-                              pad->attrs().string("mode", "constant") == "constant") {
+    if (const Node* pad = zero_pad(x)) {
       before = pad->attrs().dims("before");
       const Shape more = pad->attrs().dims("after");
       for (size_t i = 0; i < 4; ++i) after[i] = after[i] + more[i];
@@ -371,10 +405,10 @@ class Selector {
   }
 
   /// That input at the points.
-  static Value* input_points(Builder& b, Value* x, const Shape& out, int64_t m,
+  static Value* input_points(Builder& b, Value* x, const Shape& out, const WinogradForm& form,
                              const std::vector<int64_t>& window) {
-    return b.make("winograd_input", {whole_tiles(b, x, out, m, window)},
-                  {{"m", m}, {"window", window}});
+    return b.make("winograd_input", {whole_tiles(b, x, out, form, window)},
+                  transform_attrs(form, window));
   }
 
   /// Panel width in vectors of a convolution whose points stay in the cache, a few tiles at a time:
@@ -414,42 +448,45 @@ class Selector {
   }
 
   // conv(x, w) = winograd_output(dot(winograd_input(pad(x)), winograd_weight(w)))
-  void rewrite_winograd(Node* n, int64_t m) {
+  void rewrite_winograd(Node* n, const WinogradForm& form) {
     Builder b = builder_before(n);
     const auto window = n->attrs().integers("window");
     const int64_t filters = n->attrs().integer("filters");
     const Shape out = n->result()->shape();
-    const AttrMap transform = {{"m", m}, {"window", window}, {"perm", identity(4)}};
-    if (const int vectors = vectors_of_fused(*n, out, m); vectors > 0) {
-      AttrMap packing = transform;
+    AttrMap packing = transform_attrs(form, window);
+    packing.set("perm", identity(4));
+    if (const int vectors = form.zero_margins ? 0 : vectors_of_fused(*n, out, form.m);
+        vectors > 0) {
       packing.set("block", int64_t{vectors} * o_.machine.lanes);
       Value* u = b.make("winograd_weight", {n->operand(1)}, packing);
-      return replace(n, b.make("winograd_conv", {whole_tiles(b, n->operand(0), out, m, window), u},
-                               {{"m", m},
-                                {"window", window},
-                                {"filters", filters},
-                                {"extents", Shape{out[1], out[2]}}}));
+      return replace(n,
+                     b.make("winograd_conv", {whole_tiles(b, n->operand(0), out, form, window), u},
+                            {{"m", form.m},
+                             {"window", window},
+                             {"filters", filters},
+                             {"extents", Shape{out[1], out[2]}}}));
     }
     Dim tiles_hint = out[0];
     for (size_t i = 0; i < 2; ++i)
-      tiles_hint = tiles_hint * (window[i] > 1 ? ceil_div(out[i + 1], Dim(m)) : out[i + 1]);
+      tiles_hint = tiles_hint * (window[i] > 1 ? ceil_div(out[i + 1], Dim(form.m)) : out[i + 1]);
     // The products of the points stream their weights once; wide panels do that in longer runs
-    // (VGG16 loses a tenth of its speed with narrow ones).
-    const int narrowest = filters > 2 * o_.machine.lanes ? 3 : 1;
+    // (VGG16 loses a tenth of its speed with narrow ones). Weights just made lie in the caches.
+    const bool streamed = is_constant_tree(n->operand(1));
+    const int narrowest = streamed && filters > 2 * o_.machine.lanes ? 3 : 1;
     const int64_t block =
         panel_vectors(filters, o_.hint(tiles_hint), o_.hint(n->operand(1)->shape()[2]),
                       kMatrixSpare, narrowest) *
         o_.machine.lanes;
-    AttrMap packing = transform;
     packing.set("block", block);
     Value* u = b.make("winograd_weight", {n->operand(1)}, packing);
-    Value* v = input_points(b, n->operand(0), out, m, window);
+    Value* v = input_points(b, n->operand(0), out, form, window);
     const Shape tiles = v->shape();  // points, N, TH, TW, C
     Value* flat = flat_tiles(b, v);
     Value* product = b.make("dot", {flat, u}, {{"block", block}, {"columns", filters}});
     product = b.reshape(product, {tiles[0], tiles[1], tiles[2], tiles[3], Dim(filters)});
-    replace(n, b.make("winograd_output", {product},
-                      {{"m", m}, {"window", window}, {"extents", Shape{out[1], out[2]}}}));
+    AttrMap transform = transform_attrs(form, window);
+    transform.set("extents", Shape{out[1], out[2]});
+    replace(n, b.make("winograd_output", {product}, transform));
   }
 
   // ---- Patches ------------------------------------------------------------------------------
@@ -553,18 +590,18 @@ class Selector {
     Value* dy = n->operand(1);
     const Shape out = dy->shape();
     if (dy->dtype() != DType::f32) return;
-    const int64_t m = winograd_tile(*n, out, 2);
-    if (m == 0) {
+    const WinogradForm form = winograd_form(*n, out, 2);
+    if (form.m == 0) {
       if (patches_pay(*n, out)) rewrite_gradient_as_dot(n);
       return;
     }
     Builder b = builder_before(n);
     const auto window = n->attrs().integers("window");
-    const AttrMap tiles = {{"m", m}, {"window", window}};
-    Value* v = flat_tiles(b, input_points(b, n->operand(0), out, m, window));
+    const AttrMap tiles = transform_attrs(form, window);
+    Value* v = flat_tiles(b, input_points(b, n->operand(0), out, form, window));
     Shape after(4, Dim(0));
     for (size_t i = 0; i < 2; ++i)
-      if (window[i] > 1) after[i + 1] = round_up(out[i + 1], Dim(m)) - out[i + 1];
+      if (window[i] > 1) after[i + 1] = round_up(out[i + 1], Dim(form.m)) - out[i + 1];
     dy = b.pad(dy, Shape(4, Dim(0)), after);
     Value* g = flat_tiles(b, b.make("winograd_output_adjoint", {dy}, tiles));
     Value* du = b.make("dot", {b.transpose(v, {0, 2, 1}), g});

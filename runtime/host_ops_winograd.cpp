@@ -55,9 +55,9 @@ struct Axes {
   int rows() const { return h.rows * w.rows; }
 };
 
-Result<Axes> find_axes(WinogradMap map, int64_t m, std::span<const int64_t> window) {
+Result<Axes> find_axes(WinogradMap map, const WinogradForm& form, std::span<const int64_t> window) {
   if (window.size() == 2) {
-    Axes axes{winograd_axis(map, m, window[0]), winograd_axis(map, m, window[1])};
+    Axes axes{winograd_axis(map, form, window[0]), winograd_axis(map, form, window[1])};
     if (axes.h.rows != 0 && axes.w.rows != 0) return axes;
   }
   std::string text;
@@ -66,7 +66,11 @@ Result<Axes> find_axes(WinogradMap map, int64_t m, std::span<const int64_t> wind
     text += std::to_string(r);
   }
   return Status(StatusCode::unsupported,
-                "no Winograd transform with m = " + std::to_string(m) + " for window " + text);
+                "no Winograd transform with m = " + std::to_string(form.m) + " for window " + text);
+}
+
+WinogradForm form_of(const HostCall& call) {
+  return {call.attributes.integer("m", 0), call.attributes.integer("zero_margins", 0) != 0};
 }
 
 /// Transforms `tiles` tiles of `width` numbers per place. read(tile, i, j, numbers) fetches what
@@ -132,13 +136,13 @@ int64_t tile_step(int64_t m, int64_t window) { return window > 1 ? m : 1; }
 Status to_points(const HostCall& call, WinogradMap map) {
   const Tensor& x = call.inputs[0];
   Tensor& out = call.outputs[0];
-  const int64_t m = call.attributes.integer("m", 0);
+  const WinogradForm form = form_of(call);
   const std::vector<int64_t> window = call.attributes.integers("window");
-  const Result<Axes> axes = find_axes(map, m, window);
+  const Result<Axes> axes = find_axes(map, form, window);
   if (!axes.ok()) return axes.status();
   if (x.rank() != 4 || out.rank() != 5 || out.dims()[0] != axes.value().rows())
     return wrong_shapes(call);
-  const TileGrid grid(x, out, tile_step(m, window[0]), tile_step(m, window[1]));
+  const TileGrid grid(x, out, tile_step(form.m, window[0]), tile_step(form.m, window[1]));
   return for_elements<kFloats>(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const auto* from = static_cast<const T*>(x.data());
@@ -165,13 +169,13 @@ Status winograd_output_adjoint(const HostCall& call) {
 Status winograd_output(const HostCall& call) {
   const Tensor& x = call.inputs[0];
   Tensor& out = call.outputs[0];
-  const int64_t m = call.attributes.integer("m", 0);
+  const WinogradForm form = form_of(call);
   const std::vector<int64_t> window = call.attributes.integers("window");
-  const Result<Axes> axes = find_axes(WinogradMap::output, m, window);
+  const Result<Axes> axes = find_axes(WinogradMap::output, form, window);
   if (!axes.ok()) return axes.status();
   if (out.rank() != 4 || x.rank() != 5 || x.dims()[0] != axes.value().taps())
     return wrong_shapes(call);
-  const TileGrid grid(out, x, tile_step(m, window[0]), tile_step(m, window[1]));
+  const TileGrid grid(out, x, tile_step(form.m, window[0]), tile_step(form.m, window[1]));
   return for_elements<kFloats>(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const auto* from = static_cast<const T*>(x.data());
@@ -255,7 +259,7 @@ Status winograd_weight(const HostCall& call) {
     step.push_back(strides[*axis]);
   }
   const std::vector<int64_t> window = call.attributes.integers("window");
-  const Result<Axes> axes = find_axes(WinogradMap::weight, call.attributes.integer("m", 0), window);
+  const Result<Axes> axes = find_axes(WinogradMap::weight, form_of(call), window);
   if (!axes.ok()) return axes.status();
   if (extents[0] != window[0] || extents[1] != window[1] || out.dims()[0] != axes.value().rows() ||
       out.dims()[3] != block)
@@ -289,8 +293,8 @@ Status winograd_weight(const HostCall& call) {
 Status winograd_weight_adjoint(const HostCall& call) {
   const Tensor& x = call.inputs[0];
   Tensor& out = call.outputs[0];
-  const Result<Axes> axes = find_axes(WinogradMap::weight_adjoint, call.attributes.integer("m", 0),
-                                      call.attributes.integers("window"));
+  const Result<Axes> axes =
+      find_axes(WinogradMap::weight_adjoint, form_of(call), call.attributes.integers("window"));
   if (!axes.ok()) return axes.status();
   if (x.rank() != 3 || out.rank() != 4 || x.dims()[0] != axes.value().taps())
     return wrong_shapes(call);

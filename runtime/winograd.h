@@ -7,6 +7,11 @@
 //   B^T[j]    = coefficients of prod_{l != j} (x - p_l), lowest power first,
 // where the last of the m + r - 1 points is infinity: it picks the highest power, and its row of
 // B^T holds the coefficients of the product over all finite points.
+//
+// Where a tile is the whole image and the r - 1 inputs around it are zero, fewer products do. Two
+// results of three taps are a Toeplitz matrix times two inputs, for which three are enough:
+//   y0 = g1 x0 + g2 x1 = g1 (x0 + x1) + (g2 - g1) x1
+//   y1 = g0 x0 + g1 x1 = g1 (x0 + x1) + (g0 - g1) x0
 #pragma once
 
 #include <array>
@@ -66,17 +71,24 @@ constexpr Winograd<kM, kR> make_winograd() {
 template <int kM, int kR>
 inline constexpr Winograd<kM, kR> kWinograd = make_winograd<kM, kR>();
 
+/// How a convolution is cut into tiles.
+struct WinogradForm {
+  int64_t m = 0;              ///< results of a tile along an axis
+  bool zero_margins = false;  ///< a tile is the whole image, and only zeros are around it
+};
+
 /// The same matrices for sizes known at run time.
 struct WinogradMatrices {
   int m = 0, r = 0, points = 0;
-  const double* bt = nullptr;  ///< [points][points]
+  int inputs = 0;              ///< of a tile: m + r - 1, or m where the margins are zero
+  const double* bt = nullptr;  ///< [points][inputs]
   const double* g = nullptr;   ///< [points][r]
   const double* at = nullptr;  ///< [m][points]
 };
 
-/// The matrices of F(m, r) for (2,3), (4,3), (6,3) and (2,5); r = 1 is the identity with m = 1.
-/// A zero `points` means that there are none.
-WinogradMatrices find_winograd(int64_t m, int64_t r);
+/// The matrices of F(m, r) for (2,3), (4,3), (6,3) and (2,5), with zero margins for (2,3); r = 1 is
+/// the identity with m = 1. A zero `points` means that there are none.
+WinogradMatrices find_winograd(const WinogradForm& form, int64_t r);
 
 /// The linear maps around the products. The adjoints are the transposed maps: with
 /// y = A^T [(G g) * (B^T d)], a gradient dy gives dg = G^T [(A dy) * (B^T d)].
@@ -95,6 +107,6 @@ struct WinogradAxis {
 };
 
 /// The map of F(m, r) along an axis; zero `rows` when there is none. r = 1 is the identity of one.
-WinogradAxis winograd_axis(WinogradMap map, int64_t m, int64_t r);
+WinogradAxis winograd_axis(WinogradMap map, const WinogradForm& form, int64_t r);
 
 }  // namespace tintype

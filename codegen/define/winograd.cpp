@@ -15,15 +15,21 @@ using Halide::Var;
 
 namespace {
 
-WinogradAxis axis_map(WinogradMap map, int64_t m, int64_t window) {
-  WinogradAxis axis = winograd_axis(map, m, window);
+WinogradAxis axis_map(WinogradMap map, const WinogradForm& form, int64_t window) {
+  WinogradAxis axis = winograd_axis(map, form, window);
   TINTYPE_CHECK(axis.rows > 0, "no Winograd transform for this tile and window");
   return axis;
 }
 
+WinogradForm form_of(const Node& node) {
+  return {node.attrs().integer("m"), node.attrs().integer("zero_margins", 0) != 0};
+}
+
 struct Maps {
-  Maps(WinogradMap map, int64_t m, const std::vector<int64_t>& window)
-      : h(axis_map(map, m, window[0])), w(axis_map(map, m, window[1])) {}
+  Maps(WinogradMap map, const Node& node)
+      : Maps(map, form_of(node), node.attrs().integers("window")) {}
+  Maps(WinogradMap map, const WinogradForm& form, const std::vector<int64_t>& window)
+      : h(axis_map(map, form, window[0])), w(axis_map(map, form, window[1])) {}
   WinogradAxis h, w;
 };
 
@@ -71,28 +77,26 @@ std::vector<Expr> at(const Expr& lane, const Expr& column, const Expr& row,
   return index;
 }
 
-int64_t tile_size(const Node& node) { return node.attrs().integer("m"); }
-
 int step(int64_t m, int64_t window) { return window > 1 ? static_cast<int>(m) : 1; }
 
 }  // namespace
 
 // vars: lane, others..., point.  point = row * columns + column.
 Func to_points(const Node& node, const std::vector<Var>& vars, const Reader& read,
-               const Expr& filters, std::vector<Func>& stages) {
-  const int64_t m = tile_size(node);
+               const Expr& filters, std::vector<Func>& stages, bool apart) {
+  const int64_t m = node.attrs().integer("m");
   const auto window = node.attrs().integers("window");
   const WinogradMap map = node.is("winograd_weight")           ? WinogradMap::weight
                           : node.is("winograd_output_adjoint") ? WinogradMap::output_adjoint
                                                                : WinogradMap::input;
-  const Maps maps(map, m, window);
+  const Maps maps(map, node);
   const std::vector<Var> rest(vars.begin() + 1, vars.end() - 1);
   const Var lane = vars.front(), e = vars.back();
-  Func rows;
+  Func rows, taps("taps");
   if (map == WinogradMap::weight) {  // lane, C, panel: weights at the axes that perm names
     const auto perm = node.attrs().integers("perm");
     const Expr filter = rest[1] * static_cast<int32_t>(node.attrs().integer("block")) + lane;
-    rows = rows_stage(maps, lane, rest, [&](int k, const Expr& column) {
+    const auto weight = [&](const Expr& k, const Expr& column) {
       const Expr index[] = {k, column, rest[0],
                             filters.defined() ? Halide::min(filter, filters - 1) : filter};
       std::vector<Expr> place(4);
@@ -100,7 +104,16 @@ Func to_points(const Node& node, const std::vector<Var>& vars, const Reader& rea
       const Expr w = read(place);
       if (!filters.defined()) return w;
       return Halide::select(filter < filters, w, Halide::Internal::make_zero(w.type()));
-    });
+    };
+    if (apart) {
+      const Var k("k"), j("j");
+      taps(lane, rest[0], rest[1], j, k) = weight(k, j);
+      rows = rows_stage(maps, lane, rest, [&](int i, const Expr& column) {
+        return taps(lane, rest[0], rest[1], column, i);
+      });
+    } else {
+      rows = rows_stage(maps, lane, rest, weight);
+    }
   } else {  // lane, TW, TH, N: tiles of an image
     rows = rows_stage(maps, lane, rest, [&](int k, const Expr& column) {
       return read(
@@ -111,14 +124,14 @@ Func to_points(const Node& node, const std::vector<Var>& vars, const Reader& rea
   points(vars) = apply(maps.w, e % maps.w.rows,
                        [&](int k) { return rows(at(lane, k, e / maps.w.rows, rest)); });
   stages.push_back(rows);
+  if (apart) stages.push_back(taps);
   return points;
 }
 
 // vars: C, W, H, N.
 Func output_transform(const Node& node, const std::vector<Var>& vars, const Reader& read,
                       std::vector<Func>& stages) {
-  const auto window = node.attrs().integers("window");
-  const Maps maps(WinogradMap::output, tile_size(node), window);
+  const Maps maps(WinogradMap::output, node);
   const Var c = vars[0], x = vars[1], y = vars[2], n = vars[3];
   Var column("column"), row("row"), tx("tx"), ty("ty");
   const std::vector<Var> rest = {tx, ty, n};
@@ -157,7 +170,7 @@ Func convolution(const Node& node, const std::vector<Var>& vars, const Reader& x
 // vars: F, C, W, H.
 Func weight_adjoint(const Node& node, const std::vector<Var>& vars, const Reader& read,
                     std::vector<Func>& stages) {
-  const Maps maps(WinogradMap::weight_adjoint, tile_size(node), node.attrs().integers("window"));
+  const Maps maps(WinogradMap::weight_adjoint, node);
   const Var f = vars[0], c = vars[1], column = vars[2], row = vars[3];
   Func rows = rows_stage(maps, f, {c},
                          [&](int k, const Expr& j) { return read({k * maps.w.taps + j, c, f}); });

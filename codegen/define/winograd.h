@@ -14,9 +14,10 @@ using Reader = std::function<Halide::Expr(const std::vector<Halide::Expr>&)>;
 
 /// V[point, N, TH, TW, C] = B^T d B, the same with A dy A^T, or U[point, panel, C, lane] = G w G^T.
 /// `vars` innermost first; intermediate Funcs go to `stages`. Filters from `filters` on, where that
-/// is defined, are zero.
+/// is defined, are zero. With `apart`, a second stage holds the weights as they are read.
 Halide::Func to_points(const Node& node, const std::vector<Halide::Var>& vars, const Reader& read,
-                       const Halide::Expr& filters, std::vector<Halide::Func>& stages);
+                       const Halide::Expr& filters, std::vector<Halide::Func>& stages,
+                       bool apart = false);
 /// The products at the points of a convolution in one piece, C and the steps before and after
 /// included: Y[N, H, W, F] of `x` and packed weights `u`, both readers; `depth` channels. Stages:
 /// those of to_points, V, the products of a register tile, all products, those of output_transform.

@@ -71,7 +71,16 @@ void schedule_winograd_points(Composition& c, const KernelSpec& spec, const Mach
             weights ? TailStrategy::RoundUp : channel_tail(c, spec, lanes));
   std::vector<VarOrRVar> order = {lane, point, block};
   std::vector<VarOrRVar> tasks;
-  if (!weights) {
+  if (spec.rows > 1) {
+    // The channels, not the filters, are neighbours in memory: a square of both is read by lines of
+    // memory and kept.
+    out.split(c.vars[1], chunk, row, spec.rows, TailStrategy::RoundUp);
+    order = {lane, point, row, block, chunk, c.vars[2]};
+    tasks = {chunk, c.vars[2]};
+    Func& taps = c.stages.at(1);
+    const auto args = taps.args();
+    taps.compute_at(out, block).reorder(args[1], args[0]).vectorize(args[1], machine.lanes);
+  } else if (!weights) {
     order.insert(order.end(), {c.vars[1], c.vars[2], c.vars[3]});
     tasks = {c.vars[2], c.vars[3]};
   } else {  // one channel is too little work for a task
@@ -80,7 +89,7 @@ void schedule_winograd_points(Composition& c, const KernelSpec& spec, const Mach
     tasks = {chunk, c.vars[2]};
   }
   out.reorder(order).vectorize(lane).unroll(point);
-  keep_rows(c.stages.at(0), out, block, lanes);
+  keep_rows(c.stages.at(0), out, spec.rows > 1 ? row : block, lanes);
   parallel_over(out, tasks);
 }
 

@@ -1,18 +1,22 @@
 // Records of the transforms around Winograd convolution (runtime/winograd.h has the formulas).
 //
 // With tiles of m output elements and windows of r, an axis has m + r - 1 points, or one where the
-// window is 1. The products are a `dot` per point, over all tiles of all images.
+// window is 1, or one less where zero_margins says that a tile is a whole image between zeros. The
+// products are a `dot` per point, over all tiles of all images.
 #include "ir/ops/gradients.h"
 
 namespace tintype::ops {
 
 namespace {
 
+bool zero_margins(const InferContext& c) { return c.attrs().integer("zero_margins", 0) != 0; }
+
 /// Points of the transform of a 2-D window.
-int64_t winograd_points(int64_t m, const std::vector<int64_t>& window) {
+int64_t winograd_points(const InferContext& c, const std::vector<int64_t>& window) {
+  const int64_t m = c.attrs().integer("m");
   int64_t points = 1;
   for (int64_t r : window)
-    if (r > 1) points *= m + r - 1;
+    if (r > 1) points *= m + r - (zero_margins(c) ? 2 : 1);
   return points;
 }
 
@@ -29,7 +33,7 @@ void infer_weight(InferContext& c) {
     c.fail("expected weights of rank 4, their axes in perm and a 2-D window, got " + w.text());
   const auto extent = [&](size_t i) { return w.shape[static_cast<size_t>(perm[i])]; };
   for (size_t i = 0; i < 2; ++i) c.unify(extent(i), Dim(window[i]), "window");
-  const Dim points = winograd_points(c.attrs().integer("m"), window);
+  const Dim points = winograd_points(c, window);
   c.results[0] = {w.dtype, {points, ceil_div(extent(3), block), extent(2), block}};
 }
 
@@ -39,15 +43,17 @@ void check_image(InferContext& c) {
     c.fail("expected N,H,W,C and a 2-D window, got " + c.type(0).text());
 }
 
-// x[N, H, W, C] -> V[points, N, TH, TW, C]; x holds TH * m + r - 1 rows, TW * m + r - 1 columns.
+// x[N, H, W, C] -> V[points, N, TH, TW, C]; x holds TH * m + r - 1 rows, TW * m + r - 1 columns, or
+// TH * m and TW * m without the margins that are zero.
 void infer_input(InferContext& c) {
   check_image(c);
   const TensorType& x = c.type(0);
   const auto window = c.attrs().integers("window");
   const int64_t m = c.attrs().integer("m");
-  Shape shape = {Dim(winograd_points(m, window)), x.shape[0]};
+  Shape shape = {Dim(winograd_points(c, window)), x.shape[0]};
   for (size_t i = 0; i < 2; ++i)
-    shape.push_back(floor_div(x.shape[i + 1] - Dim(window[i] - 1), Dim(tile_extent(m, window[i]))));
+    shape.push_back(floor_div(x.shape[i + 1] - Dim(zero_margins(c) ? 0 : window[i] - 1),
+                              Dim(tile_extent(m, window[i]))));
   shape.push_back(x.shape[3]);
   c.results[0] = {x.dtype, std::move(shape)};
 }
@@ -58,7 +64,7 @@ void infer_output_adjoint(InferContext& c) {
   const TensorType& dy = c.type(0);
   const auto window = c.attrs().integers("window");
   const int64_t m = c.attrs().integer("m");
-  Shape shape = {Dim(winograd_points(m, window)), dy.shape[0]};
+  Shape shape = {Dim(winograd_points(c, window)), dy.shape[0]};
   for (size_t i = 0; i < 2; ++i)
     shape.push_back(floor_div(dy.shape[i + 1], Dim(tile_extent(m, window[i]))));
   shape.push_back(dy.shape[3]);
@@ -82,7 +88,7 @@ void infer_conv(InferContext& c) {
   if (u.rank() != 4 || extents.size() != 2)
     c.fail("expected weights points,panels,C,block and 2 extents, got " + u.text());
   const auto window = c.attrs().integers("window");
-  c.unify(u.shape[0], Dim(winograd_points(c.attrs().integer("m"), window)), "points");
+  c.unify(u.shape[0], Dim(winograd_points(c, window)), "points");
   c.unify(u.shape[2], x.shape[3], "channels");
   c.results[0] = {x.dtype, {x.shape[0], extents[0], extents[1], c.attrs().integer("filters")}};
 }
@@ -99,11 +105,15 @@ void infer_weight_adjoint(InferContext& c) {
 constexpr AttrDef kWeight[] = {{"m", AttrKind::integer, true},
                                {"window", AttrKind::integers, true},
                                {"perm", AttrKind::integers, true},
-                               {"block", AttrKind::integer, true}};
-constexpr AttrDef kTiles[] = {{"m", AttrKind::integer, true}, {"window", AttrKind::integers, true}};
+                               {"block", AttrKind::integer, true},
+                               {"zero_margins", AttrKind::integer}};
+constexpr AttrDef kTiles[] = {{"m", AttrKind::integer, true},
+                              {"window", AttrKind::integers, true},
+                              {"zero_margins", AttrKind::integer}};
 constexpr AttrDef kOutput[] = {{"m", AttrKind::integer, true},
                                {"window", AttrKind::integers, true},
-                               {"extents", AttrKind::dims, true}};
+                               {"extents", AttrKind::dims, true},
+                               {"zero_margins", AttrKind::integer}};
 
 constexpr AttrDef kConv[] = {{"m", AttrKind::integer, true},
                              {"window", AttrKind::integers, true},

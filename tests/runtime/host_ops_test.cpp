@@ -407,7 +407,26 @@ TEST(Winograd, MatricesAreThoseOfLavinAndGray) {
     for (size_t k = 0; k < 3; ++k) EXPECT_DOUBLE_EQ(f43.g[j][k], g[j][k]);
     for (size_t i = 0; i < 4; ++i) EXPECT_DOUBLE_EQ(f43.at[i][j], at[i][j]);
   }
-  EXPECT_EQ(find_winograd(3, 3).points, 0);
+  EXPECT_EQ(find_winograd({.m = 3}, 3).points, 0);
+}
+
+TEST(Winograd, TwoResultsBetweenZerosTakeThreeProducts) {
+  const WinogradMatrices f = find_winograd({.m = 2, .zero_margins = true}, 3);
+  ASSERT_EQ(f.points, 3);
+  ASSERT_EQ(f.inputs, 2);
+  const double g[3] = {2, 3, 5}, d[2] = {7, 11};
+  double products[3];
+  for (int p = 0; p < 3; ++p)
+    products[p] = (f.g[3 * p] * g[0] + f.g[3 * p + 1] * g[1] + f.g[3 * p + 2] * g[2]) *
+                  (f.bt[2 * p] * d[0] + f.bt[2 * p + 1] * d[1]);
+  const double want[2] = {g[1] * d[0] + g[2] * d[1], g[0] * d[0] + g[1] * d[1]};
+  for (int i = 0; i < 2; ++i)
+    EXPECT_EQ(f.at[3 * i] * products[0] + f.at[3 * i + 1] * products[1] +
+                  f.at[3 * i + 2] * products[2],
+              want[i]);
+  // No margins but those of two results by three taps.
+  EXPECT_EQ(find_winograd({.m = 4, .zero_margins = true}, 3).points, 0);
+  EXPECT_EQ(find_winograd({.m = 2, .zero_margins = true}, 5).points, 0);
 }
 
 TEST(DTypeConversions, HalfIsExactForAllBitPatterns) {
