@@ -1,6 +1,7 @@
-// The cost model and the rewrites it chooses between.
+// The rewrites that the cost model chooses between.
 #include "codegen/select_algorithms.h"
 
+#include "codegen/conv_cost.h"
 #include "codegen/tiles.h"
 #include "codegen/widen_convs.h"
 #include "ir/builder.h"
@@ -14,8 +15,6 @@
 namespace tintype {
 
 namespace {
-
-constexpr double kCores = 2.0;  // proportion between arithmetic and shared memory bandwidth
 
 std::vector<int64_t> identity(int rank) {
   std::vector<int64_t> perm(static_cast<size_t>(rank));
@@ -277,57 +276,19 @@ class Selector {
 
   // ---- Winograd -----------------------------------------------------------------------------
 
-  struct Problem {
-    double n, h, w, ci, co;
-    std::vector<int64_t> window;
-  };
-
-  /// Estimated milliseconds of the direct algorithm: arithmetic or reading the weights once.
-  double direct_cost(const Problem& p) const {
-    const double taps = static_cast<double>(p.window[0] * p.window[1]);
-    const double flops = 2 * p.n * p.h * p.w * p.ci * p.co * taps;
-    const double bytes = 4 * taps * p.ci * p.co;
-    return std::max(flops / (o_.machine.gflops * kCores * 1e6),
-                    bytes / (o_.machine.dram_gbs * kCores * 1e6));
-  }
-
-  /// The same for tiles of m: transforms, products, reading the larger weights. Weights that are
-  /// not constant are transformed in the same run, which writes them and leaves none in the caches.
-  double winograd_cost(const Problem& p, const WinogradForm& form, int weight_transforms) const {
-    const int64_t m = form.m;
-    double points = 1, tiles = p.n;
-    const double extents[2] = {p.h, p.w};
-    for (size_t i = 0; i < 2; ++i) {
-      const bool wide = p.window[i] > 1;
-      points *= static_cast<double>(find_winograd(form, p.window[i]).points);
-      tiles *= wide ? std::ceil(extents[i] / static_cast<double>(m)) : extents[i];
-    }
-    const double flops = 2 * points * tiles * p.ci * p.co;
-    const double weights = 4 * points * p.ci * p.co;
-    // Both transformed tensors are written once and read once, mostly through the last-level cache.
-    const double traffic = 2 * 4 * points * tiles * (p.ci + p.co);
-    const double cache_gbs = 2.5 * o_.machine.dram_gbs;
-    const double arithmetic_ms = flops / (o_.machine.gflops * kCores * 1e6);
-    const double weights_ms = weights / (o_.machine.dram_gbs * kCores * 1e6);
-    const double products_ms = weight_transforms == 0
-                                   ? std::max(arithmetic_ms, weights_ms)
-                                   : arithmetic_ms + (1 + 2 * weight_transforms) * weights_ms;
-    return products_ms + traffic / (cache_gbs * kCores * 1e6);
-  }
-
-  /// The zeros around the image, where they are what is left of a tile of two results: the pad, or
-  /// null.
-  static const Node* zero_margins(const Node& n, const std::vector<int64_t>& window) {
+  /// True where all that is around the image is what a tile of two results reads beyond it: zeros.
+  static bool has_zero_margins(const Node& n, const std::vector<int64_t>& window) {
     const Node* pad = zero_pad(n.operand(0));
-    if (pad == nullptr) return nullptr;
+    if (pad == nullptr) return false;
     const Shape before = pad->attrs().dims("before"), after = pad->attrs().dims("after");
     for (size_t i = 0; i < 4; ++i) {
       const bool wide = (i == 1 || i == 2) && window[i - 1] > 1;
-      if (!before[i].is(wide ? 1 : 0) || !after[i].is(wide ? 1 : 0) ||
+      const int margin = wide ? 1 : 0;
+      if (!before[i].is(margin) || !after[i].is(margin) ||
           (wide && !pad->operand(0)->shape()[i].is(2)))
-        return nullptr;
+        return false;
     }
-    return pad;
+    return true;
   }
 
   /// The form that beats the direct algorithm of a convolution with results `out` or of its weight
@@ -347,20 +308,20 @@ class Selector {
     const int64_t ci = n.operand(0)->shape()[3].value();
     const int64_t co = out.back().value();
     if (ci < o_.machine.lanes || co < o_.machine.lanes) return {};
-    const Problem p{static_cast<double>(o_.hint(out[0])),
+    const ConvProblem p{static_cast<double>(o_.hint(out[0])),
                     static_cast<double>(o_.hint(out[1])),
                     static_cast<double>(o_.hint(out[2])),
                     static_cast<double>(ci),
                     static_cast<double>(co),
                     window};
-    double best = direct_cost(p) * 0.95;
+    double best = direct_conv_ms(p, o_.machine) * 0.95;
     WinogradForm found;
     const int64_t r = std::max(window[0], window[1]);
     for (const WinogradForm form : {WinogradForm{2}, {2, true}, {4}}) {
       if (find_winograd(form, r).points == 0 ||
-          (form.zero_margins && zero_margins(n, window) == nullptr))
+          (form.zero_margins && !has_zero_margins(n, window)))
         continue;
-      const double cost = winograd_cost(p, form, weight_transforms);
+      const double cost = winograd_conv_ms(p, form, weight_transforms, o_.machine);
       if (cost < best) {
         best = cost;
         found = form;
