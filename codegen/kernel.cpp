@@ -3,6 +3,7 @@
 
 #include "codegen/compose.h"
 #include "codegen/define/added.h"
+#include "codegen/prefetch_level.h"
 #include "codegen/schedule/prefetch.h"
 #include "codegen/schedule/schedules.h"
 #include "ir/custom_ops.h"
@@ -203,6 +204,8 @@ std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
                              std::istreambuf_iterator<char>());
     if (object.empty())
       throw Error("writing the object of kernel " + spec.name + " to '" + file.path() + "' failed");
+    if (spec.prefetch > 0 || spec.schedule == ScheduleKind::contraction)
+      fetch_into_second_level(object);
     return object;
   } catch (const Halide::Error& e) {
     for (const auto& n : spec.body->nodes())

@@ -309,17 +309,16 @@ class Selector {
     const int64_t co = out.back().value();
     if (ci < o_.machine.lanes || co < o_.machine.lanes) return {};
     const ConvProblem p{static_cast<double>(o_.hint(out[0])),
-                    static_cast<double>(o_.hint(out[1])),
-                    static_cast<double>(o_.hint(out[2])),
-                    static_cast<double>(ci),
-                    static_cast<double>(co),
-                    window};
+                        static_cast<double>(o_.hint(out[1])),
+                        static_cast<double>(o_.hint(out[2])),
+                        static_cast<double>(ci),
+                        static_cast<double>(co),
+                        window};
     double best = direct_conv_ms(p, o_.machine) * 0.95;
     WinogradForm found;
     const int64_t r = std::max(window[0], window[1]);
     for (const WinogradForm form : {WinogradForm{2}, {2, true}, {4}}) {
-      if (find_winograd(form, r).points == 0 ||
-          (form.zero_margins && !has_zero_margins(n, window)))
+      if (find_winograd(form, r).points == 0 || (form.zero_margins && !has_zero_margins(n, window)))
         continue;
       const double cost = winograd_conv_ms(p, form, weight_transforms, o_.machine);
       if (cost < best) {

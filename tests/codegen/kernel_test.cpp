@@ -1,6 +1,7 @@
 // Kernel keys, the kernel cache and the transforms that kernels rely on.
 #include "codegen/kernel.h"
 #include "codegen/kernel_cache.h"
+#include "codegen/prefetch_level.h"
 #include "codegen/machine.h"
 #include "codegen/object_library.h"
 #include "ir/builder.h"
@@ -102,11 +103,12 @@ TEST(Objects, ADamagedObjectIsAnError) {
   EXPECT_THROW(link_objects({{"broken", std::vector<char>(64, 'x')}}), Error);
 }
 
-/// How often an object's code fetches ahead: prefetchnta is 0f 18 with 0 in its register field.
-int count_prefetches(const std::vector<char>& object) {
+/// How often an object's code fetches ahead: a prefetch is 0f 18 with its kind in the register
+/// field, 0 for the non-temporal ones, 2 for the second-level cache.
+int count_prefetches(const std::vector<char>& object, int kind = 2) {
   int count = 0;
   for (size_t i = 0; i + 2 < object.size(); ++i)
-    if (object[i] == 0x0f && object[i + 1] == 0x18 && (object[i + 2] & 0x38) == 0) ++count;
+    if (object[i] == 0x0f && object[i + 1] == 0x18 && (object[i + 2] >> 3 & 7) == kind) ++count;
   return count;
 }
 
@@ -132,14 +134,39 @@ KernelSpec product_kernel(int prefetch) {
 
 // The pass that adds prefetches looks for loops by name: a change of the schedule must not lose
 // them.
-TEST(Kernel, FetchesWeightsAhead) {
+TEST(Kernel, FetchesAheadIntoTheSecondLevel) {
   const Machine machine = machine_for("x86-64-linux-avx-avx2-f16c-fma-sse41");
-  EXPECT_EQ(count_prefetches(compile_kernel(product_kernel(0), machine, "k")), 0);
-  const int few = count_prefetches(compile_kernel(product_kernel(2), machine, "k"));
-  const int many = count_prefetches(compile_kernel(product_kernel(6), machine, "k"));
+  const auto compiled = [&](int lines) {
+    return compile_kernel(product_kernel(lines), machine, "k");
+  };
+  // The result's lines: two vectors of 8 lanes, half a line each, in 4 rows.
+  const int results = count_prefetches(compiled(0));
+  EXPECT_EQ(results, 8);
+  const int few = count_prefetches(compiled(2)) - results;
+  const int many = count_prefetches(compiled(6)) - results;
   EXPECT_GE(few, 2);
   EXPECT_EQ(many, 3 * few);
+  EXPECT_EQ(count_prefetches(compiled(6), 0), 0);
   EXPECT_NE(product_kernel(2).text(), product_kernel(6).text());
+}
+
+TEST(Kernel, OnlyInstructionsAreRedirected) {
+  const Machine machine = machine_for("x86-64-linux-avx-avx2-f16c-fma-sse41");
+  std::vector<char> object = compile_kernel(product_kernel(0), machine, "k");
+  // In place of the first function's beginning (pushes of rbp and r15): a number that looks like a
+  // prefetch, then one.
+  const std::vector<char> prologue = {0x55, 0x41, 0x57};
+  const std::vector<char> code = {'\xb8', 0x0f, 0x18, 0, 0, 0x0f, 0x18, 0};  // mov, prefetchnta
+  const auto at = std::search(object.begin(), object.end(), prologue.begin(), prologue.end());
+  ASSERT_NE(at, object.end());
+  std::copy(code.begin(), code.end(), at);
+  std::vector<char> want = object;
+  want[static_cast<size_t>(at - object.begin()) + 7] = 0x10;
+  fetch_into_second_level(object);
+  EXPECT_EQ(object, want);
+  std::vector<char> no_object = code;
+  fetch_into_second_level(no_object);
+  EXPECT_EQ(no_object, code);
 }
 
 TEST(Machine, KnowsTargetsAndRefusesOthers) {
