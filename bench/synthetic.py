@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes synthetic graphs as Tintype's text, to see how long passes take on them.
 
-usage: synthetic.py chain NODES | transformer LAYERS
+usage: synthetic.py chain NODES | wide NODES | ladder NODES | transformer LAYERS
 
     bench/synthetic.py chain 100000 > chain.ir
     build/release/tintype opt chain.ir --time-passes -o /dev/null
@@ -53,6 +53,37 @@ def chain(nodes):
     return g.text(x)
 
 
+def wide(nodes):
+    """Short branches that all begin at one value, and a tree that adds them up."""
+    g = Graph("wide", ["%x: f32[N,64]"])
+    stem = g.node("Tanh", "x")
+    ends = []
+    for i in range(max(1, nodes // 8)):
+        scale = g.constant("f32[]", i + 1)
+        x = g.node("Softmax", g.node("Mul", stem, scale), attrs="axis = -1")
+        for op in ("Sigmoid", "Neg", "Exp"):
+            x = g.node(op, x)
+        ends.append(g.node("Mul", x, stem))
+    while len(ends) > 1:
+        pairs = zip(ends[::2], ends[1::2])
+        ends = [g.node("Add", a, b) for a, b in pairs] + ends[len(ends) // 2 * 2:]
+    return g.text(ends[0])
+
+
+def ladder(nodes):
+    """The first half runs down, the second back up and adds the value of each level."""
+    g = Graph("ladder", ["%x: f32[N,64]", "%z: f32[64]"])
+    x, levels = "x", []
+    for i in range(max(1, nodes // 6)):
+        x = g.node("Softmax", g.node("Mul", x, "z"), attrs="axis = -1") if i % 8 == 0 else \
+            g.node("Tanh", g.node("Mul", x, "z"))
+        levels.append(x)
+        x = g.node("Sigmoid", x)
+    for level in reversed(levels):
+        x = g.node("Exp", g.node("Add", g.node("Neg", x), level))
+    return g.text(x)
+
+
 def transformer(layers, width=768, heads=12):
     """Encoder layers as PyTorch exports them, with normalisation and GELU written out."""
     g = Graph("transformer", [f"%x: f32[N,T,{width}]"])
@@ -90,7 +121,7 @@ def transformer(layers, width=768, heads=12):
 
 
 def main():
-    kinds = {"chain": chain, "transformer": transformer}
+    kinds = {"chain": chain, "wide": wide, "ladder": ladder, "transformer": transformer}
     if len(sys.argv) != 3 or sys.argv[1] not in kinds or not sys.argv[2].isdigit():
         sys.exit(__doc__)
     sys.stdout.write(kinds[sys.argv[1]](int(sys.argv[2])))

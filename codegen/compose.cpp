@@ -90,6 +90,14 @@ Expr Composer::extent(const Value* v, size_t dim) {
   if (n->is("transpose"))
     return extent(n->operand(0), static_cast<size_t>(n->attrs().integers("perm")[dim]));
   if (n->op().has(kReduction)) return extent(n->operand(0), dim);
+  if (n->is("iota")) return extent_of(n->attrs().dims("shape")[dim]);
+  if (n->is("gather")) {
+    const auto axis = static_cast<size_t>(n->attrs().integer("axis"));
+    const size_t indices = n->operand(1)->shape().size();
+    if (dim < axis) return extent(n->operand(0), dim);
+    if (dim < axis + indices) return extent(n->operand(1), dim - axis);
+    return extent(n->operand(0), dim - indices + 1);
+  }
   if (n->is("dilate")) {
     const Expr inner = extent(n->operand(0), dim);
     const auto factor = static_cast<int32_t>(n->attrs().integers("factors")[dim]);

@@ -318,7 +318,7 @@ void collect_scalars(KernelChoice& c) {
           add({signed_amount(d).more, signed_amount(d).less});
     }
     if (n->is("slice")) add(n->attrs().dims("starts"));
-    if (n->is("random_bits")) add(n->attrs().dims("shape"));
+    if (n->is("random_bits") || n->is("iota")) add(n->attrs().dims("shape"));
     if (n->is("scatter_add")) add(n->attrs().dims("rows"));
   }
   if (c.spec.scalars.empty()) return;

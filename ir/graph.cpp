@@ -2,9 +2,14 @@
 #include "ir/graph.h"
 
 #include "ir/diagnostic.h"
+#include "ir/node_numbers.h"
 
 #include <algorithm>
+#include <functional>
+#include <queue>
+#include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace tintype {
 
@@ -97,8 +102,11 @@ void Node::erase_result(int i) {
 }
 
 void Node::add_origins(const std::vector<std::string>& more) {
+  std::unordered_set<std::string_view> known(origins_.begin(), origins_.end());
+  std::vector<std::string> fresh;
   for (const std::string& o : more)
-    if (std::find(origins_.begin(), origins_.end(), o) == origins_.end()) origins_.push_back(o);
+    if (known.insert(o).second) fresh.push_back(o);
+  origins_.insert(origins_.end(), fresh.begin(), fresh.end());
 }
 
 std::string Node::where() const {
@@ -274,27 +282,24 @@ Node* Graph::next(Node* node) const {
 
 void Graph::sort() {
   // Kahn's algorithm with a queue ordered by previous position keeps the result stable.
-  std::unordered_map<const Node*, size_t> order;
-  std::unordered_map<const Node*, int> missing;
-  std::vector<Node*> all = node_list();
-  for (size_t i = 0; i < all.size(); ++i) order[all[i]] = i;
-  std::set<size_t> ready;
-  for (Node* n : all) {
-    int count = 0;
-    for (const auto& o : n->operands_)
-      if (o.value != nullptr && o.value->def_ != nullptr) ++count;
-    missing[n] = count;
-    if (count == 0) ready.insert(order[n]);
+  const NodeNumbers numbers(*this);
+  const std::vector<Node*> all = node_list();
+  std::vector<int> missing(all.size(), 0);
+  std::priority_queue<uint32_t, std::vector<uint32_t>, std::greater<>> ready;
+  for (uint32_t i = 0; i < all.size(); ++i) {
+    for (const auto& o : all[i]->operands_)
+      if (o.value != nullptr && o.value->def_ != nullptr) ++missing[i];
+    if (missing[i] == 0) ready.push(i);
   }
   size_t done = 0;
   while (!ready.empty()) {
-    Node* n = all[*ready.begin()];
-    ready.erase(ready.begin());
+    const Node* n = all[ready.top()];
+    ready.pop();
     nodes_.splice(nodes_.end(), nodes_, n->position_);
     ++done;
     for (const auto& r : n->results_)
       for (const Use& u : r->uses_)
-        if (--missing[u.node] == 0) ready.insert(order[u.node]);
+        if (const uint32_t user = numbers.of(u.node); --missing[user] == 0) ready.push(user);
   }
   TINTYPE_CHECK(done == all.size(), "graph '" + name_ + "' has a cycle");
 }

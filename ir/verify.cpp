@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
+#include <vector>
 
 namespace tintype {
 
@@ -66,8 +68,9 @@ class Verifier {
       if (known_.count(v) == 0)
         return "operand " + std::to_string(i) + " is not defined before it is used";
       const auto& uses = v->uses();
-      if (std::none_of(uses.begin(), uses.end(),
-                       [&](const Use& u) { return u.node == &n && u.operand == i; }))
+      if (uses.size() > kFewUses) many_[v].emplace_back(&n, i);
+      else if (std::none_of(uses.begin(), uses.end(),
+                            [&](const Use& u) { return u.node == &n && u.operand == i; }))
         return "operand " + std::to_string(i) + " does not know of this use";
       ++uses_[v];
     }
@@ -196,11 +199,22 @@ class Verifier {
       if (static_cast<int>(v->uses().size()) != uses_[v])
         return "a value named '" + v->name() + "' lists " + std::to_string(v->uses().size()) +
                " uses and has " + std::to_string(uses_[v]);
+    for (auto& [v, found] : many_) {
+      std::vector<std::pair<const Node*, int>> listed;
+      for (const Use& u : v->uses()) listed.emplace_back(u.node, u.operand);
+      std::sort(listed.begin(), listed.end());
+      std::sort(found.begin(), found.end());
+      if (listed != found) return "a value named '" + v->name() + "' lists uses that it has not";
+    }
     return "";
   }
 
+  /// Looking through more for every use would take the square of their number.
+  static constexpr size_t kFewUses = 16;
+
   const Graph& graph_;
   std::unordered_set<const Value*> known_;
+  std::unordered_map<const Value*, std::vector<std::pair<const Node*, int>>> many_;
   std::unordered_map<const Value*, int> uses_;
 };
 

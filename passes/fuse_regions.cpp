@@ -10,6 +10,7 @@
 #include "ir/custom_ops.h"
 #include "ir/diagnostic.h"
 #include "passes/attention_region.h"
+#include "passes/node_set.h"
 
 #include <algorithm>
 #include <functional>
@@ -40,9 +41,8 @@ class Fuser {
  public:
   Fuser(Graph& graph, int max_ops, bool single_ops, bool attention, const PassContext& context)
       : graph_(graph), max_ops_(max_ops), single_ops_(single_ops),
-        attention_(attention && !single_ops), context_(context) {
-    int at = 0;
-    for (const auto& n : graph.nodes()) position_[n.get()] = at++;
+        attention_(attention && !single_ops), context_(context), numbers_(graph), taken_(numbers_),
+        inside_(numbers_), seen_(numbers_), group_of_(graph.size(), kNoGroup) {
     for (const State& state : graph.states()) {
       const Value* next = graph.output(static_cast<size_t>(state.next));
       while (next->def() != nullptr && next->def()->is("reshape")) next = next->def()->operand(0);
@@ -64,7 +64,7 @@ class Fuser {
     for (size_t i = 0; i < groups_.size(); ++i) {
       if (is_attention(groups_[i])) continue;
       absorb_producers_of_tail(groups_[i]);
-      for (const Node* n : groups_[i]) group_of_[n] = i;
+      for (const Node* n : groups_[i]) group_of_[number(n)] = i;
     }
     for (Node* n : nodes)
       if (!taken(n) && (n->op().has(kPointwise) || needs_kernel(*n))) add_group(grow_pointwise(n));
@@ -77,6 +77,10 @@ class Fuser {
  private:
   using Group = std::vector<Node*>;
   static constexpr size_t kMostResults = 12;  ///< of the kernel of a step
+  static constexpr size_t kNoGroup = static_cast<size_t>(-1);
+  /// Nodes that growing one group may look at to find out whether an operand depends on it. Where a
+  /// shortcut leads far on, what it skips would be looked at from everywhere along the way.
+  static constexpr size_t kMostVisited = 512;
   using Allowed = std::function<bool(const Node&)>;
   using Closed = std::function<bool(const std::vector<Value*>& open)>;
 
@@ -84,7 +88,8 @@ class Fuser {
     return n.op().has(kContraction | kWindow | kReduction | kKernel | kTileTransform);
   }
 
-  bool taken(const Node* n) const { return taken_.count(n) != 0; }
+  uint32_t number(const Node* n) const { return numbers_.of(n); }
+  bool taken(const Node* n) const { return taken_.has(n); }
 
   static bool may_crop(const Node& pad) {
     for (const char* side : {"before", "after"})
@@ -129,7 +134,7 @@ class Fuser {
   }
 
   void arrange(Group& g) {
-    std::sort(g.begin(), g.end(), [this](Node* a, Node* b) { return position_[a] < position_[b]; });
+    std::sort(g.begin(), g.end(), [this](Node* a, Node* b) { return number(a) < number(b); });
     for (Node* n : g) taken_.insert(n);
   }
 
@@ -183,11 +188,12 @@ class Fuser {
 
   /// Pulls in pointwise ops of a smaller shape that only the group reads: masks, say.
   void absorb_small_producers(Group& g, const Shape& shape) {
+    gather_inside(g);
     for (size_t i = 0; i < g.size() && static_cast<int>(g.size()) < max_ops_; ++i)
       for (Value* v : g[i]->operands()) {
         Node* p = v == nullptr ? nullptr : v->def();
         if (p == nullptr || taken(p) || !p->op().has(kPointwise) || v->output_uses() != 0 ||
-            std::find(g.begin(), g.end(), p) != g.end())
+            inside_.has(p))
           continue;
         bool fits = true, smaller = false;
         for (size_t d = 0; d < v->shape().size(); ++d) {  // from the innermost axis
@@ -197,11 +203,7 @@ class Fuser {
           smaller = smaller || !inside;
         }
         if (!smaller && v->shape().size() >= shape.size()) continue;
-        const auto& uses = v->uses();
-        if (fits && std::all_of(uses.begin(), uses.end(), [&](const Use& u) {
-              return std::find(g.begin(), g.end(), u.node) != g.end();
-            }))
-          g.push_back(p);
+        if (fits && only_used_inside(*v)) add(g, p);
       }
   }
 
@@ -234,6 +236,8 @@ class Fuser {
                            [](const Use& u) { return u.node->is("slice"); });
       return n.is("slice") && n.operand(0)->def() != nullptr && n.operand(0)->def()->is("pad");
     });
+    // What is picked at other indices comes along: interpolation is a weighted sum of such.
+    if (seed->is("gather")) absorb_producers(g, shape);
     absorb_decayed_states(g, shape);
     return g;
   }
@@ -252,23 +256,23 @@ class Fuser {
 
   /// The group depends on itself through others: with several results, two groups may each wait for
   /// the other.
-  bool closes_a_circle(const Group& g) const {
-    const Members inside(g.begin(), g.end());
+  bool closes_a_circle(const Group& g) {
+    gather_inside(g);
+    seen_.clear();
     std::vector<const Node*> open(g.begin(), g.end());
-    std::unordered_set<const Node*> seen;
     while (!open.empty()) {
       const Node* n = open.back();
       open.pop_back();
       for (const Value* v : n->operands()) {
         const Node* def = v == nullptr ? nullptr : v->def();
-        if (def == nullptr || (inside.count(def) != 0 && inside.count(n) != 0)) continue;
-        if (inside.count(def) != 0) return true;
-        const auto other = group_of_.find(def);
-        if (other == group_of_.end()) {
-          if (seen.insert(def).second) open.push_back(def);
+        if (def == nullptr || (inside_.has(def) && inside_.has(n))) continue;
+        if (inside_.has(def)) return true;
+        const size_t other = group_of_[number(def)];
+        if (other == kNoGroup) {
+          if (seen_.insert(def)) open.push_back(def);
         } else {
-          for (const Node* m : groups_[other->second])
-            if (seen.insert(m).second) open.push_back(m);
+          for (const Node* m : groups_[other])
+            if (seen_.insert(m)) open.push_back(m);
         }
       }
     }
@@ -278,38 +282,45 @@ class Fuser {
   /// Pulls in what is made of a state alone and read by the group alone: moments that fade. Apart,
   /// it would be written out, and the update could not run before it.
   void absorb_decayed_states(Group& g, const Shape& full) {
+    gather_inside(g);
     for (size_t i = 0; i < g.size() && static_cast<int>(g.size()) < max_ops_; ++i)
       for (Value* v : g[i]->operands()) {
         Node* p = v == nullptr ? nullptr : v->def();
         if (p == nullptr || taken(p) || !p->op().has(kPointwise) || !(v->shape() == full) ||
-            v->output_uses() != 0 || std::find(g.begin(), g.end(), p) != g.end())
+            v->output_uses() != 0 || inside_.has(p))
           continue;
         const auto operands = p->operands();
         const bool of_states = std::all_of(operands.begin(), operands.end(), [this](Value* o) {
           return graph_.state_of(o) != nullptr || is_scalar_constant(o);
         });
-        const bool ours = std::all_of(v->uses().begin(), v->uses().end(), [&](const Use& u) {
-          return std::find(g.begin(), g.end(), u.node) != g.end();
-        });
-        if (of_states && ours) g.push_back(p);
+        if (of_states && only_used_inside(*v)) add(g, p);
       }
   }
 
-  using Members = std::unordered_set<const Node*>;
+  // inside_ is the group at hand: gather_inside makes it so, add keeps it so.
 
-  /// Values of the group that are used outside it.
-  static std::vector<Value*> leaving(const Group& g) { return leaving(g, {g.begin(), g.end()}); }
+  void gather_inside(const Group& g) {
+    inside_.clear();
+    for (const Node* n : g) inside_.insert(n);
+  }
 
-  static std::vector<Value*> leaving(const Group& g, const Members& inside) {
+  void add(Group& g, Node* n) {
+    g.push_back(n);
+    inside_.insert(n);
+  }
+
+  bool only_used_inside(const Value& v) const {
+    return std::all_of(v.uses().begin(), v.uses().end(),
+                       [this](const Use& u) { return inside_.has(u.node); });
+  }
+
+  /// Values of the group at hand that are used outside it.
+  std::vector<Value*> leaving(const Group& g) const {
     std::vector<Value*> open;
     for (Node* n : g)
-      for (int i = 0; i < n->result_count(); ++i) {
-        Value* v = n->result(i);
-        const bool out = v->output_uses() != 0 ||
-                         std::any_of(v->uses().begin(), v->uses().end(),
-                                     [&](const Use& u) { return inside.count(u.node) == 0; });
-        if (out) open.push_back(v);
-      }
+      for (int i = 0; i < n->result_count(); ++i)
+        if (Value* v = n->result(i); v->output_uses() != 0 || !only_used_inside(*v))
+          open.push_back(v);
     return open;
   }
 
@@ -335,69 +346,98 @@ class Fuser {
 
   Group grow(Node* seed, const Allowed& allowed, const Closed& closed) {
     Group group = {seed};
-    Members inside = {seed};  // kept along: asking the list for every use would be slow
+    gather_inside(group);
+    begin_search();
     size_t best = 1;
     while (static_cast<int>(group.size()) < max_ops_) {
-      const std::vector<Value*> open = leaving(group, inside);
+      const std::vector<Value*> open = leaving(group);
       if (closed(open)) best = group.size();
-      Node* next = nullptr;
-      for (Value* v : open)
-        for (const Use& u : v->uses()) {
-          Node* n = u.node;
-          if (inside.count(n) != 0 || taken(n) || !allowed(*n)) continue;
-          if (next != nullptr && position_[n] >= position_[next]) continue;
-          if (independent_operands(*n, group.front(), inside)) next = n;
-        }
+      Node* next = first_user(open, *seed, allowed);
       if (next == nullptr) break;
-      group.push_back(next);
-      inside.insert(next);
+      add(group, next);
     }
     group.resize(best);
     return group;
   }
 
-  /// True when no operand of n from outside the group depends on the group.
-  bool independent_operands(const Node& n, const Node* seed, const Members& inside) {
-    const int first = position_[seed];
-    std::vector<const Node*> stack;
-    std::unordered_set<const Node*> seen;
-    auto push = [&](const Value* v) {
-      if (v == nullptr || v->def() == nullptr || position_[v->def()] < first) return;
-      if (seen.insert(v->def()).second) stack.push_back(v->def());
-    };
-    for (Value* v : n.operands()) {
-      if (v == nullptr || v->def() == nullptr) continue;
-      if (inside.count(v->def()) == 0) push(v);
+  /// The first node, in the graph's order, that may join the group at hand.
+  Node* first_user(const std::vector<Value*>& open, const Node& seed, const Allowed& allowed) {
+    const auto later = [this](const Node* a, const Node* b) { return number(a) > number(b); };
+    std::vector<Node*> users;
+    for (const Value* v : open)
+      for (const Use& u : v->uses())
+        if (!inside_.has(u.node) && !taken(u.node) && allowed(*u.node)) users.push_back(u.node);
+    std::make_heap(users.begin(), users.end(), later);
+    while (!users.empty()) {
+      Node* n = users.front();
+      const auto waits = waits_for_.find(n);
+      if (waits == waits_for_.end() || inside_.has(waits->second)) {
+        const Node* on = dependent_operand(*n, seed);
+        if (on == nullptr) return n;
+        waits_for_[n] = on;
+      }
+      std::pop_heap(users.begin(), users.end(), later);
+      users.pop_back();
     }
-    while (!stack.empty()) {
-      const Node* m = stack.back();
-      stack.pop_back();
-      if (inside.count(m) != 0) return false;
-      for (Value* v : m->operands()) push(v);
+    return nullptr;
+  }
+
+  void begin_search() {
+    seen_.clear();
+    visited_ = 0;
+    waits_for_.clear();
+  }
+
+  /// What makes an operand of n and, outside the group at hand, depends on the group; else null.
+  const Node* dependent_operand(const Node& n, const Node& seed) {
+    for (int i = 0; i < n.operand_count(); ++i) {
+      const Node* def = n.operand(i) == nullptr ? nullptr : n.operand(i)->def();
+      if (def != nullptr && !inside_.has(def) && depends_on_group(*def, seed)) return def;
     }
-    return true;
+    return nullptr;
+  }
+
+  /// As far as a bounded search can tell. seen_ holds what does not depend on the group: nor will
+  /// it when the group has grown, for it grows by nodes that depend on it already.
+  bool depends_on_group(const Node& n, const Node& seed) {
+    std::vector<const Node*> open = {&n}, fresh;
+    while (!open.empty()) {
+      const Node* m = open.back();
+      open.pop_back();
+      if (number(m) < number(&seed)) continue;
+      if (inside_.has(m) || visited_ == kMostVisited) {
+        for (const Node* f : fresh) seen_.erase(f);
+        return true;
+      }
+      if (!seen_.insert(m)) continue;
+      fresh.push_back(m);
+      ++visited_;
+      for (int i = 0; i < m->operand_count(); ++i)
+        if (const Value* v = m->operand(i); v != nullptr && v->def() != nullptr)
+          open.push_back(v->def());
+    }
+    return false;
   }
 
   /// Pulls in pointwise producers that nobody outside the group reads, nor `except`.
   void absorb_producers(Group& g, const Shape& full, const Node* except = nullptr) {
+    gather_inside(g);
     bool changed = true;
     while (changed && static_cast<int>(g.size()) < max_ops_) {
       changed = false;
       for (size_t i = 0; i < g.size() && !changed; ++i)
-        for (Value* v : g[i]->operands()) {
+        for (int k = 0; k < g[i]->operand_count() && !changed; ++k) {
+          const Value* v = g[i]->operand(k);
           Node* p = v == nullptr ? nullptr : v->def();
-          if (p == nullptr || taken(p) || !p->op().has(kPointwise) ||
-              p->result()->shape() != full || std::find(g.begin(), g.end(), p) != g.end() ||
-              p->result()->output_uses() != 0)
+          const bool fits = p != nullptr && (p->op().has(kPointwise) || p->is("gather"));
+          if (!fits || taken(p) || inside_.has(p) || p->result()->output_uses() != 0 ||
+              p->result()->shape() != full)
             continue;
           const auto& uses = p->result()->uses();
-          if (!std::all_of(uses.begin(), uses.end(), [&](const Use& u) {
-                return u.node != except && std::find(g.begin(), g.end(), u.node) != g.end();
-              }))
-            continue;
-          g.push_back(p);
-          changed = true;
-          break;
+          changed = std::all_of(uses.begin(), uses.end(), [&](const Use& u) {
+            return u.node != except && inside_.has(u.node);
+          });
+          if (changed) add(g, p);
         }
     }
   }
@@ -405,7 +445,7 @@ class Fuser {
   void add_group(Group g) {
     arrange(g);
     if (context_.explaining() && !single_ops_) explain(g);
-    for (const Node* n : g) group_of_[n] = groups_.size();
+    for (const Node* n : g) group_of_[number(n)] = groups_.size();
     groups_.push_back(std::move(g));
   }
 
@@ -413,10 +453,12 @@ class Fuser {
   void explain(const Group& g) {
     const std::string name = region_name(g);
     context_.matched(*g.front(), "region " + name + " of " + std::to_string(g.size()) + " ops");
-    std::unordered_set<const Node*> seen(g.begin(), g.end());
+    gather_inside(g);
+    begin_search();
+    std::unordered_set<const Node*> told(g.begin(), g.end());
     for (const Value* v : leaving(g))
       for (const Use& u : v->uses())
-        if (seen.insert(u.node).second && (u.node->op().has(kPointwise) || is_anchor(*u.node)))
+        if (told.insert(u.node).second && (u.node->op().has(kPointwise) || is_anchor(*u.node)))
           context_.declined(*u.node, std::string(u.node->name()) + " is not in region " + name +
                                          ": " + why_outside(*u.node, *v, g));
   }
@@ -428,8 +470,7 @@ class Fuser {
       return "the region has max-ops=" + std::to_string(max_ops_) + " ops";
     if (n.result()->shape() != v.shape())
       return "its result is " + n.result()->type().text() + ", the region's " + v.type().text();
-    if (!independent_operands(n, g.front(), {g.begin(), g.end()}))
-      return "another operand depends on the region";
+    if (dependent_operand(n, *g.front()) != nullptr) return "another operand depends on the region";
     return "more than one value would leave the region";
   }
 
@@ -454,7 +495,7 @@ class Fuser {
   }
 
   void wrap(const Group& g) {
-    const std::unordered_set<const Node*> inside(g.begin(), g.end());
+    gather_inside(g);
     std::vector<Value*> results = leaving(g);
     if (results.empty()) return;  // dead code
     // A kernel of its own computes all that it is made for.
@@ -540,11 +581,14 @@ class Fuser {
   int max_ops_;
   bool single_ops_, attention_;
   const PassContext& context_;
-  std::unordered_map<const Node*, int> position_;
   std::unordered_set<const Value*> next_states_;
-  std::unordered_set<const Node*> taken_;
+  const NodeNumbers numbers_;
+  NodeSet taken_, inside_, seen_;
+  size_t visited_ = 0;  ///< by the searches for one group
+  /// Users that may not join the group at hand before another node does.
+  std::unordered_map<const Node*, const Node*> waits_for_;
   std::vector<Group> groups_;
-  std::unordered_map<const Node*, size_t> group_of_;
+  std::vector<size_t> group_of_;  ///< by number of the node
 };
 
 }  // namespace

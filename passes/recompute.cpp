@@ -17,6 +17,8 @@ namespace tintype {
 
 namespace {
 
+using Nodes = std::vector<const Node*>;
+
 bool is_view(const Node& n) {
   return n.op().has(kView) || n.is("reverse") ||
          (n.is("pad") && n.attrs().string("mode", "constant") == "constant");
@@ -76,8 +78,20 @@ bool contracts(const Node& n) {
                      [](const auto& inner) { return contracts(*inner); });
 }
 
-/// By position of a node: whether its results stay in memory until they are read for the last time.
-using Plan = std::vector<bool>;
+/// By position of a node: why its results stay in memory until they are read for the last time;
+/// empty for those that do not.
+class Plan {
+ public:
+  explicit Plan(size_t nodes = 0) : why_(nodes) {}
+  void keep(size_t i, std::string_view why) {
+    if (why_[i].empty()) why_[i] = why;
+  }
+  bool keeps(size_t i) const { return !why_[i].empty(); }
+  std::string_view why(size_t i) const { return why_[i]; }
+
+ private:
+  std::vector<std::string_view> why_;  ///< literals
+};
 
 /// The nodes of a graph by position, and what is known of them before anything is changed.
 class Timeline {
@@ -94,23 +108,31 @@ class Timeline {
 
   bool backward(size_t i) const { return backward_[i]; }
   bool anything_to_do() const { return !forward_.empty(); }
+  /// Nodes that a plan is about.
+  Nodes candidates() const {
+    Nodes list;
+    for (const size_t i : forward_)
+      if (!is_view(*nodes_[i])) list.push_back(nodes_[i]);
+    return list;
+  }
 
   /// Everything is kept but what is cheap to compute from results of contractions.
   Plan contractions_kept() const {
-    Plan keep = small_kept();
+    Plan plan = small_kept();
     for (const size_t i : forward_)
-      if (contracts(*nodes_[i])) keep[i] = true;
-    return keep;
+      if (contracts(*nodes_[i])) plan.keep(i, "this plan keeps all results of contractions");
+    return plan;
   }
 
   /// What crosses a cut is kept, and the last segment, which the backward pass reads at once.
   Plan cuts_kept(const std::vector<size_t>& cuts) const {
-    Plan keep = small_kept();
+    Plan plan = small_kept();
     for (size_t k = 0; k < forward_.size(); ++k) {
       const auto cut = std::lower_bound(cuts.begin(), cuts.end(), k);
-      if (cut == cuts.end() || *cut < last_read_[k]) keep[forward_[k]] = true;
+      if (cut == cuts.end()) plan.keep(forward_[k], "the backward pass begins with its segment");
+      else if (*cut < last_read_[k]) plan.keep(forward_[k], "other segments start from it");
     }
-    return keep;
+    return plan;
   }
 
   /// The cuts (behind places of forward nodes) that keep least while no segment of more than one
@@ -173,16 +195,17 @@ class Timeline {
   /// all.
   Plan small_kept() const {
     constexpr int64_t kSmall = 16;
-    Plan keep(nodes_.size(), false);
+    Plan plan(nodes_.size());
     for (const size_t i : forward_) {
       int64_t read = 0, written = 0;
       for (const Value* v : nodes_[i]->operands())
         if (v != nullptr) read += bytes_of(v, symbols_);
       for (int r = 0; r < nodes_[i]->result_count(); ++r)
         written += bytes_of(nodes_[i]->result(r), symbols_);
-      keep[i] = !is_view(*nodes_[i]) && written * kSmall <= read;
+      if (!is_view(*nodes_[i]) && written * kSmall <= read)
+        plan.keep(i, "it is small beside what it is made of");
     }
-    return keep;
+    return plan;
   }
 
   /// Sizes of the buffers that forward nodes define, the last forward node that reads them, and
@@ -240,13 +263,21 @@ class Repetition {
   }
 
   /// Returns the new nodes.
-  std::vector<Node*> run() {
+  Nodes run() {
     const std::vector<Node*> nodes = graph_.node_list();
     for (size_t i = 0; i < nodes.size(); ++i)
       for (int o = 0; timeline_.backward(i) && o < nodes[i]->operand_count(); ++o)
         if (Value* v = nodes[i]->operand(o); v != nullptr)
           if (Value* again = repeated(v, nodes[i]); again != v) nodes[i]->set_operand(o, again);
-    return std::move(added_);
+    return added_;
+  }
+
+  /// What has become of a node of the forward pass.
+  void explain(const Node& n, const PassContext& context) const {
+    const size_t i = position_.at(&n);
+    if (again_.count(n.result()) != 0) context.matched(n, "computed again for the backward pass");
+    else if (keep_.keeps(i)) context.declined(n, "kept: " + std::string(keep_.why(i)));
+    else context.declined(n, "not computed again: the backward pass does not read it");
   }
 
  private:
@@ -255,7 +286,7 @@ class Repetition {
     Node* n = v->def();
     if (n == nullptr || n->is("constant")) return v;
     const size_t i = position_.at(n);
-    if (timeline_.backward(i) || keep_[i]) return v;
+    if (timeline_.backward(i) || keep_.keeps(i)) return v;
     if (const auto it = again_.find(v); it != again_.end()) return it->second;
     std::vector<Value*> operands;
     for (Value* o : n->operands()) operands.push_back(o == nullptr ? nullptr : repeated(o, reader));
@@ -280,7 +311,7 @@ class Repetition {
   const Plan& keep_;
   std::unordered_map<const Node*, size_t> position_;
   std::unordered_map<const Value*, Value*> again_;
-  std::vector<Node*> added_;
+  Nodes added_;
 };
 
 struct Candidate {
@@ -364,20 +395,31 @@ int64_t peak_bytes(const Graph& graph, const SymbolLookup& symbols) {
   return most;
 }
 
-Recomputation recompute(Graph& graph, const RecomputeOptions& options,
-                        const SymbolLookup& symbols) {
+Recomputation recompute(Graph& graph, const RecomputeOptions& options, const SymbolLookup& symbols,
+                        const PassContext* explain) {
   if (options.bytes < 0 || options.segments < 0)
     throw Error("recompute expects a number of bytes or of segments that is not negative");
   const Timeline timeline(graph, symbols);
   Recomputation done;
   done.bytes_before = done.bytes_after = peak_bytes(graph, symbols);
-  if (!timeline.anything_to_do() || (options.bytes > 0 && done.bytes_before <= options.bytes))
+  if (!timeline.anything_to_do()) return done;
+  const auto nothing = [&](const std::string& why) {
+    for (const Node* n : explain == nullptr ? Nodes() : timeline.candidates())
+      explain->declined(*n, "kept: " + why);
     return done;
+  };
+  const std::string before = std::to_string(done.bytes_before);
+  if (options.bytes > 0 && done.bytes_before <= options.bytes)
+    return nothing("buffers take " + before +
+                   " bytes, within bytes=" + std::to_string(options.bytes));
   const std::vector<Candidate> list = candidates(graph, timeline, options, symbols);
   const Candidate* best = best_of(list, done.bytes_before, options.bytes);
-  if (best == nullptr) return done;
-  done.nodes = static_cast<int>(Repetition(graph, timeline, best->keep).run().size());
+  if (best == nullptr) return nothing("no plan saves enough of the " + before + " bytes");
+  Repetition repetition(graph, timeline, best->keep);
+  done.nodes = static_cast<int>(repetition.run().size());
   done.bytes_after = peak_bytes(graph, symbols);
+  if (explain != nullptr)
+    for (const Node* n : timeline.candidates()) repetition.explain(*n, *explain);
   return done;
 }
 
@@ -387,13 +429,8 @@ bool recompute(Graph& graph, PassContext& context) {
     const auto it = extents.find(std::string(name));
     return it == extents.end() ? std::nullopt : std::optional(it->second);
   };
-  const Recomputation r =
-      recompute(graph, {context.integer("bytes", 0), context.integer("segments", 0)}, symbols);
-  if (context.explaining())
-    for (const auto& n : graph.nodes())
-      if (!n->origins().empty() && n->origins()[0].starts_with("again:"))
-        context.matched(*n, "computed again for the backward pass");
-  return r.nodes > 0;
+  const RecomputeOptions options = {context.integer("bytes", 0), context.integer("segments", 0)};
+  return recompute(graph, options, symbols, context.explaining() ? &context : nullptr).nodes > 0;
 }
 
 }  // namespace tintype

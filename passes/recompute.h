@@ -3,6 +3,7 @@
 
 #include "ir/graph.h"
 #include "passes/evaluate.h"
+#include "passes/pass.h"
 
 #include <cstdint>
 

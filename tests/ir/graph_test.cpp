@@ -1,6 +1,7 @@
 // Nodes, uses and order.
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
+#include "ir/node_numbers.h"
 #include "ir/print.h"
 #include "ir/verify.h"
 
@@ -57,6 +58,25 @@ TEST(Graph, SortRestoresOrder) {
   EXPECT_NE(find_problem(d.graph), "");
   d.graph.sort();
   EXPECT_EQ(find_problem(d.graph), "");
+}
+
+TEST(Graph, OriginsDoNotRepeat) {
+  Diamond d;
+  Node* n = d.left->def();
+  n->set_origins({"a", "b"});
+  n->add_origins({"b", "c", "c", "a", "d"});
+  EXPECT_EQ(n->origins(), (std::vector<std::string>{"a", "b", "c", "d"}));
+}
+
+TEST(NodeNumbers, FollowTheOrderAndKnowNoLaterNodes) {
+  Diamond d;
+  const NodeNumbers numbers(d.graph);
+  EXPECT_EQ(numbers.size(), 3u);
+  EXPECT_EQ(numbers.of(d.left->def()), 0u);
+  EXPECT_EQ(numbers.of(d.right->def()), 1u);
+  EXPECT_EQ(numbers.of(d.sum->def()), 2u);
+  EXPECT_EQ(numbers.of(d.b.exp(d.sum)->def()), NodeNumbers::kNone);
+  EXPECT_EQ(NodeNumbers(Graph("empty")).of(d.sum->def()), NodeNumbers::kNone);
 }
 
 TEST(Graph, CloneIsEqualAndIndependent) {

@@ -245,6 +245,55 @@ TEST(Explain, SimplifyNamesWhoElseUsesAnOperand) {
             "or a slice crops: conv has 2 users (crop, act)");
 }
 
+TEST(Explain, RecomputationSaysWhyItKeepsWhatItKeeps) {
+  using Lines = std::vector<std::string>;
+  const std::string graph = R"(graph "g"(%x: f32[2,64], %w: f32[64,64]) {
+    %0 = dot(%x, %w)  // fc1
+    %1 = exp(%0)  // exp1
+    %2 = reduce_sum(%1) {axes = [1]}  // sum
+    %3 = dot(%1, %w)  // fc2
+    %4 = exp(%3)  // exp2
+    %5 = mul(%4, %2)  // grad:exp2
+    %6 = mul(%5, %3)  // grad:fc2
+    %7 = mul(%6, %1)  // grad:exp1
+    %8 = mul(%7, %0)  // grad:fc1
+    return %8 as "y" })";
+  EXPECT_EQ(explanations(graph, "recompute"),
+            (Lines{"recompute - fc1: kept: it is small beside what it is made of",
+                   "recompute + exp1: computed again for the backward pass",
+                   "recompute - sum: kept: it is small beside what it is made of",
+                   "recompute - fc2: kept: it is small beside what it is made of",
+                   "recompute + exp2: computed again for the backward pass"}));
+  EXPECT_EQ(explanations(graph, "recompute{bytes=10000}").front(),
+            "recompute - fc1: kept: buffers take 2568 bytes, within bytes=10000");
+  const std::string deep = R"(graph "g"(%x: f32[8]) {
+    %0 = sin(%x)  // a
+    %1 = cos(%0)  // b
+    %2 = sin(%1)  // c
+    %3 = cos(%2)  // d
+    %4 = sin(%3)  // e
+    %5 = cos(%4)  // f
+    %6 = neg(%5)  // grad:loss
+    %7 = mul(%6, %4)  // grad:f
+    %8 = mul(%7, %3)  // grad:e
+    %9 = mul(%8, %2)  // grad:d
+    %10 = mul(%9, %1)  // grad:c
+    %11 = mul(%10, %0)  // grad:b
+    return %11 as "y" })";
+  const Lines cut = explanations(deep, "recompute{segments=2}");
+  EXPECT_EQ(about("b", cut), Lines{"recompute + b: computed again for the backward pass"});
+  EXPECT_EQ(about("c", cut), Lines{"recompute - c: kept: other segments start from it"});
+  EXPECT_EQ(about("f", cut),
+            Lines{"recompute - f: kept: the backward pass begins with its segment"});
+  EXPECT_EQ(explanations(R"(graph "g"(%x: f32[8]) {
+    %0 = sin(%x)  // a
+    %1 = neg(%0)  // grad:loss
+    %2 = mul(%1, %0)  // grad:a
+    return %2 as "y" })",
+                         "recompute"),
+            Lines{"recompute - a: kept: no plan saves enough of the 64 bytes"});
+}
+
 // Explaining must not change what is explained.
 TEST(Explain, LeavesTheGraphAlone) {
   const std::string text = R"(graph "g"(%x: f32[N,8,8,2], %w: f32[3,3,2,2]) {
