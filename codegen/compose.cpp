@@ -87,6 +87,9 @@ Expr Composer::extent(const Value* v, size_t dim) {
       if (dim >= skip && !is_unit(o, dim - skip)) return extent(o, dim - skip);
     }
   }
+  if (n->is("gate_products") && dim > 0)
+    return dim == 1 ? extent(n->operand(0), 1)
+                    : extent(n->operand(1), n->operand(1)->shape().size() - 1);
   if (n->is("transpose"))
     return extent(n->operand(0), static_cast<size_t>(n->attrs().integers("perm")[dim]));
   if (n->op().has(kReduction)) return extent(n->operand(0), dim);
@@ -211,6 +214,7 @@ void Composer::define_anchor(const Node& n) {
   if (n.is("conv")) define_conv(n);
   else if (n.is("dot") && spec_.schedule == ScheduleKind::attention) define_attention(n);
   else if (n.is("dot")) define_dot(n);
+  else if (n.is("gate_products")) define_gate_products(n);
   else if (n.is("window_reduce")) define_window(n);
   else if (n.op().has(kTileTransform)) define_winograd(n);
   else if (n.op().has(kKernel)) define_gradient(n);

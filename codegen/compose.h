@@ -16,6 +16,9 @@ struct Anchor {
   Halide::Func func;              ///< pure initialisation and one update
   std::vector<Halide::Var> vars;  ///< of the Func, innermost first
   Halide::RDom domain;
+  /// Of the second update of gate_products. Where one of its updates reaches some gates only, they
+  /// are the second dimension of its domain; else all are the Func's last variable.
+  Halide::RDom second = {};
 };
 
 /// A pipeline ready to be scheduled. Dimensions are innermost first, as Halide counts.

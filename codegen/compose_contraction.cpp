@@ -138,6 +138,43 @@ void Composer::define_dot(const Node& n) {
   add_anchor(n, f, vars, r);
 }
 
+// One sum per gate for both products, so that a tile keeps them in the same registers.
+void Composer::define_gate_products(const Node& n) {
+  const auto block = static_cast<int32_t>(n.attrs().integer("block"));
+  const auto places = n.attrs().integers("places");
+  const std::vector<Var> vars = make_vars(3);
+  const Expr column = vars[0], row = vars[1];
+  const int64_t gates = n.result()->shape()[0].value();
+  Func f = new_func(n);
+  f(vars) = Halide::Internal::make_zero(arithmetic_type(n.result()->dtype()));
+  const auto multiply = [&](int left, const std::function<Expr(const Expr&)>& place) {
+    Value *a = n.operand(left), *w = n.operand(left + 1);
+    const int64_t count = w->shape()[block > 0 ? 2 : 0].value();
+    const Expr depth = multiple_of(extent(a, 2), spec_.depth_multiple);
+    const RDom r =
+        count == gates ? RDom(0, depth, "r") : RDom(0, depth, 0, static_cast<int32_t>(count), "r");
+    const Expr gate = count == gates ? Expr(vars[2]) : Expr(r[1]);
+    const Index plain = {gate, r[0], column},
+                packed = {column / std::max(block, 1), r[0], gate, column % std::max(block, 1)};
+    const Index& weight = block > 0 ? packed : plain;
+    pin_panel(w, block);
+    if (auto it = inputs_.find(w); block > 0 && it != inputs_.end())
+      it->second.dim(2).set_stride(block * static_cast<int32_t>(count));
+    const Expr at = count == gates ? gate : place(gate);
+    f(vars[0], vars[1], at) += value(a, {0, row, r[0]}) * value(w, weight);
+    return r;
+  };
+  const RDom first = multiply(0, [](const Expr& g) { return g; });
+  const RDom second = multiply(2, [&](const Expr& g) {
+    Expr at = static_cast<int32_t>(places.back());
+    for (size_t i = places.size() - 1; i-- > 0;)
+      at = Halide::select(g == static_cast<int32_t>(i), static_cast<int32_t>(places[i]), at);
+    return at;
+  });
+  add_anchor(n, f, vars, first);
+  c_.anchors.back().second = second;
+}
+
 Index Composer::batch_index(const Value* v, size_t matrix, const Index& index) const {
   const size_t own = v->shape().size() - matrix, batch = index.size() - 2;
   Index at;

@@ -308,7 +308,7 @@ Placement Lowering::region_input(const Node& region, int i) {
     const Dim& columns = u.node->result()->shape().back();
     const bool left = u.operand == 0 && u.node->is("dot") && columns.is_static() &&
                       columns.value() >= kColumnsWorthACopy;
-    if (u.operand != 1 && !left) continue;
+    if (u.operand % 2 == 0 && !left) continue;  // weights have odd numbers
     const Placement copy = fresh(v);
     add_copy(v->dtype(), v->shape(), at, copy, left ? "to dense rows" : "to dense columns",
              region.where());

@@ -253,7 +253,7 @@ std::optional<KernelChoice> merged_contraction(const Node& region, const Node& a
 bool is_cell(const Graph& body, const Node& anchor) {
   const Shape& sums = anchor.result()->shape();
   const Shape& out = body.output(0)->shape();
-  return anchor.is("dot") && sums.size() == 3 && !sums[0].is(1) &&
+  return (anchor.is("dot") || anchor.is("gate_products")) && sums.size() == 3 && !sums[0].is(1) &&
          (out.size() == 2 || (out.size() == 3 && out[0].is(1)));
 }
 

@@ -8,6 +8,7 @@
 #include "ir/diagnostic.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace tintype {
 
@@ -181,7 +182,9 @@ std::vector<KernelChoice> cell_choices(const Node& region, const Node& anchor,
       c.spec.tail = units.value() % panel == 0 ? PanelTail::whole : PanelTail::shifted;
     }
   }
-  const int64_t depth = static_or(anchor.operand(0)->shape().back(), 1);
+  int64_t depth = static_or(anchor.operand(0)->shape().back(), 1);
+  if (anchor.is("gate_products"))
+    depth = std::gcd(depth, static_or(anchor.operand(2)->shape().back(), 1));
   c.spec.depth_multiple = depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
   const int64_t batch = options.hint(rows);
   const int tile = pick_cell_tile(gates, units, batch, lanes, c.spec.vectors, machine).rows;
@@ -420,6 +423,9 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
     for (KernelChoice& c : choices) c.spec.tail = vector_tail(c, *options.machine);
   } else if (is_cell(*region.body(), *anchor)) {
     choices = cell_choices(region, *anchor, buffers, options);
+  } else if (anchor->is("gate_products")) {  // by itself, which no pass leaves it
+    choices = {plain_choice(region, buffers, ScheduleKind::reference)};
+    choices[0].algorithm = "plain";
   } else if (anchor->is("dot") ||
              (anchor->is("conv") &&
               (anchor->attrs().integer("block") > 0 || anchor->attrs().integer("group", 1) == 1))) {

@@ -46,6 +46,7 @@ class Selector {
     for (Node* n : graph_.node_list()) {
       if (n->is("conv")) select_conv(n);
       else if (n->is("dot")) select_dot(n);
+      else if (n->is("gate_products")) select_gate_products(n);
       else if (n->is("conv_weight_gradient")) select_weight_gradient(n);
       else if (n->is("reduce_sum")) select_channel_sum(n);
     }
@@ -191,14 +192,19 @@ class Selector {
            w[0].value() > 1 && w[0].value() <= 8;
   }
 
+  /// Columns of the panels that the weights of a cell are packed in.
+  int64_t cell_block(const Node& n) const {
+    const Shape& sums = n.result()->shape();
+    const CellTile tile =
+        pick_cell_tile(sums[0].value(), sums[2], o_.hint(sums[1]), o_.machine.lanes, 0, o_.machine);
+    return int64_t{tile.vectors} * o_.machine.lanes;
+  }
+
   // w[gates, K, N] = panels[gates, N / block, K, block], N filled up with zeros
   void select_cell(Node* n) {
     Value* w = n->operand(1);
     const Dim gates = w->shape()[0], depth = w->shape()[1];
-    const int64_t columns = w->shape()[2].value();
-    const CellTile tile = pick_cell_tile(gates.value(), columns, o_.hint(n->result()->shape()[1]),
-                                         o_.machine.lanes, 0, o_.machine);
-    const int64_t block = int64_t{tile.vectors} * o_.machine.lanes;
+    const int64_t columns = w->shape()[2].value(), block = cell_block(*n);
     const Dim panels = ceil_div(Dim(columns), Dim(block));
     const Dim filled = panels * Dim(block);
     Builder b = builder_before(n);
@@ -207,6 +213,32 @@ class Selector {
     Value* packed = b.make("pack", {flat}, {{"perm", identity(2)}, {"block", block}});
     packed = b.reshape(packed, {gates, panels, depth, Dim(block)});
     replace(n, b.make("dot", {n->operand(0), packed}, {{"block", block}, {"columns", columns}}));
+  }
+
+  void select_gate_products(Node* n) {
+    const Dim columns = n->result()->shape()[2];
+    if (n->attrs().integer("block") > 0 || n->result()->dtype() != DType::f32 ||
+        !columns.is_static() || !is_constant_tree(n->operand(1)) ||
+        !is_constant_tree(n->operand(3)))
+      return;
+    const int64_t block = cell_block(*n);
+    Builder b = builder_before(n);
+    AttrMap attrs = n->attrs();
+    attrs.set("block", block);
+    attrs.set("columns", columns.value());
+    replace(n, b.make("gate_products",
+                      {n->operand(0), gate_panels(b, n->operand(1), block), n->operand(2),
+                       gate_panels(b, n->operand(3), block)},
+                      attrs));
+  }
+
+  // w[gates, K, N] = panels[N / block, K, gates, block]. A panel that lies together spreads over
+  // all sets of the second-level cache; gates a power of two apart would share few of them.
+  static Value* gate_panels(Builder& b, Value* w, int64_t block) {
+    const Dim gates = w->shape()[0], depth = w->shape()[1], columns = w->shape()[2];
+    const Dim panels = ceil_div(columns, Dim(block));
+    Value* whole = b.pad(w, {0, 0, 0}, {0, 0, panels * Dim(block) - columns});
+    return b.transpose(b.reshape(whole, {gates, depth, panels, Dim(block)}), {2, 1, 0, 3});
   }
 
   void select_conv(Node* n) {

@@ -88,7 +88,7 @@ double cell_cost(int64_t gates, int64_t vectors, int64_t rows, double panels, in
 }  // namespace
 
 bool splits_sequences(int64_t batch, const Machine& machine) {
-  constexpr int64_t kEnough = 16;  // with 8, the gain and the loss were equal
+  constexpr int64_t kEnough = 8;
   return machine.cores > 1 && batch >= kEnough * machine.cores;
 }
 

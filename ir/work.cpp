@@ -23,6 +23,15 @@ Dim contraction_flops(const Graph& graph) {
   for (const auto& n : graph.nodes()) {
     if (n->is("winograd_conv")) total = total + winograd_flops(*n);
     if (!n->op().has(kContraction)) continue;
+    if (n->is("gate_products")) {
+      const Shape& sums = n->result()->shape();
+      const Dim gate = sums[1] * sums[2];
+      for (const int i : {1, 3}) {
+        const Shape& w = n->operand(i)->shape();  // [gates, K, N] or [panels, K, gates, block]
+        total = total + Dim(2) * w[1] * w[w.size() == 4 ? 2 : 0] * gate;
+      }
+      continue;
+    }
     const Shape& w = n->operand(1)->shape();
     Dim depth = w[w.size() - 2];
     for (int64_t k : n->attrs().integers("window")) depth = depth * Dim(k);

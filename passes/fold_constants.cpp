@@ -134,7 +134,7 @@ class Folder {
   static bool leads_to_weights(const Value& v) {
     if (v.uses().empty() || v.output_uses() != 0) return false;
     return std::all_of(v.uses().begin(), v.uses().end(), [](const Use& u) {
-      if (u.node->op().has(kContraction)) return u.operand == 1;
+      if (u.node->op().has(kContraction)) return u.operand % 2 == 1;
       return u.node->op().has(kMovement) && u.node->result_count() == 1 &&
              leads_to_weights(*u.node->result());
     });

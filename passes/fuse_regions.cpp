@@ -141,7 +141,9 @@ class Fuser {
   /// A product with several matrices, one per gate: gates are slices of its first axis.
   static bool is_cell(const Node& n) {
     const Shape& sums = n.result()->shape();
-    if (!n.is("dot") || sums.size() != 3 || sums[0].is(1) || !sums[0].is_static()) return false;
+    if (!(n.is("dot") || n.is("gate_products")) || sums.size() != 3 || sums[0].is(1) ||
+        !sums[0].is_static())
+      return false;
     std::vector<const Value*> open = {n.result()};
     while (!open.empty()) {
       const Value* v = open.back();

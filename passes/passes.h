@@ -16,6 +16,7 @@ bool hoist_updates(Graph& graph, PassContext& context);
 bool layout_states(Graph& graph, PassContext& context);
 bool read_last_steps(Graph& graph, PassContext& context);
 bool recognize_attention(Graph& graph, PassContext& context);
+bool merge_projections(Graph& graph, PassContext& context);
 bool recompute(Graph& graph, PassContext& context);
 bool reshape_updates(Graph& graph, PassContext& context);
 bool roll_loops(Graph& graph, PassContext& context);

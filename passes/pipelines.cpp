@@ -23,6 +23,7 @@ std::span<const NamedPipeline> named_pipelines() {
            "recognize-attention",  // its scale then costs nothing, wherever exporters put it
            "fold-batch-norm",      // while Conv and BatchNormalization are still whole
            "canonical",
+           "merge-projections",  // while products are not packed yet
            "select-algorithms",
            "finish",
        })},

@@ -34,6 +34,11 @@ constexpr PassOption kRecompute[] = {
     {"extents", "", "likely values of symbols, as in N:8;H:224; others count as 1"},
 };
 
+constexpr PassOption kMerge[] = {
+    {"rows", "8", "sequences from which on it pays; 0: never"},
+    {"extents", "", "likely values of symbols, as in N:8;H:224; others count as 1"},
+};
+
 constexpr PassOption kSegment[] = {
     {"length", "0", "trips of a segment; 0: about the square root of all, 16 of an unknown number"},
     {"segments", "0",
@@ -72,6 +77,9 @@ constexpr Pass kPasses[] = {
      "finds attention that was written out as products and a softmax",
      {},
      recognize_attention},
+    {"merge-projections",
+     "with many sequences, recurrent cells multiply the input of a step in that step", kMerge,
+     merge_projections},
     {"recompute", "computes activations again for the backward pass instead of keeping them",
      kRecompute, recompute},
     {"reshape-updates",

@@ -98,6 +98,54 @@ Status dot(const HostCall& call) {
   });
 }
 
+/// Weights [gates, K, N] from [panels, K, gates, block], the columns that fill the last panel left
+/// out.
+Tensor unpacked_gates(const Tensor& w, int64_t columns) {
+  const std::vector<int64_t>& d = w.dims();
+  Tensor plain = Tensor::empty(w.dtype(), {d[2], d[1], columns});
+  const size_t bytes = size_of(w.dtype());
+  const auto* from = static_cast<const std::byte*>(w.data());
+  auto* to = static_cast<std::byte*>(plain.mutable_data());
+  for (int64_t g = 0; g < d[2]; ++g)
+    for (int64_t k = 0; k < d[1]; ++k)
+      for (int64_t n = 0; n < columns; n += d[3]) {
+        const int64_t at = ((n / d[3] * d[1] + k) * d[2] + g) * d[3];
+        std::copy_n(from + static_cast<size_t>(at) * bytes,
+                    static_cast<size_t>(std::min(d[3], columns - n)) * bytes,
+                    to + static_cast<size_t>((g * d[1] + k) * columns + n) * bytes);
+      }
+  return plain;
+}
+
+// The second product's gates, one by one, are added to the first's or stand behind them.
+Status gate_products(const HostCall& call) {
+  Tensor& out = call.outputs[0];
+  const std::vector<int64_t> places = call.attributes.integers("places");
+  if (call.inputs.size() != 4 || out.rank() != 3) return invalid_argument("expected two products");
+  const int64_t gate = out.dims()[1] * out.dims()[2];
+  Tensor products[2];
+  for (size_t i = 0; i < 2; ++i) {
+    Tensor operands[2] = {call.inputs[2 * i], call.inputs[2 * i + 1]};
+    if (call.attributes.integer("block", 0) > 0)
+      operands[1] = unpacked_gates(operands[1], out.dims()[2]);
+    products[i] = Tensor::empty(out.dtype(), {operands[1].dims()[0], out.dims()[1], out.dims()[2]});
+    if (Status s = dot({operands, {&products[i], 1}, Attributes()}); !s.ok()) return s;
+  }
+  if (products[1].dims()[0] != static_cast<int64_t>(places.size()))
+    return invalid_argument("places do not fit " + products[1].type_string());
+  return for_elements<kNumbers>(out.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    auto* y = static_cast<T*>(out.mutable_data());
+    std::fill_n(y, out.size(), T{});
+    std::copy_n(static_cast<const T*>(products[0].data()), products[0].size(), y);
+    const auto* more = static_cast<const T*>(products[1].data());
+    for (const int64_t place : places)
+      for (int64_t i = 0; i < gate; ++i, ++more)
+        y[place * gate + i] =
+            store<T>(static_cast<Compute<T>>(load(y[place * gate + i]) + load(*more)));
+  });
+}
+
 /// The geometry of a valid convolution on x[N, spatial..., C].
 struct Window {
   std::vector<int64_t> extents, strides, dilations;
@@ -182,6 +230,7 @@ Status conv(const HostCall& call) {
 
 constexpr HostOp kOps[] = {
     {"dot", dot, 2, 2},
+    {"gate_products", gate_products, 4, 4},
     {"conv", conv, 2, 2},
 };
 

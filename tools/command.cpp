@@ -29,6 +29,9 @@ void ModelArguments::add_to(CLI::App& app) {
   app.add_option("--known-input", known_inputs,
                  "compile an input's value in, NAME=FILE (repeatable)");
   app.add_option("--shape", shapes, "shape of an input, NAME=1x3x224x224 (repeatable)");
+  app.add_option("--input-length", lengths,
+                 "number of tensors of a sequence, NAME=NUMBER; whether an optional has a value, "
+                 "NAME=1 or NAME=none (repeatable)");
   app.add_option(
       "--passes", passes,
       "pass,pass{option=value},pipeline ... (default: all --patterns, then the pipeline of --math)");
@@ -92,6 +95,12 @@ CompileOptions ModelArguments::options() const {
   for (const std::string& s : shapes) {
     const auto [name, shape] = split_assignment(s, "--shape");
     o.import.input_shapes[name] = parse_shape(shape);
+  }
+  for (const std::string& l : lengths) {
+    const auto [name, length] = split_assignment(l, "--input-length");
+    o.import.input_lengths[name] = length == "none"
+                                       ? ImportOptions::kAbsent
+                                       : positive_integer(length, "--input-length " + name);
   }
   o.progress = compile_progress();
   o.passes = passes;

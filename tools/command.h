@@ -34,6 +34,7 @@ struct ModelArguments {
   std::vector<std::string> dims;          ///< NAME=VALUE
   std::vector<std::string> known_inputs;  ///< NAME=FILE
   std::vector<std::string> shapes;        ///< NAME=1x3xHxW
+  std::vector<std::string> lengths;       ///< NAME=NUMBER, NAME=none
   std::string passes;                     ///< pipeline; empty: patterns, then that of --math
   std::vector<std::string> disabled_passes;
   std::vector<std::string> patterns, plugins;  ///< files

@@ -12,6 +12,29 @@ using Halide::TailStrategy;
 using Halide::Var;
 using Halide::VarOrRVar;
 
+namespace {
+
+// Row by row, so that the weights of all gates stay in registers and one broadcast element of the
+// state serves them all; gate by gate, the elements of all rows would have to stay.
+void schedule_sums(Anchor& a, int index, int lanes, bool masked, int depth_multiple) {
+  Halide::Stage update = a.func.update(index);
+  const Halide::RDom& domain = index == 0 ? a.domain : a.second;
+  const std::vector<Halide::RVar> rvars = a.func.rvars(index);  // none for a depth of 1
+  const bool some_gates = domain.dimensions() > 1;
+  const VarOrRVar gate = some_gates ? VarOrRVar(domain[1]) : VarOrRVar(a.vars[2]);
+  std::vector<VarOrRVar> order = {a.vars[0], gate, a.vars[1]};
+  for (const Halide::RVar& r : rvars)
+    if (!some_gates || r.name() != domain[1].name()) order.emplace_back(r);
+  update.reorder(order)
+      .vectorize(a.vars[0], lanes, masked ? TailStrategy::Predicate : TailStrategy::Auto)
+      .unroll(a.vars[1])
+      .unroll(gate);
+  if (!masked) update.unroll(a.vars[0]);
+  if (depth_multiple > 1) update.unroll(domain[0], std::min(depth_multiple, 2));
+}
+
+}  // namespace
+
 // A tile is `rows` sequences by `vectors` vectors of hidden units: the sums of all gates stay in
 // registers while the state runs by, then the pointwise part turns them into all results of the
 // kernel. With few sequences the time goes into reading the matrices: each thread gets the same
@@ -53,17 +76,9 @@ void schedule_cell(Composition& c, const KernelSpec& spec, const Machine& machin
       .vectorize(a.vars[0], lanes, inner)
       .unroll(a.vars[1])
       .unroll(a.vars[2]);
-  // Row by row, so that the weights of all gates stay in registers and one broadcast element of the
-  // state serves them all; gate by gate, the elements of all rows would have to stay.
-  std::vector<VarOrRVar> order = {a.vars[0], a.vars[2], a.vars[1]};
-  for (const Halide::RVar& r : a.func.rvars()) order.emplace_back(r);  // none for a depth of 1
-  Halide::Stage update = a.func.update();
-  update.reorder(order).vectorize(a.vars[0], lanes, inner).unroll(a.vars[1]).unroll(a.vars[2]);
-  if (!masked) {
-    a.func.unroll(a.vars[0]);
-    update.unroll(a.vars[0]);
-  }
-  if (spec.depth_multiple > 1) update.unroll(a.domain[0], std::min(spec.depth_multiple, 2));
+  if (!masked) a.func.unroll(a.vars[0]);
+  for (int i = 0; i < a.func.num_update_definitions(); ++i)
+    schedule_sums(a, i, lanes, masked, spec.depth_multiple);
 }
 
 }  // namespace tintype

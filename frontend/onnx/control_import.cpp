@@ -68,6 +68,9 @@ constexpr const char* kCountWanted =
     "its trip count decides the extent of its outputs and must be known when compiling";
 constexpr const char* kConditionWanted =
     "its condition decides the shapes of its outputs and must be known when compiling";
+constexpr const char* kListsWanted =
+    "its condition decides the length of a sequence, or whether an optional has a value, and must "
+    "be known when compiling";
 
 /// The innermost body around a scope, or null in the main graph.
 const BodyImport* body_around(const Scope* scope) {
@@ -127,6 +130,45 @@ Value* reversed(Builder& b, Value* v) {
   return b.make("reverse", {v}, {{"axes", std::vector<int64_t>{0}}});
 }
 
+bool same_structure(const std::vector<ModelValue>& a, const std::vector<ModelValue>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const ModelValue& x, const ModelValue& y) { return x.same_structure(y); });
+}
+
+void add_outputs(Graph& graph, const std::vector<ModelValue>& values) {
+  for (const ModelValue& v : values)
+    for (Value* t : v.values()) graph.add_output(t->name(), t);
+}
+
+/// What a node's results are when its body returns values like these.
+std::vector<ModelValue> results_like(const std::vector<ModelValue>& values, const Node& n) {
+  std::vector<ModelValue> results;
+  int next = 0;
+  for (const ModelValue& v : values) {
+    std::vector<Value*> tensors(v.size());
+    for (Value*& t : tensors) t = n.result(next++);
+    results.push_back(v.with(std::move(tensors)));
+  }
+  return results;
+}
+
+/// The values that a loop carries, as it gets them.
+std::vector<ModelValue> carried_values(const onnx::GraphProto& body,
+                                       const std::vector<ModelValue>& operands) {
+  std::vector<ModelValue> carried;
+  for (size_t i = 2; i < static_cast<size_t>(body.input_size()); ++i) {
+    if (i >= operands.size() || operands[i].is_none())
+      throw Error("loop-carried value " + std::to_string(i - 2) + " is missing");
+    carried.push_back(operands[i]);
+  }
+  return carried;
+}
+
+Value* body_condition(const std::vector<ModelValue>& results) {
+  if (results[0].tensor() != nullptr) return results[0].tensor();
+  throw Error("its body must return a condition first, got " + results[0].text());
+}
+
 BodyImport begin_body(const onnx::GraphProto& proto, Graph& outer, Scope& inner,
                       const Scope& scope) {
   BodyImport body{std::make_unique<Graph>(printable(proto.name())), &outer, {}};
@@ -156,12 +198,34 @@ void NodeImporter::inside(BodyImport& body, Work&& work) {
   graph_ = before;
 }
 
-// A value of an outer graph: constants and what describes shapes are repeated inside, everything
-// else is handed in.
-Value* NodeImporter::capture(Scope& scope, const std::string& name) {
+namespace {
+
+// Constants and what describes shapes are repeated inside, everything else is handed in.
+Value* handed_in(BodyImport& body, Value* v) {
+  Builder b(*body.graph);
+  if (const Tensor* t = v->constant()) {
+    Value* twin = b.constant(*t);
+    twin->set_name(v->name());
+    return twin;
+  }
+  if (v->content() && v->rank() <= 1) {
+    Value* twin = b.cast(b.reshape(b.dims(*v->content()), v->shape()), v->dtype());
+    twin->set_content(v->content());
+    return twin;
+  }
+  if (const auto known = known_tensor(v); known && v->dtype() != DType::undefined)
+    return b.constant(*known);
+  body.captures.push_back(v);
+  return body.graph->add_input(v->name(), v->type());
+}
+
+}  // namespace
+
+/// What a name of an outer graph stands for inside.
+ModelValue NodeImporter::capture(Scope& scope, const std::string& name) {
   BodyImport& body = *scope.body;
   Graph* inner = std::exchange(graph_, body.outer);
-  Value* v = nullptr;
+  ModelValue v;
   try {
     v = find(*const_cast<Scope*>(scope.outer), name);
   } catch (...) {
@@ -169,33 +233,19 @@ Value* NodeImporter::capture(Scope& scope, const std::string& name) {
     throw;
   }
   graph_ = inner;
-  if (v == nullptr) return nullptr;
-  Value* twin = nullptr;
-  if (const Tensor* t = v->constant()) {
-    Builder b(*inner);
-    twin = b.constant(*t);
-    twin->set_name(v->name());
-  } else if (v->content() && v->rank() <= 1) {
-    Builder b(*inner);
-    twin = b.cast(b.reshape(b.dims(*v->content()), v->shape()), v->dtype());
-    twin->set_content(v->content());
-  } else if (const auto known = known_tensor(v); known && v->dtype() != DType::undefined) {
-    Builder b(*inner);
-    twin = b.constant(*known);
-  } else {
-    twin = inner->add_input(v->name(), v->type());
-    body.captures.push_back(v);
-  }
-  return scope.values[name] = twin;
+  if (v.is_none()) return {};
+  std::vector<Value*> twins;
+  for (Value* outer : v.values()) twins.push_back(handed_in(body, outer));
+  return scope.values[name] = v.with(std::move(twins));
 }
 
-std::vector<Value*> NodeImporter::import_graph(const onnx::GraphProto& proto, Scope& inner,
-                                               int depth) {
+std::vector<ModelValue> NodeImporter::import_graph(const onnx::GraphProto& proto, Scope& inner,
+                                                   int depth) {
   import_nodes(proto.node(), inner, depth + 1);
-  std::vector<Value*> outputs;
+  std::vector<ModelValue> outputs;
   for (const auto& output : proto.output()) {
-    Value* v = find(inner, output.name());
-    if (v == nullptr) throw Error("its body has a problem");
+    const ModelValue v = find(inner, output.name());
+    if (v.is_none()) throw Error("its body has a problem");
     outputs.push_back(v);
   }
   return outputs;
@@ -206,7 +256,7 @@ void NodeImporter::inline_branch(const onnx::NodeProto& node, const onnx::GraphP
   Scope inner;
   inner.outer = &scope;
   for (const auto& t : branch.initializer()) inner.initializers[t.name()] = &t;
-  const std::vector<Value*> outputs = import_graph(branch, inner, depth);
+  const std::vector<ModelValue> outputs = import_graph(branch, inner, depth);
   for (int i = 0; i < node.output_size(); ++i)
     bind(scope, node, i, outputs[static_cast<size_t>(i)]);
 }
@@ -226,13 +276,16 @@ void NodeImporter::import_if(const onnx::NodeProto& node, Value* condition, Scop
   // Both branches get the captures of both, those of the first in front.
   Scope inner[2];
   BodyImport body[2];
+  std::vector<ModelValue> outputs[2];
   for (int i = 0; i < 2; ++i) {
     body[i] = begin_body(*branches[i], *graph_, inner[i], scope);
     inner[i].body = &body[i];
     inside(body[i], [&] {
-      for (Value* v : import_graph(*branches[i], inner[i], depth)) graph_->add_output(v->name(), v);
+      outputs[i] = import_graph(*branches[i], inner[i], depth);
+      add_outputs(*graph_, outputs[i]);
     });
   }
+  if (!same_structure(outputs[0], outputs[1])) needs_value(condition, scope, kListsWanted);
   Builder b(*graph_);
   b.set_origins(origins_);
   std::vector<Value*> operands = {as_scalar(b, condition, "the condition")};
@@ -244,9 +297,11 @@ void NodeImporter::import_if(const onnx::NodeProto& node, Value* condition, Scop
     body[1].graph->add_input(v->name(), v->type());
     body[1].graph->move_input(body[1].graph->inputs().size() - 1, i);
   }
-  const Node* n = b.create("if", operands, {}, node.output_size(),
+  const auto results = static_cast<int>(body[0].graph->output_count());
+  const Node* n = b.create("if", operands, {}, results,
                            bodies(std::move(body[0].graph), std::move(body[1].graph)));
-  for (int i = 0; i < node.output_size(); ++i) bind(scope, node, i, n->result(i));
+  const std::vector<ModelValue> bound = results_like(outputs[0], *n);
+  for (int i = 0; i < node.output_size(); ++i) bind(scope, node, i, bound[static_cast<size_t>(i)]);
 }
 
 void NodeImporter::import_scan(const onnx::NodeProto& node, const std::vector<Value*>& operands,
@@ -297,7 +352,10 @@ void NodeImporter::import_scan(const onnx::NodeProto& node, const std::vector<Va
     inner.values[name] = body.graph->add_input(printable(name), type);
   }
   inside(body, [&] {
-    for (Value* v : import_graph(proto, inner, depth)) graph_->add_output(v->name(), v);
+    for (const ModelValue& v : import_graph(proto, inner, depth)) {
+      if (v.tensor() == nullptr) throw Error("its body must return tensors, got " + v.text());
+      graph_->add_output(v.tensor()->name(), v.tensor());
+    }
   });
   const Dim trips = given[states]->shape()[0];
   given.insert(given.end(), body.captures.begin(), body.captures.end());
@@ -317,7 +375,7 @@ void NodeImporter::import_scan(const onnx::NodeProto& node, const std::vector<Va
   }
 }
 
-void NodeImporter::import_loop(const onnx::NodeProto& node, std::vector<Value*> operands,
+void NodeImporter::import_loop(const onnx::NodeProto& node, std::vector<ModelValue> operands,
                                Scope& scope, int depth) {
   const onnx::GraphProto& proto = graph_attribute(node, "body");
   const int states = std::max(0, node.input_size() - 2);
@@ -328,13 +386,13 @@ void NodeImporter::import_loop(const onnx::NodeProto& node, std::vector<Value*> 
                 " loop-carried values and " + std::to_string(node.output_size()) + " outputs");
   Builder b(*graph_);
   b.set_origins(origins_);
-  for (size_t i = 0; i < std::min<size_t>(2, operands.size()); ++i)
-    operands[i] = settled(b, operands[i]);
-  if (operands.size() > 1 && operands[1] != nullptr && known_condition(operands[1]) == false) {
+  operands.resize(std::max<size_t>(2, operands.size()));
+  for (size_t i = 0; i < 2; ++i) operands[i] = settled(b, tensor_operand(operands[i], i));
+  if (operands[1].tensor() != nullptr && known_condition(operands[1].tensor()) == false) {
     operands[0] = b.constant(Tensor::scalar<int64_t>(0));
-    operands[1] = nullptr;
+    operands[1] = {};
   }
-  const std::optional<Dim> trips = known_extent(operands.empty() ? nullptr : operands[0]);
+  const std::optional<Dim> trips = known_extent(operands[0].tensor());
   const bool few = trips && trips->is_static() && trips->value() <= kMostUnrolled;
   if (few && states + outputs > 0) {
     // Bodies that need the number of the trip while compiling, or whose values change their shape
@@ -351,34 +409,36 @@ void NodeImporter::import_loop(const onnx::NodeProto& node, std::vector<Value*> 
     // What the body wants to know may be the number of the trip, which writing it out would tell.
     if (trips) throw;
   }
-  // Without outputs to stack nobody would have to know.
-  const Value* count = operands.empty() ? nullptr : operands[0];
+  // Without outputs to stack, and with states that stay as they are, nobody would have to know.
+  const Value* count = operands[0].tensor();
   if (!trips && count != nullptr) needs_value(count, scope, kCountWanted);
-  needs_value(operands.size() > 1 ? operands[1] : nullptr, scope, kConditionWanted);
+  needs_value(operands[1].tensor(), scope, kConditionWanted);
 }
 
 bool NodeImporter::import_rolled_loop(const onnx::NodeProto& node,
-                                      const std::vector<Value*>& operands, Scope& scope,
+                                      const std::vector<ModelValue>& operands, Scope& scope,
                                       int depth) {
   const onnx::GraphProto& proto = graph_attribute(node, "body");
-  const auto operand = [&](size_t i) { return i < operands.size() ? operands[i] : nullptr; };
   Builder b(*graph_);
   b.set_origins(origins_);
-  Value* count = as_scalar(b, operand(0), "the trip count");
-  Value* condition = as_scalar(b, operand(1), "the condition");
+  Value* count = as_scalar(b, operands[0].tensor(), "the trip count");
+  Value* condition = as_scalar(b, operands[1].tensor(), "the condition");
   Scope inner;
   BodyImport body = begin_body(proto, *graph_, inner, scope);
   inner.body = &body;
+  const std::vector<ModelValue> carried = carried_values(proto, operands);
   std::vector<Value*> states;
-  for (int i = 2; i < proto.input_size(); ++i) {
-    Value* v = operand(static_cast<size_t>(i));
-    if (v == nullptr) throw Error("loop-carried value " + std::to_string(i - 2) + " is missing");
-    states.push_back(v);
-    const std::string& name = proto.input(i).name();
-    inner.values[name] = body.graph->add_input(printable(name), v->type());
+  for (size_t i = 0; i < carried.size(); ++i) {
+    const std::string& name = proto.input(static_cast<int>(i) + 2).name();
+    std::vector<Value*> formal;
+    for (Value* v : carried[i].values()) {
+      states.push_back(v);
+      formal.push_back(body.graph->add_input(printable(name), v->type()));
+    }
+    inner.values[name] = carried[i].with(formal);
   }
   Value* trip = body.graph->add_input("trip", {DType::i64, {}});
-  std::vector<Value*> results;
+  std::vector<ModelValue> results;
   Value* again = nullptr;
   inside(body, [&] {
     Builder in(*graph_);
@@ -388,13 +448,19 @@ bool NodeImporter::import_rolled_loop(const onnx::NodeProto& node,
     inner.values[proto.input(1).name()] = in.scalar(1, DType::boolean);
     results = import_graph(proto, inner, depth);
     in.set_origins(origins_);
-    again = as_scalar(in, results[0], "the condition that the body computes");
+    again = as_scalar(in, body_condition(results), "the condition that the body computes");
   });
+  // Lists that grow or shrink have another length on every trip.
+  results.erase(results.begin());
+  const auto last_state = results.begin() + static_cast<std::ptrdiff_t>(carried.size());
+  if (!same_structure(carried, {results.begin(), last_state})) return false;
+  if (std::any_of(last_state, results.end(), [](const auto& v) { return v.tensor() == nullptr; }))
+    throw Error("what its body returns for every trip must be a tensor");
   const bool counted = (condition == nullptr || known_condition(condition) == true) &&
                        known_condition(again) == true;
   const std::optional<Dim> trips = known_extent(count);
-  const auto carried = static_cast<int64_t>(states.size());
-  const bool has_outputs = results.size() > states.size() + 1;
+  const auto state_count = static_cast<int64_t>(states.size());
+  const bool has_outputs = results.size() > carried.size();
   std::vector<Value*> given;
   Node* n = nullptr;
   if (counted && trips) {
@@ -402,12 +468,12 @@ bool NodeImporter::import_rolled_loop(const onnx::NodeProto& node,
     given = states;
     given.push_back(b.make(
         "iota", {}, {{"shape", Shape{extent}}, {"axis", int64_t{0}}, {"dtype", DType::i64}}));
-    for (size_t i = 1; i < results.size(); ++i)
-      body.graph->add_output(results[i]->name(), results[i]);
+    add_outputs(*body.graph, results);
+    const auto outputs = static_cast<int>(body.graph->output_count());
     given.insert(given.end(), body.captures.begin(), body.captures.end());
     n = b.create("scan", given,
-                 {{"states", carried}, {"scanned", int64_t{1}}, {"trips", Shape{extent}}},
-                 static_cast<int>(results.size()) - 1, bodies(std::move(body.graph)));
+                 {{"states", state_count}, {"scanned", int64_t{1}}, {"trips", Shape{extent}}},
+                 outputs, bodies(std::move(body.graph)));
   } else {
     if (has_outputs) return false;
     if (states.empty()) throw Error("a loop without results is not supported");
@@ -415,25 +481,23 @@ bool NodeImporter::import_rolled_loop(const onnx::NodeProto& node,
     given.insert(given.end(), states.begin(), states.end());
     given.insert(given.end(), body.captures.begin(), body.captures.end());
     body.graph->move_input(states.size(), 0);
-    results[0] = again;
-    for (Value* v : results) body.graph->add_output(v->name(), v);
-    n = b.create("loop", given, {{"states", carried}}, static_cast<int>(carried),
+    body.graph->add_output(again->name(), again);
+    add_outputs(*body.graph, results);
+    n = b.create("loop", given, {{"states", state_count}}, static_cast<int>(state_count),
                  bodies(std::move(body.graph)));
   }
-  for (int i = 0; i < node.output_size(); ++i) bind(scope, node, i, n->result(i));
+  const std::vector<ModelValue> bound = results_like(results, *n);
+  for (int i = 0; i < node.output_size(); ++i) bind(scope, node, i, bound[static_cast<size_t>(i)]);
   return true;
 }
 
-void NodeImporter::unroll_loop(const onnx::NodeProto& node, const std::vector<Value*>& operands,
+void NodeImporter::unroll_loop(const onnx::NodeProto& node, const std::vector<ModelValue>& operands,
                                int64_t trips, Scope& scope, int depth) {
   const onnx::GraphProto& proto = graph_attribute(node, "body");
   Builder b(*graph_);
   b.set_origins(origins_);
-  Value* condition = operands.size() > 1 ? operands[1] : nullptr;
-  std::vector<Value*> states(
-      operands.begin() + std::min<std::ptrdiff_t>(2, static_cast<std::ptrdiff_t>(operands.size())),
-      operands.end());
-  states.resize(static_cast<size_t>(proto.input_size() - 2));
+  Value* condition = operands[1].tensor();
+  std::vector<ModelValue> states = carried_values(proto, operands);
   std::vector<std::vector<Value*>> stacked(static_cast<size_t>(proto.output_size()) - 1 -
                                            states.size());
   for (int64_t trip = 0; trip < trips; ++trip) {
@@ -451,14 +515,18 @@ void NodeImporter::unroll_loop(const onnx::NodeProto& node, const std::vector<Va
     inner.values[proto.input(1).name()] = b.scalar(1, DType::boolean);
     for (size_t i = 0; i < states.size(); ++i)
       inner.values[proto.input(static_cast<int>(i) + 2).name()] = states[i];
-    const std::vector<Value*> outputs = import_graph(proto, inner, depth);
-    condition = outputs[0];
+    const std::vector<ModelValue> outputs = import_graph(proto, inner, depth);
+    condition = body_condition(outputs);
     std::copy_n(outputs.begin() + 1, states.size(), states.begin());
     // What is known of a state is found once, not again for every condition made of it.
     if (condition->constant() == nullptr)
-      for (Value*& state : states) state = settled(b, state);
+      for (ModelValue& state : states)
+        if (state.tensor() != nullptr) state = settled(b, state.tensor());
     for (size_t i = 0; i < stacked.size(); ++i) {
-      Value* v = outputs[1 + states.size() + i];
+      const ModelValue& out = outputs[1 + states.size() + i];
+      Value* v = out.tensor();
+      if (v == nullptr)
+        throw Error("what its body returns for every trip must be a tensor, got " + out.text());
       Shape shape = v->shape();
       shape.insert(shape.begin(), Dim(1));
       stacked[i].push_back(b.reshape(v, shape));

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <new>
+#include <set>
 #include <stdexcept>
 
 namespace tintype {
@@ -73,6 +74,8 @@ class ModelImporter {
   void guarded(Work&& work) {
     try {
       work();
+    } catch (const NeedsInputValue&) {
+      throw;
     } catch (const Error& e) {
       problem_(e.what());
     }
@@ -115,10 +118,11 @@ class ModelImporter {
     return Dim::symbol(symbols_[parameter] = graph_->fresh_symbol(name));
   }
 
-  Shape declared_shape(const onnx::ValueInfoProto& input) {
-    const auto& type = input.type().tensor_type();
+  Shape declared_shape(const std::string& input, const onnx::TypeProto::Tensor& type) {
+    if (!type.has_shape())
+      throw Error("input '" + printable(input) + "' has no shape; give one for it");
     if (type.shape().dim_size() > options_.limits.rank)
-      throw Error("input '" + printable(input.name()) + "' has " +
+      throw Error("input '" + printable(input) + "' has " +
                   std::to_string(type.shape().dim_size()) + " extents, at most " +
                   std::to_string(options_.limits.rank) + " are allowed");
     Shape shape;
@@ -126,8 +130,7 @@ class ModelImporter {
       if (d.has_dim_param() && !d.dim_param().empty()) shape.push_back(symbol(d.dim_param()));
       else if (d.has_dim_value() && d.dim_value() >= 0) shape.emplace_back(d.dim_value());
       else if (d.has_dim_value() && d.dim_value() < -1)
-        throw Error("input '" + printable(input.name()) + "' has extent " +
-                    std::to_string(d.dim_value()));
+        throw Error("input '" + printable(input) + "' has extent " + std::to_string(d.dim_value()));
       else shape.push_back(Dim::symbol(graph_->fresh_symbol("d")));
     }
     return shape;
@@ -135,36 +138,71 @@ class ModelImporter {
 
   void add_input(const onnx::ValueInfoProto& input) {
     const std::string& name = input.name();
-    const auto shape = options_.input_shapes.find(name);
-    const auto known = options_.known_inputs.find(name);
-    const bool overridden = shape != options_.input_shapes.end();
-    if (has_initializer(name) && !overridden && known == options_.known_inputs.end()) return;
+    if (has_initializer(name) && options_.input_shapes.count(name) == 0 &&
+        options_.known_inputs.count(name) == 0)
+      return;
     if (scope_.values.count(name) != 0)
       throw Error("two inputs are called '" + printable(name) + "'");
     scope_.poisoned.insert(name);  // until it is known to be sound
-    if (!input.type().has_tensor_type())
-      throw Error("input '" + printable(name) + "' is not a tensor; only tensors are supported");
-    const int32_t element = input.type().tensor_type().elem_type();
-    const DType dtype = dtype_from_onnx(element);
-    if (dtype == DType::undefined)
-      throw Error("input '" + printable(name) + "': element type " + onnx_type_name(element) +
-                  " is not supported");
-    if (known != options_.known_inputs.end()) {
-      scope_.values[name] = known_input(name, known->second, dtype, input);
-    } else {
-      scope_.values[name] =
-          graph_->add_input(name, {dtype, overridden ? shape->second : declared_shape(input)});
-    }
+    scope_.values[name] = input_value(name, input.type());
     scope_.poisoned.erase(name);
   }
 
+  /// A tensor is an input of the graph; so is each element of a sequence.
+  ModelValue input_value(const std::string& name, const onnx::TypeProto& type) {
+    const bool optional = type.has_optional_type();
+    const onnx::TypeProto& held = optional ? type.optional_type().elem_type() : type;
+    const bool sequence = held.has_sequence_type();
+    const onnx::TypeProto& element = sequence ? held.sequence_type().elem_type() : held;
+    if (!element.has_tensor_type())
+      throw Error("input '" + printable(name) + "' is neither a tensor nor a sequence of tensors");
+    if (!optional && !sequence) return tensor_input(name, element.tensor_type());
+    const auto length = options_.input_lengths.find(name);
+    if (length == options_.input_lengths.end())
+      throw NeedsInputValue(
+          name, "input '" + printable(name) + "' is " +
+                    (sequence ? "a sequence, whose length" : "an optional, whose presence") +
+                    " must be known when compiling: give it with --input-length " +
+                    printable(name) + (sequence ? "=NUMBER" : "=1") +
+                    (optional ? ", or =none without a value" : ""));
+    if (length->second == ImportOptions::kAbsent && optional) return ModelValue::absent();
+    constexpr int64_t kMostElements = 65536;
+    if (length->second < 0 || length->second > (sequence ? kMostElements : 1) ||
+        (!sequence && length->second == 0))
+      throw Error("input '" + printable(name) + "' cannot have " + std::to_string(length->second) +
+                  " elements");
+    if (!sequence) return tensor_input(name, element.tensor_type());
+    std::vector<Value*> elements;
+    for (size_t i = 0; i < static_cast<size_t>(length->second); ++i)
+      elements.push_back(tensor_input(element_name(name, i), element.tensor_type()));
+    return ModelValue::sequence(input_dtype(name, element.tensor_type()), elements);
+  }
+
+  static DType input_dtype(const std::string& name, const onnx::TypeProto::Tensor& type) {
+    const DType dtype = dtype_from_onnx(type.elem_type());
+    if (dtype != DType::undefined) return dtype;
+    throw Error("input '" + printable(name) + "': element type " +
+                onnx_type_name(type.elem_type()) + " is not supported");
+  }
+
+  Value* tensor_input(const std::string& name, const onnx::TypeProto::Tensor& type) {
+    tensor_inputs_.insert(name);
+    const DType dtype = input_dtype(name, type);
+    if (const auto known = options_.known_inputs.find(name); known != options_.known_inputs.end())
+      return known_input(name, known->second, dtype, type);
+    const auto shape = options_.input_shapes.find(name);
+    const bool overridden = shape != options_.input_shapes.end();
+    return graph_->add_input(name,
+                             {dtype, overridden ? shape->second : declared_shape(name, type)});
+  }
+
   Value* known_input(const std::string& name, const Tensor& value, DType dtype,
-                     const onnx::ValueInfoProto& input) {
+                     const onnx::TypeProto::Tensor& type) {
     if (value.dtype() != dtype)
       throw Error("input '" + printable(name) + "' has element type " +
                   std::string(name_of(dtype)) + ", the given value is " + value.type_string());
-    const auto& shape = input.type().tensor_type().shape();
-    bool fits = shape.dim_size() == value.rank();
+    const auto& shape = type.shape();
+    bool fits = !type.has_shape() || shape.dim_size() == value.rank();
     for (int i = 0; fits && i < shape.dim_size(); ++i)
       fits = !shape.dim(i).has_dim_value() || shape.dim(i).dim_value() < 0 ||
              shape.dim(i).dim_value() == value.dims()[static_cast<size_t>(i)];
@@ -178,16 +216,23 @@ class ModelImporter {
   }
 
   void check_option_names() {
-    std::vector<std::string> names;
-    for (const auto& input : prepared_.interface.input())
-      if (skeleton_.weights.count(input.name()) == 0 || scope_.values.count(input.name()) != 0)
-        names.push_back(input.name());
-    const auto check = [&](const std::string& name) {
+    std::vector<std::string> tensors(tensor_inputs_.begin(), tensor_inputs_.end()), lists;
+    for (const auto& input : prepared_.interface.input()) {
+      const std::string& name = input.name();
+      if (!input.type().has_tensor_type()) lists.push_back(name);
+      else if (skeleton_.weights.count(name) == 0 && tensor_inputs_.count(name) == 0)
+        tensors.push_back(name);
+    }
+    const auto check = [&](const std::string& name, const std::vector<std::string>& names,
+                           const char* kind) {
       if (std::find(names.begin(), names.end(), name) == names.end())
-        problem_("model has no input '" + printable(name) + "'" + did_you_mean(name, names));
+        problem_(std::string("model has no ") + kind + " '" + printable(name) + "'" +
+                 did_you_mean(name, names));
     };
-    for (const auto& [name, value] : options_.known_inputs) check(name);
-    for (const auto& [name, shape] : options_.input_shapes) check(name);
+    for (const auto& [name, value] : options_.known_inputs) check(name, tensors, "input");
+    for (const auto& [name, shape] : options_.input_shapes) check(name, tensors, "input");
+    for (const auto& [name, length] : options_.input_lengths)
+      check(name, lists, "sequence or optional as input");
   }
 
   void add_output(int index, NodeImporter& nodes) {
@@ -196,8 +241,9 @@ class ModelImporter {
     if (name.empty()) throw Error("output " + std::to_string(index) + " has no name");
     if (scope_.is_poisoned(name)) return;
     try {
-      Value* v = nodes.find(scope_, name);
-      if (v != nullptr) graph_->add_output(stored, v);
+      const ModelValue v = nodes.find(scope_, name);
+      for (size_t i = 0; i < v.size(); ++i)
+        graph_->add_output(v.is_sequence() ? element_name(stored, i) : stored, v.values()[i]);
     } catch (const Error& e) {
       throw Error("output '" + printable(stored) + "': " + e.what());
     }
@@ -211,6 +257,7 @@ class ModelImporter {
   PreparedModel prepared_;
   std::unique_ptr<Graph> graph_;
   Scope scope_;
+  std::set<std::string> tensor_inputs_;  ///< of the graph, elements of sequences included
   std::map<std::string, std::string> symbols_;
 };
 
@@ -280,22 +327,38 @@ ImportReport import_onnx_collect(const std::string& path, const ImportOptions& o
   return import_onnx_collect(model, options);
 }
 
-std::vector<std::string> onnx_input_names(const std::string& path) {
+std::string element_name(const std::string& name, size_t i) {
+  return name + "[" + std::to_string(i) + "]";
+}
+
+namespace {
+
+ModelPort port_of(const onnx::ValueInfoProto& info) {
+  const bool optional = info.type().has_optional_type();
+  const auto& held = optional ? info.type().optional_type().elem_type() : info.type();
+  return {info.name(), held.has_sequence_type(), optional};
+}
+
+}  // namespace
+
+ModelInterface onnx_interface(const std::string& path) {
   const ModelBytes bytes = open_model(path);
   try {
     const Skeleton skeleton = make_skeleton(bytes.bytes);
     onnx::ModelProto model;
     if (!model.ParseFromString(skeleton.model)) throw Error("not an ONNX model");
-    std::vector<std::string> names;
+    ModelInterface result;
     for (const onnx::ValueInfoProto& input : model.graph().input()) {
       const auto& initializers = model.graph().initializer();
       const bool constant =
           skeleton.weights.count(input.name()) != 0 ||
           std::any_of(initializers.begin(), initializers.end(),
                       [&](const onnx::TensorProto& t) { return t.name() == input.name(); });
-      if (!constant) names.push_back(input.name());
+      if (!constant) result.inputs.push_back(port_of(input));
     }
-    return names;
+    for (const onnx::ValueInfoProto& output : model.graph().output())
+      result.outputs.push_back(port_of(output));
+    return result;
   } catch (const std::exception& e) {
     throw Error(bytes.name + ": " + one_line(e.what()));
   }

@@ -24,8 +24,16 @@ struct ImportOptions {
   /// Shapes of graph inputs, instead of those in the model. An input that has an initializer (a
   /// default value) and is named here stays an input.
   std::map<std::string, Shape> input_shapes;
+  /// How many tensors an input holds that is a sequence or an optional; kAbsent for an optional
+  /// without a value. Each of them is an input of the graph (element_name), which the maps above
+  /// may name; an optional tensor keeps its name.
+  std::map<std::string, int64_t> input_lengths;
+  static constexpr int64_t kAbsent = -1;
   Limits limits;
 };
+
+/// What element `i` of a sequence is called among the inputs or outputs of a graph: "name[2]".
+std::string element_name(const std::string& name, size_t i);
 
 /// A serialized ModelProto in memory.
 struct ModelBytes {
@@ -63,9 +71,17 @@ struct ImportReport {
 std::unique_ptr<Graph> import_onnx(const std::string& path, const ImportOptions& options = {});
 std::unique_ptr<Graph> import_onnx(const ModelBytes& model, const ImportOptions& options = {});
 
-/// Names of the inputs that a caller supplies (those without initializer), in the model's order.
-/// Reads the interface only; throws Error when the file is not a model.
-std::vector<std::string> onnx_input_names(const std::string& path);
+/// What a model takes or returns, as it declares it.
+struct ModelPort {
+  std::string name;
+  bool sequence = false, optional = false;
+};
+struct ModelInterface {
+  std::vector<ModelPort> inputs;  ///< those that a caller supplies: without initializer
+  std::vector<ModelPort> outputs;
+};
+/// In the model's order. Reads the interface only; throws Error when the file is not a model.
+ModelInterface onnx_interface(const std::string& path);
 
 /// The same without throwing for mistakes in the model: nodes behind a faulty one are skipped, all
 /// others are checked.

@@ -30,6 +30,17 @@ onnx::TypeProto type_proto(const TensorType& type) {
 
 namespace {
 
+/// The same of what a name stands for; VALUE_NOT_SET for what is left out or absent.
+onnx::TypeProto value_type_proto(const ModelValue& v) {
+  if (v.tensor() != nullptr) return type_proto(v.tensor()->type());
+  onnx::TypeProto proto;
+  if (v.is_sequence()) {
+    auto* element = proto.mutable_sequence_type()->mutable_elem_type();
+    element->mutable_tensor_type()->set_elem_type(dtype_to_onnx(v.dtype()));
+  }
+  return proto;
+}
+
 bool starts_with(const std::string& text, const std::string& prefix) {
   return text.compare(0, prefix.size(), prefix) == 0;
 }
@@ -105,9 +116,9 @@ Value* NodeImporter::weight(const std::string& name, const TensorRecord& record,
   }
 }
 
-Value* NodeImporter::find(Scope& scope, const std::string& name) {
+ModelValue NodeImporter::find(Scope& scope, const std::string& name) {
   if (const auto it = scope.values.find(name); it != scope.values.end()) return it->second;
-  if (scope.poisoned.count(name) != 0) return nullptr;
+  if (scope.poisoned.count(name) != 0) return {};
   if (const auto it = scope.initializers.find(name); it != scope.initializers.end()) {
     const std::string bytes = it->second->SerializeAsString();
     const TensorRecord record =
@@ -123,10 +134,12 @@ Value* NodeImporter::find(Scope& scope, const std::string& name) {
   return weights_[name] = weight(name, stored->second, owner_);
 }
 
-void NodeImporter::bind(Scope& scope, const onnx::NodeProto& node, int index, Value* value) {
+void NodeImporter::bind(Scope& scope, const onnx::NodeProto& node, int index,
+                        const ModelValue& value) {
   const std::string& name = node.output(index);
   if (name.empty()) return;
-  if (value->name().empty() && value->def() != nullptr) value->set_name(name);
+  if (Value* t = value.tensor(); t != nullptr && t->name().empty() && t->def() != nullptr)
+    t->set_name(name);
   if (!scope.values.emplace(name, value).second)
     throw Error("value '" + printable(name) + "' is computed twice");
 }
@@ -187,29 +200,29 @@ void NodeImporter::import_node(const onnx::NodeProto& node, const Place& place, 
   }
   if (is_default_domain(node.domain()) && node.op_type() == "Constant")
     return import_constant(node, scope);
-  std::vector<Value*> operands;
+  std::vector<ModelValue> operands;
   for (const std::string& name : node.input()) {
-    operands.push_back(name.empty() ? nullptr : find(scope, name));
-    if (!name.empty() && operands.back() == nullptr) {  // the cause is reported already
+    operands.push_back(name.empty() ? ModelValue() : find(scope, name));
+    if (!name.empty() && operands.back().is_none()) {  // the cause is reported already
       for (const std::string& output : node.output()) scope.poisoned.insert(output);
       return;
     }
   }
-  while (!operands.empty() && operands.back() == nullptr) operands.pop_back();
-  if (is_default_domain(node.domain()) && node.op_type() == "If" && !operands.empty())
-    return import_if(node, operands[0], scope, depth);
-  if (is_default_domain(node.domain()) && node.op_type() == "Scan")
-    return import_scan(node, operands, scope, depth);
-  if (is_default_domain(node.domain()) && node.op_type() == "Loop")
-    return import_loop(node, operands, scope, depth);
-  if (has_graph(node))
-    throw Error("operators with graphs inside other than If, Loop and Scan are not supported");
-  const std::string name =
-      is_default_domain(node.domain()) ? node.op_type() : node.domain() + "::" + node.op_type();
+  while (!operands.empty() && operands.back().is_none()) operands.pop_back();
+  const bool standard = is_default_domain(node.domain());
+  if (standard && node.op_type() == "If" && !operands.empty())
+    return import_if(node, tensor_operand(operands[0], 0), scope, depth);
+  if (standard && node.op_type() == "Scan")
+    return import_scan(node, tensor_operands(operands), scope, depth);
+  if (standard && node.op_type() == "Loop") return import_loop(node, operands, scope, depth);
+  if (standard && import_sequence_op(node, operands, scope)) return;
+  if (has_graph(node) && !(standard && node.op_type() == "SequenceMap"))
+    throw Error("operators with graphs inside other than If, Loop, Scan and SequenceMap are not "
+                "supported");
+  const std::string name = standard ? node.op_type() : node.domain() + "::" + node.op_type();
   // Core ops of Tintype itself have no domain; those that plugins bring do.
-  if (const OpDef* def = find_op(name);
-      def != nullptr && (!def->is_core() || !is_default_domain(node.domain())))
-    return import_record(node, *def, operands, scope);
+  if (const OpDef* def = find_op(name); def != nullptr && (!def->is_core() || !standard))
+    return import_record(node, *def, tensor_operands(operands), scope);
   if (!import_function(node, operands, scope, depth))
     throw Error("operator '" + printable(name) + "' is not supported");
 }
@@ -263,16 +276,17 @@ void NodeImporter::import_record(const onnx::NodeProto& node, const OpDef& def,
   }
 }
 
-bool NodeImporter::import_function(const onnx::NodeProto& node, const std::vector<Value*>& operands,
-                                   Scope& scope, int depth) {
-  std::vector<onnx::TypeProto> types(operands.size());
-  for (size_t i = 0; i < operands.size(); ++i)
-    if (operands[i] != nullptr) types[i] = type_proto(operands[i]->type());
+bool NodeImporter::import_function(const onnx::NodeProto& node,
+                                   const std::vector<ModelValue>& operands, Scope& scope,
+                                   int depth) {
+  std::vector<onnx::TypeProto> types;
+  for (const ModelValue& v : operands) types.push_back(value_type_proto(v));
   const std::optional<onnx::FunctionProto> f = standard_function(node, types);
   if (!f.has_value()) return false;
   Scope inner;
+  if (has_graph(node)) inner.outer = &scope;  // which its graph may read
   for (int i = 0; i < f->input_size() && i < static_cast<int>(operands.size()); ++i)
-    if (operands[static_cast<size_t>(i)] != nullptr)
+    if (!operands[static_cast<size_t>(i)].is_none())
       inner.values[f->input(i)] = operands[static_cast<size_t>(i)];
   import_nodes(f->node(), inner, depth + 1);
   for (int i = 0; i < node.output_size() && i < f->output_size(); ++i)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "frontend/onnx/model_proto.h"
+#include "frontend/onnx/model_value.h"
 #include "frontend/onnx/skeleton.h"
 #include "ir/graph.h"
 
@@ -20,7 +21,7 @@ namespace tintype {
 /// names of the enclosing scope.
 struct Scope {
   const Scope* outer = nullptr;
-  std::unordered_map<std::string, Value*> values;
+  std::unordered_map<std::string, ModelValue> values;
   std::unordered_map<std::string, const onnx::TensorProto*> initializers;
   std::set<std::string> poisoned;  ///< results of nodes that have a problem already
   /// Set where the body of a control node begins: values of the outer scopes become its inputs.
@@ -54,8 +55,8 @@ class NodeImporter {
   /// The nodes of a graph or a function body, in order.
   void import_nodes(const google::protobuf::RepeatedPtrField<onnx::NodeProto>& nodes, Scope& scope,
                     int depth);
-  /// The value of a name; null when it depends on a node that has a problem. Throws Error.
-  Value* find(Scope& scope, const std::string& name);
+  /// What a name stands for; nothing when it depends on a node that has a problem. Throws Error.
+  ModelValue find(Scope& scope, const std::string& name);
 
  private:
   struct Place {  ///< what a node is called in messages and origins
@@ -70,26 +71,45 @@ class NodeImporter {
   void import_if(const onnx::NodeProto& node, Value* condition, Scope& scope, int depth);
   void import_scan(const onnx::NodeProto& node, const std::vector<Value*>& operands, Scope& scope,
                    int depth);
-  void import_loop(const onnx::NodeProto& node, std::vector<Value*> operands, Scope& scope,
+  void import_loop(const onnx::NodeProto& node, std::vector<ModelValue> operands, Scope& scope,
                    int depth);
-  bool import_rolled_loop(const onnx::NodeProto& node, const std::vector<Value*>& operands,
+  bool import_rolled_loop(const onnx::NodeProto& node, const std::vector<ModelValue>& operands,
                           Scope& scope, int depth);
   /// Throws NeedsInputValue for a model input that `v` is computed from, else Error.
   [[noreturn]] void needs_value(const Value* v, const Scope& scope, const std::string& message);
-  void unroll_loop(const onnx::NodeProto& node, const std::vector<Value*>& operands, int64_t trips,
-                   Scope& scope, int depth);
+  void unroll_loop(const onnx::NodeProto& node, const std::vector<ModelValue>& operands,
+                   int64_t trips, Scope& scope, int depth);
   void inline_branch(const onnx::NodeProto& node, const onnx::GraphProto& branch, Scope& scope,
                      int depth);
   /// Imports the nodes of a graph whose formal inputs are bound in `inner`; the outputs in order.
-  std::vector<Value*> import_graph(const onnx::GraphProto& proto, Scope& inner, int depth);
-  Value* capture(Scope& scope, const std::string& name);
+  std::vector<ModelValue> import_graph(const onnx::GraphProto& proto, Scope& inner, int depth);
+  ModelValue capture(Scope& scope, const std::string& name);
   template <typename Work>
   void inside(BodyImport& body, Work&& work);
   void import_record(const onnx::NodeProto& node, const OpDef& def, std::vector<Value*> operands,
                      Scope& scope);
-  bool import_function(const onnx::NodeProto& node, const std::vector<Value*>& operands,
+  bool import_function(const onnx::NodeProto& node, const std::vector<ModelValue>& operands,
                        Scope& scope, int depth);
-  void bind(Scope& scope, const onnx::NodeProto& node, int index, Value* value);
+  void bind(Scope& scope, const onnx::NodeProto& node, int index, const ModelValue& value);
+  // sequence_import.cpp
+  struct SequenceNode;
+  /// False when the node is none that makes or reads sequences and optionals.
+  bool import_sequence_op(const onnx::NodeProto& node, const std::vector<ModelValue>& operands,
+                          Scope& scope);
+  static ModelValue sequence_construct(SequenceNode& n);
+  static ModelValue sequence_empty(SequenceNode& n);
+  static ModelValue sequence_at(SequenceNode& n);
+  static ModelValue sequence_insert(SequenceNode& n);
+  static ModelValue sequence_erase(SequenceNode& n);
+  static ModelValue sequence_length(SequenceNode& n);
+  static ModelValue split_to_sequence(SequenceNode& n);
+  static ModelValue concat_from_sequence(SequenceNode& n);
+  static ModelValue optional_of(SequenceNode& n);
+  static ModelValue optional_has_element(SequenceNode& n);
+  static ModelValue optional_get_element(SequenceNode& n);
+  /// The tensors of operands; throws Error for a sequence or an absent optional.
+  static Value* tensor_operand(const ModelValue& v, size_t index);
+  static std::vector<Value*> tensor_operands(const std::vector<ModelValue>& operands);
   Value* weight(const std::string& name, const TensorRecord& record,
                 const std::shared_ptr<const void>& owner);
 

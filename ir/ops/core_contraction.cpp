@@ -70,6 +70,37 @@ void infer_dot(InferContext& c) {
   c.results[0] = {a.dtype, std::move(batch)};
 }
 
+// x[1, M, K] w[G, K, N] + h[1, M, L] r[H, L, N], gate i of the second at places[i]. Packed weights
+// are [ceil(N / block), K, G, block]: what a tile reads lies together.
+void infer_gate_products(InferContext& c) {
+  const int64_t block = c.attrs().integer("block");
+  const size_t rank = block > 0 ? 4 : 3, gate_axis = block > 0 ? 2 : 0;
+  for (const int left : {0, 2}) {
+    const TensorType &a = c.type(left), &w = c.type(left + 1);
+    if (a.dtype != w.dtype || a.dtype != c.type(0).dtype)
+      c.fail("operands " + a.text() + " and " + w.text() + " differ in element type");
+    if (a.rank() != 3 || !a.shape[0].is(1) || w.shape.size() != rank ||
+        !w.shape[gate_axis].is_static())
+      c.fail("expected a[1,M,K] and weights of several gates, got " + a.text() + " and " +
+             w.text());
+    c.unify(a.shape[2], w.shape[1], "inner extents of " + a.text() + " and " + w.text());
+    c.unify(w.shape.back(), c.type(1).shape.back(), "columns");
+  }
+  c.unify(c.type(0).shape[1], c.type(2).shape[1], "rows");
+  int64_t gates = c.type(1).shape[gate_axis].value();
+  const auto places = c.attrs().integers("places");
+  if (!c.type(3).shape[gate_axis].is(static_cast<int64_t>(places.size())))
+    c.fail("places do not fit " + c.type(3).text());
+  for (size_t i = 0; i < places.size(); ++i) {
+    if (places[i] < 0 || (i > 0 && places[i] <= places[i - 1]) || places[i] > gates)
+      c.fail("places must ascend, without a gap behind those of the first product");
+    gates = std::max(gates, places[i] + 1);
+  }
+  c.results[0] = {c.type(0).dtype,
+                  {Dim(gates), c.type(0).shape[1],
+                   block > 0 ? Dim(c.attrs().integer("columns")) : c.type(1).shape.back()}};
+}
+
 void infer_window_reduce(InferContext& c) {
   const TensorType& x = c.type(0);
   const auto window = c.attrs().integers("window");
@@ -138,6 +169,9 @@ constexpr AttrDef kConv[] = {{"window", AttrKind::integers, true}, {"strides", A
                              {"dilations", AttrKind::integers},    {"group", AttrKind::integer},
                              {"filters", AttrKind::integer, true}, {"block", AttrKind::integer}};
 constexpr AttrDef kDot[] = {{"block", AttrKind::integer}, {"columns", AttrKind::integer}};
+constexpr AttrDef kGateProducts[] = {{"places", AttrKind::integers, true},
+                                     {"block", AttrKind::integer},
+                                     {"columns", AttrKind::integer}};
 constexpr AttrDef kWindowAttrs[] = {{"kind", AttrKind::string, true},
                                     {"window", AttrKind::integers, true},
                                     {"strides", AttrKind::integers},
@@ -170,6 +204,15 @@ constexpr OpDef kOps[] = {
      .gradient = dot_gradient,
      .doc =
          "matrix product of a[batch...,M,K] and b[batch...,K,N], or packed b[ceil(N/block),K,block]"},
+    {.name = "gate_products",
+     .min_operands = 4,
+     .max_operands = 4,
+     .attrs = kGateProducts,
+     .traits = kContraction,
+     .infer = infer_gate_products,
+     .not_differentiable = kAfterwards,
+     .doc = "x[1,M,K] w[gates,K,N] and h[1,M,L] r[gates,L,N], the second's gates added to, or "
+            "behind, those of the first; weights also packed, w[ceil(N/block),K,gates,block]"},
     {.name = "window_reduce",
      .min_operands = 1,
      .max_operands = 1,

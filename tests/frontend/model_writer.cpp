@@ -41,7 +41,7 @@ Message external_tensor(std::string_view name, int data_type, const std::vector<
   return m.integer(14, 1);
 }
 
-Message value(std::string_view name, int data_type, const Extents& extents) {
+Message tensor_type(int data_type, const Extents& extents) {
   Message shape;
   for (const Extent& e : extents) {
     Message dim;
@@ -49,8 +49,23 @@ Message value(std::string_view name, int data_type, const Extents& extents) {
     else if (!std::get<std::string>(e).empty()) dim.text(2, std::get<std::string>(e));
     shape.message(1, dim);
   }
-  const Message type = Message().message(1, Message().integer(1, data_type).message(2, shape));
+  return Message().message(1, Message().integer(1, data_type).message(2, shape));
+}
+
+Message sequence_type(const Message& element) {
+  return Message().message(4, Message().message(1, element));
+}
+
+Message optional_type(const Message& held) {
+  return Message().message(9, Message().message(1, held));
+}
+
+Message value(std::string_view name, const Message& type) {
   return Message().text(1, name).message(2, type);
+}
+
+Message value(std::string_view name, int data_type, const Extents& extents) {
+  return value(name, tensor_type(data_type, extents));
 }
 
 Message attribute(std::string_view name, int64_t value) { return named(name, 2).integer(3, value); }

@@ -57,7 +57,12 @@ Message int64s(std::string_view name, const std::vector<int64_t>& dims,
 Message external_tensor(std::string_view name, int data_type, const std::vector<int64_t>& dims,
                         const std::vector<std::pair<std::string, std::string>>& entries);
 
+/// TypeProto of a tensor, of a sequence of such, of an optional.
+Message tensor_type(int data_type, const Extents& extents);
+Message sequence_type(const Message& element);
+Message optional_type(const Message& held);
 /// ValueInfoProto.
+Message value(std::string_view name, const Message& type);
 Message value(std::string_view name, int data_type, const Extents& extents);
 
 Message attribute(std::string_view name, int64_t value);

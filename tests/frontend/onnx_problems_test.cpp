@@ -64,10 +64,10 @@ TEST(OnnxProblems, Interface) {
   EXPECT_THAT(import_error(model(parts)), HasSubstr("input 'x' has extent -7"));
   parts.inputs = {value("x", kFloat, Extents(17, int64_t{1}))};
   EXPECT_THAT(import_error(model(parts)), HasSubstr("has 17 extents, at most 16 are allowed"));
-  const Message sequence = Message().message(
-      4, Message().message(1, Message().message(1, Message().integer(1, kFloat))));
-  parts.inputs = {Message().text(1, "x").message(2, sequence)};
-  EXPECT_THAT(import_error(model(parts)), HasSubstr("input 'x' is not a tensor"));
+  const Message nested = sequence_type(sequence_type(tensor_type(kFloat, {3})));
+  parts.inputs = {value("x", nested)};
+  EXPECT_THAT(import_error(model(parts)),
+              HasSubstr("input 'x' is neither a tensor nor a sequence of tensors"));
   parts.inputs = {
       Message().text(1, "x").message(2, Message().message(1, Message().integer(1, kFloat)))};
   EXPECT_THAT(import_error(model(parts)), HasSubstr("input 'x' has no shape"));

@@ -453,6 +453,32 @@ def gradient_cases():
         case("scatter_add", [indices, updates], [y.astype(updates.dtype)], SUM.get(dtype, 0), rows=[4])
 
 
+def gate_product_cases():
+    """Both products of all gates; the second's last gate apart; weights also in panels of 4."""
+    for dtype in ("i32", "f16", "bf16", "f32", "f64"):
+        wide_type = np.float64 if dtype in FLOATS else DTYPES[dtype]
+        for rows, k, depth, columns, gates, places in ((3, 4, 5, 6, 2, (0, 1)), (1, 1, 3, 4, 3, (0, 1, 3)),
+                                                       (2, 3, 0, 5, 3, (1,))):
+            x, h = plain(dtype, (1, rows, k)), plain(dtype, (1, rows, depth))
+            w, r = plain(dtype, (gates, k, columns)), plain(dtype, (len(places), depth, columns))
+            y = np.zeros((max(gates, places[-1] + 1), rows, columns), wide_type)
+            y[:gates] = np.matmul(x.astype(wide_type), w.astype(wide_type))
+            y[list(places)] += np.matmul(h.astype(wide_type), r.astype(wide_type))
+            y = y.astype(x.dtype)
+            # Each product is rounded before they are added.
+            tolerance = 4 * SUM.get(dtype, 0)
+            case("gate_products", [x, w, h, r], [y], tolerance, places=places)
+
+            def panels(m):
+                count = -(-columns // 4)
+                whole = np.zeros((*m.shape[:2], count * 4), m.dtype)
+                whole[..., :columns] = m
+                return whole.reshape(*m.shape[:2], count, 4).transpose(2, 1, 0, 3)
+
+            case("gate_products", [x, panels(w), h, panels(r)], [y], tolerance, places=places, block=4,
+                 columns=columns)
+
+
 def random_cases():
     """The first known answer that the authors of Philox publish: counter and key 0."""
     case("random_bits", [],
@@ -463,5 +489,5 @@ if __name__ == "__main__":
     np.seterr(all="ignore")
     for section in (binary_cases, unary_cases, cast_cases, movement_cases, index_cases, reduce_cases,
                     sort_cases, contraction_cases, window_cases, gradient_cases, random_cases,
-                    bounded_cases):
+                    bounded_cases, gate_product_cases):
         section()

@@ -2,12 +2,11 @@
 #pragma once
 
 #include "frontend/onnx/import.h"
-#include "frontend/onnx/tensor_file.h"
+#include "frontend/onnx/stored_case.h"
 #include "ir/diagnostic.h"
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,46 +24,35 @@ inline std::vector<std::filesystem::path> suite_cases(const std::string& kind) {
   return list;
 }
 
-/// The stored "input" or "output" tensors, in order; ends at the first that is missing or is not a
-/// tensor.
-inline std::vector<Tensor> stored_tensors(const std::filesystem::path& folder,
-                                          const std::string& what) {
-  std::vector<Tensor> list;
-  for (int i = 0;; ++i) {
-    const auto file = folder / "test_data_set_0" / (what + "_" + std::to_string(i) + ".pb");
-    if (!std::filesystem::exists(file)) return list;
-    list.push_back(load_tensor_proto(file.string()));
-  }
-}
-
 struct SuiteCase {
   std::unique_ptr<Graph> graph;  ///< null when it cannot be imported
   std::string problem;
-  std::vector<Tensor> inputs;  ///< of the graph's inputs; those that decide shapes became constants
-  std::vector<Tensor> outputs;
+  std::vector<Tensor> inputs;   ///< of the graph's inputs; what decides shapes became a constant
+  std::vector<Tensor> outputs;  ///< of the graph's outputs, as many as are stored
 };
 
-/// Imports a case, supplying stored inputs whose values decide shapes. Never throws Error.
+/// Imports a case, supplying what decides shapes and lengths. Never throws Error.
 inline SuiteCase load_case(const std::filesystem::path& folder) {
   SuiteCase c;
   const std::string path = (folder / "model.onnx").string();
   try {
-    const std::vector<std::string> names = import_onnx_collect(path).info.inputs;
-    c.outputs = stored_tensors(folder, "output");
-    const std::vector<Tensor> stored = stored_tensors(folder, "input");
-    std::map<std::string, Tensor> by_name;
-    for (size_t i = 0; i < names.size() && i < stored.size(); ++i) by_name[names[i]] = stored[i];
+    const StoredCase stored =
+        load_stored_case(onnx_interface(path), (folder / "test_data_set_0").string());
     ImportOptions options;
     while (c.graph == nullptr) {
       try {
         c.graph = import_onnx(path, options);
       } catch (const NeedsInputValue& e) {
-        const auto it = by_name.find(e.input());
-        if (it == by_name.end() || options.known_inputs.count(e.input()) != 0) throw;
-        options.known_inputs[e.input()] = it->second;
+        if (!stored.supply(e.input(), options)) throw;
       }
     }
-    for (const auto& input : c.graph->inputs()) c.inputs.push_back(by_name.at(input->name()));
+    for (const auto& input : c.graph->inputs()) c.inputs.push_back(stored.inputs.at(input->name()));
+    for (size_t i = 0; i < stored.outputs.size(); ++i) {
+      const auto& [name, tensor] = stored.outputs[i];
+      if (i >= c.graph->output_count() || c.graph->output_name(i) != name)
+        throw Error("output '" + name + "' is stored, but not imported");
+      c.outputs.push_back(tensor);
+    }
   } catch (const std::exception& e) {
     c.graph = nullptr;
     c.problem = e.what();

@@ -1,7 +1,7 @@
 // Element-wise comparison, and the ONNX suite's way of storing test cases.
 #include "tools/driver/compare.h"
 
-#include "frontend/onnx/tensor_file.h"
+#include "frontend/onnx/stored_case.h"
 #include "ir/diagnostic.h"
 #include "tools/driver/data_files.h"
 
@@ -60,52 +60,38 @@ Tolerance tolerance_of(const fs::path& folder, const VerifyOptions& options) {
   return t;
 }
 
-std::vector<Tensor> load_all(const fs::path& set, const std::string& stem) {
-  std::vector<Tensor> list;
-  for (int i = 0;; ++i) {
-    const fs::path file = set / (stem + "_" + std::to_string(i) + ".pb");
-    if (!fs::exists(file)) return list;
-    list.push_back(load_tensor_proto(file.string()));
-  }
-}
-
-/// Compiles, supplying the values of inputs that decide shapes.
+/// Compiles, supplying what decides shapes and lengths.
 CompiledModel compile_for(const std::string& path, CompileOptions options,
-                          const std::vector<std::string>& names,
-                          const std::vector<Tensor>& inputs) {
-  for (size_t attempt = 0;; ++attempt) {
+                          const StoredCase& stored) {
+  for (;;) {
     try {
       return compile_model(path, options);
     } catch (const NeedsInputValue& e) {
-      const auto at =
-          static_cast<size_t>(std::find(names.begin(), names.end(), e.input()) - names.begin());
-      if (at >= names.size() || at >= inputs.size() || attempt > names.size()) throw;
-      options.import.known_inputs[e.input()] = inputs[at];
+      if (!stored.supply(e.input(), options.import)) throw;
     }
   }
 }
 
-std::string run_set(const fs::path& model, const fs::path& set,
-                    const std::vector<std::string>& names, const VerifyOptions& options,
-                    const Tolerance& t) {
-  const std::vector<Tensor> inputs = load_all(set, "input");
-  const std::vector<Tensor> expected = load_all(set, "output");
-  const CompiledModel compiled = compile_for(model.string(), options.compile, names, inputs);
+std::string run_set(const fs::path& model, const fs::path& set, const ModelInterface& interface,
+                    const VerifyOptions& options, const Tolerance& t) {
+  const StoredCase stored = load_stored_case(interface, set.string());
+  const CompiledModel compiled = compile_for(model.string(), options.compile, stored);
   std::map<std::string, Tensor> by_name;
-  for (const Port& p : compiled.model.program().inputs) {
-    const auto at =
-        static_cast<size_t>(std::find(names.begin(), names.end(), p.name) - names.begin());
-    if (at < inputs.size()) by_name[p.name] = inputs[at];
-  }
+  for (const Port& p : compiled.model.program().inputs)
+    if (const auto it = stored.inputs.find(p.name); it != stored.inputs.end()) by_name.insert(*it);
   const auto results = compiled.model.run(by_name, options.run);
   if (!results.ok()) throw Error(results.status().message());
-  if (results.value().size() < expected.size())
-    return "got " + std::to_string(results.value().size()) + " outputs, expected " +
-           std::to_string(expected.size());
-  for (size_t i = 0; i < expected.size(); ++i) {
-    const Comparison c = compare_tensors(results.value()[i], expected[i], t.rtol, t.atol);
-    if (!c.ok) return "output " + compiled.model.program().outputs[i].name + ": " + c.message;
+  std::map<std::string, size_t> at;
+  for (size_t i = 0; i < results.value().size(); ++i)
+    at.emplace(compiled.model.program().outputs[i].name, i);
+  for (const auto& [name, expected] : stored.outputs) {
+    if (at.count(name) == 0) return "output " + name + ": expected " + expected.type_string();
+    const Comparison c = compare_tensors(results.value()[at[name]], expected, t.rtol, t.atol);
+    if (!c.ok) return "output " + name + ": " + c.message;
+    at.erase(name);
   }
+  if (!at.empty() && !stored.outputs.empty())
+    return "output " + at.begin()->first + " is not expected";
   return "";
 }
 
@@ -117,7 +103,7 @@ CaseResult verify_case(const std::string& folder, const VerifyOptions& options) 
   try {
     const fs::path model = fs::path(folder) / "model.onnx";
     if (!fs::exists(model)) throw Error(folder + ": has no model.onnx");
-    const std::vector<std::string> names = onnx_input_names(model.string());
+    const ModelInterface interface = onnx_interface(model.string());
     const Tolerance t = tolerance_of(folder, options);
     std::vector<fs::path> sets;
     for (const auto& entry : fs::directory_iterator(folder))
@@ -126,7 +112,7 @@ CaseResult verify_case(const std::string& folder, const VerifyOptions& options) 
     std::sort(sets.begin(), sets.end());
     if (sets.empty()) throw Error(folder + ": has no test_data_set_* folder");
     for (const fs::path& set : sets) {
-      result.message = run_set(model, set, names, options, t);
+      result.message = run_set(model, set, interface, options, t);
       if (result.message.empty()) continue;
       result.outcome = CaseOutcome::mismatch;
       return result;

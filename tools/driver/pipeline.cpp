@@ -65,13 +65,17 @@ PassPipeline pipeline_for(const CompileOptions& options) {
   constexpr std::string_view kPass = "select-algorithms";
   if (!options.target.empty()) set_default(pipeline, kPass, "target", options.target);
   if (!options.hints.empty())
-    for (const std::string_view pass : {kPass, std::string_view("recompute")})
+    for (const std::string_view pass :
+         {kPass, std::string_view("merge-projections"), std::string_view("recompute")})
       set_default(pipeline, pass, "extents", text_of(options.hints));
   if (options.math == MathMode::strict) set_default(pipeline, kPass, "winograd", "0");
   // One kernel for all of attention divides after the second product instead of before it, and
   // there is none for CUDA.
-  if (options.math == MathMode::strict || options.target.find("cuda") != std::string::npos)
+  const bool cuda = options.target.find("cuda") != std::string::npos;
+  if (options.math == MathMode::strict || cuda)
     set_default(pipeline, "fuse-regions", "attention", "0");
+  // There, the product before the loop keeps the whole device busy, that of a step does not.
+  if (cuda) set_default(pipeline, "merge-projections", "rows", "0");
   return pipeline;
 }
 
