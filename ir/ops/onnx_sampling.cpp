@@ -166,8 +166,8 @@ class GridSampler {
     return b_.with_scalar("mul", doubled, 0.5);
   }
 
-  /// Places beyond the borders, moved to where they are looked up. Cubic weights belong to the place
-  /// as it is: of that only the elements are looked up elsewhere.
+  /// Places beyond the borders, moved to where they are looked up. Cubic weights belong to the
+  /// place as it is: of that only the elements are looked up elsewhere.
   Value* inside(Value* place, const Dim& extent) {
     if (mode_ == "nearest") place = b_.unary("round", place);
     if (outside_ == "zeros" || mode_ == "cubic") return place;
