@@ -216,27 +216,54 @@ std::vector<int64_t> static_integers(const Node& node, int operand, std::string_
   return out;
 }
 
-double static_number(const Node& node, int operand, std::string_view what) {
-  Value* v = node.operand(operand);
+namespace {
+
+template <typename T, typename Convert>
+std::vector<double> numbers_of(const Tensor& t, Convert convert) {
+  std::vector<double> out;
+  for (const T v : t.values<T>()) out.push_back(static_cast<double>(convert(v)));
+  return out;
+}
+
+template <typename T>
+std::vector<double> numbers_of(const Tensor& t) {
+  return numbers_of<T>(t, [](T v) { return v; });
+}
+
+}  // namespace
+
+std::vector<double> static_numbers(const Node& node, int operand, std::string_view what) {
+  const Value* v = node.operand(operand);
   const Tensor* t = v == nullptr ? nullptr : v->constant();
   if (t == nullptr) {
-    if (v != nullptr && v->content() && v->content()->size() == 1 && (*v->content())[0].is_static())
-      return static_cast<double>((*v->content())[0].value());
-    not_known(node, operand, what);
+    std::vector<double> out;
+    if (v != nullptr && v->content())
+      for (const Dim& d : *v->content())
+        if (d.is_static()) out.push_back(static_cast<double>(d.value()));
+    if (v == nullptr || !v->content() || out.size() != v->content()->size())
+      not_known(node, operand, what);
+    return out;
   }
-  if (t->size() != 1) fail(node, std::string(what) + " must be a scalar, got " + t->type_string());
   switch (t->dtype()) {
-    case DType::f32: return static_cast<double>(t->values<float>()[0]);
-    case DType::f64: return t->values<double>()[0];
-    case DType::i64: return static_cast<double>(t->values<int64_t>()[0]);
-    case DType::i32: return static_cast<double>(t->values<int32_t>()[0]);
-    case DType::f16: return static_cast<double>(f16_to_f32(t->values<uint16_t>()[0]));
-    case DType::bf16: return static_cast<double>(bf16_to_f32(t->values<uint16_t>()[0]));
+    case DType::f32: return numbers_of<float>(*t);
+    case DType::f64: return numbers_of<double>(*t);
+    case DType::i64: return numbers_of<int64_t>(*t);
+    case DType::i32: return numbers_of<int32_t>(*t);
+    case DType::f16: return numbers_of<uint16_t>(*t, f16_to_f32);
+    case DType::bf16: return numbers_of<uint16_t>(*t, bf16_to_f32);
     case DType::u8:
-    case DType::boolean: return t->values<uint8_t>()[0];
+    case DType::boolean: return numbers_of<uint8_t>(*t);
     default:
       fail(node, std::string(what) + " has element type " + std::string(name_of(t->dtype())));
   }
+}
+
+double static_number(const Node& node, int operand, std::string_view what) {
+  const std::vector<double> numbers = static_numbers(node, operand, what);
+  if (numbers.size() != 1)
+    fail(node,
+         std::string(what) + " must be a scalar, got " + node.operand(operand)->type().text());
+  return numbers[0];
 }
 
 }  // namespace ops

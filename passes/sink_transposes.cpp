@@ -74,7 +74,9 @@ class Sinker {
     if (n.is("pad")) return sink_dims(n, {"before", "after"}, {});
     if (n.is("slice")) return sink_dims(n, {"starts", "sizes"}, {"steps"});
     if (n.is("dilate")) return sink_dims(n, {}, {"factors"});
-    if (n.is("arg_max") || n.is("arg_min") || n.is("cumsum")) return sink_axis(n);
+    if (n.is("arg_max") || n.is("arg_min") || n.is("cumsum") || n.is("cumprod"))
+      return sink_axis(n);
+    if (n.is("gather") && n.operand(1)->rank() == 1) return sink_axis(n);
     if (n.is("broadcast")) return sink_broadcast(n);
     if (n.is("reshape")) return sink_reshape(n);
     context_.declined(n, std::string(n.name()) + " needs its operand in this layout");

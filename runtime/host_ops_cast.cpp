@@ -103,7 +103,20 @@ Status constant(const HostCall& call) {
   return copy_elements(*tensor, call.outputs[0]);
 }
 
+Status bitcast(const HostCall& call) {
+  const Tensor& x = call.inputs[0];
+  Tensor& y = call.outputs[0];
+  if (Status s = expect_dims(y, x.dims()); !s.ok()) return s;
+  if (x.bytes() != y.bytes())
+    return invalid_argument("the bits of " + x.type_string() + " are no " + y.type_string());
+  if (x.bytes() != 0) std::memcpy(y.mutable_data(), x.data(), x.bytes());
+  if (y.dtype() == DType::boolean)
+    for (uint8_t& v : y.mutable_values<uint8_t>()) v = v != 0 ? 1 : 0;
+  return {};
+}
+
 constexpr HostOp kOps[] = {
+    {"bitcast", bitcast, 1, 1, 1, HostResult::free},
     {"cast", cast, 1, 1, 1, HostResult::free},
     {"select", select, 3, 3, 1, HostResult::free},
     {"identity", identity},

@@ -1,4 +1,4 @@
-// Host ops along one axis that depend on order: arg_max, arg_min, cumsum, top_k.
+// Host ops along one axis that depend on order: arg_max, arg_min, cumsum, cumprod, top_k.
 #include "runtime/host_broadcast.h"
 #include "runtime/host_elements.h"
 #include "runtime/host_families.h"
@@ -59,7 +59,9 @@ Status arg(const HostCall& call) {
   });
 }
 
-Status cumsum(const HostCall& call) {
+/// Running sums or products.
+template <bool kProduct>
+Status cumulate(const HostCall& call) {
   const bool exclusive = call.attributes.integer("exclusive", 0) != 0;
   const bool reverse = call.attributes.integer("reverse", 0) != 0;
   void* out = call.outputs[0].mutable_data();
@@ -73,13 +75,14 @@ Status cumsum(const HostCall& call) {
         T* to = static_cast<T*>(out) + (x - reinterpret_cast<const T*>(first));
         using A = Accumulator<T>;
         using Wide = std::conditional_t<std::is_integral_v<A>, uint64_t, A>;  // integers wrap
-        A sum = 0;
+        A total = kProduct ? 1 : 0;
         for (int64_t n = 0; n < s.extent; ++n) {
           const int64_t i = (reverse ? s.extent - 1 - n : n) * s.inner;
-          const A next = static_cast<A>(static_cast<Wide>(sum) +
-                                        static_cast<Wide>(static_cast<A>(load(x[i]))));
-          to[i] = store<T>(static_cast<Compute<T>>(exclusive ? sum : next));
-          sum = next;
+          const auto before = static_cast<Wide>(total);
+          const auto element = static_cast<Wide>(static_cast<A>(load(x[i])));
+          const auto next = static_cast<A>(kProduct ? before * element : before + element);
+          to[i] = store<T>(static_cast<Compute<T>>(exclusive ? total : next));
+          total = next;
         }
       });
 }
@@ -124,7 +127,8 @@ Status top_k(const HostCall& call) {
 constexpr HostOp kOps[] = {
     {"arg_max", arg<true>, 1, 1, 1, HostResult::index},
     {"arg_min", arg<false>, 1, 1, 1, HostResult::index},
-    {"cumsum", cumsum},
+    {"cumprod", cumulate<true>},
+    {"cumsum", cumulate<false>},
     {"top_k", top_k, 1, 1, 2},
 };
 

@@ -190,6 +190,21 @@ Expr convert(const Node& n, Args a) {
   return Halide::cast(type, e);
 }
 
+/// Half floats are computed with as f32, whatever the tensor holds.
+Expr bits_of(const Expr& e, DType from) {
+  if (from == DType::boolean) return Halide::cast(Halide::UInt(8), e);
+  if (from == DType::bf16) return math::bf16_bits(e);
+  return from == DType::f16 ? Halide::cast(Halide::Float(16), e) : e;
+}
+
+Expr reinterpreted(const Node& n, Args a) {
+  const DType to = n.attrs().get("to", DType::undefined);
+  const Expr bits = bits_of(a[0], n.operand(0)->dtype());
+  if (to == DType::boolean) return bits != zero_like(bits);
+  if (to == DType::bf16) return math::from_bf16_bits(Halide::reinterpret(Halide::UInt(16), bits));
+  return Halide::cast(arithmetic_type(to), Halide::reinterpret(halide_type(to), bits));
+}
+
 Expr relu(const Node&, Args a) { return Halide::max(a[0], zero_like(a[0])); }
 
 Expr logical_not(const Node&, Args a) { return !a[0]; }
@@ -255,6 +270,7 @@ const std::unordered_map<std::string_view, Definition>& table() {
       {"is_inf", is_inf},
       {"select", [](const Node&, Args a) -> Expr { return Halide::select(a[0], a[1], a[2]); }},
       {"cast", convert},
+      {"bitcast", reinterpreted},
   };
   return map;
 }
@@ -310,8 +326,8 @@ Expr device_functions(const Node& node, const Expr& e) {
 
 bool is_expensive(const Node& node) {
   static constexpr std::string_view kCheap[] = {
-      "add",      "sub", "mul", "max", "min", "relu", "neg", "abs", "select", "cast",
-      "identity", "eq",  "ne",  "lt",  "le",  "gt",   "ge",  "and", "or",     "not"};
+      "add",     "sub", "mul", "max", "min", "relu", "neg", "abs", "select", "cast", "identity",
+      "bitcast", "eq",  "ne",  "lt",  "le",  "gt",   "ge",  "and", "or",     "not"};
   for (std::string_view name : kCheap)
     if (node.is(name)) return false;
   return true;

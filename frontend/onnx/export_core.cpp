@@ -66,6 +66,7 @@ constexpr SameOp kSame[] = {
     {"is_nan", "IsNaN"},
     {"is_inf", "IsInf"},
     {"select", "Where"},
+    {"bitcast", "BitCast"},
     {"cast", "Cast"},
     {"transpose", "Transpose"},
     {"concat", "Concat"},
@@ -179,11 +180,12 @@ void arg(BodyExporter& b) {
   b.emit(Op, {b.operand(0)}, attrs, b.result());
 }
 
-void cumsum(BodyExporter& b) {
+template <const char* Op>
+void cumulative(BodyExporter& b) {
   AttrMap attrs = b.node().attrs();
   const int64_t axis = attrs.integer("axis");
   attrs.erase("axis");
-  b.emit("CumSum", {b.operand(0), b.constant(Tensor::scalar<int64_t>(axis))}, attrs, b.result());
+  b.emit(Op, {b.operand(0), b.constant(Tensor::scalar<int64_t>(axis))}, attrs, b.result());
 }
 
 void top_k(BodyExporter& b) {
@@ -303,6 +305,8 @@ constexpr char kReduceMax[] = "ReduceMax";
 constexpr char kReduceMin[] = "ReduceMin";
 constexpr char kArgMax[] = "ArgMax";
 constexpr char kArgMin[] = "ArgMin";
+constexpr char kCumProd[] = "CumProd";
+constexpr char kCumSum[] = "CumSum";
 
 /// Translations that do not cover packed weights and every element type.
 struct PartialTranslation {
@@ -339,7 +343,8 @@ constexpr Translation kTranslations[] = {
     {"reduce_min", reduce<kReduceMin>},
     {"arg_max", arg<kArgMax>},
     {"arg_min", arg<kArgMin>},
-    {"cumsum", cumsum},
+    {"cumprod", cumulative<kCumProd>},
+    {"cumsum", cumulative<kCumSum>},
     {"bounded", bounded},
     {"top_k", top_k},
 };

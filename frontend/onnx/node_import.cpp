@@ -267,7 +267,7 @@ void NodeImporter::import_record(const onnx::NodeProto& node, const OpDef& def,
                 std::to_string(def.max_results) + " are supported");
   Builder b(*graph_);
   b.set_origins(origins_);
-  adapt_operands(b, def.name, prepared_.info.opset, operands);
+  adapt_node(b, def.name, prepared_.info.opset, operands, attrs);
   Node* created = b.create(def.name, std::move(operands), std::move(attrs), results);
   for (int i = 0; i < std::min(results, node.output_size()); ++i) {
     if (created->result(i)->dtype() == DType::undefined && !node.output(i).empty())

@@ -45,6 +45,14 @@ void infer_cast(InferContext& c) {
   c.results[0] = {c.attrs().get("to", DType::undefined), c.type(0).shape};
 }
 
+void infer_bitcast(InferContext& c) {
+  const DType to = c.attrs().get("to", DType::undefined);
+  if (size_of(to) != size_of(c.type(0).dtype))
+    c.fail("the bits of " + c.type(0).text() + " are no " + std::string(name_of(to)) +
+           ", which is of another size");
+  c.results[0] = {to, c.type(0).shape};
+}
+
 /// Applies f elementwise to the contents of two operands, a one-element operand broadcasting.
 template <typename F>
 std::optional<std::vector<Dim>> zip_content(const Node& n, F f) {
@@ -349,6 +357,14 @@ constexpr OpDef kOps[] = {
      .content = content_cast,
      .gradient = cast_gradient,
      .doc = "conversion to element type `to`; float to integer truncates"},
+    {.name = "bitcast",
+     .min_operands = 1,
+     .max_operands = 1,
+     .attrs = kCastAttrs,
+     .traits = kPointwise,
+     .infer = infer_bitcast,
+     .not_differentiable = "it looks at bits",
+     .doc = "the same bits as element type `to` of the same size"},
 };
 
 }  // namespace

@@ -38,6 +38,24 @@ Values cumsum_gradient(Builder& b, const Node& n, const Values& dy) {
   return {b.make("cumsum", {dy[0]}, std::move(attrs))};
 }
 
+// Until the first zero, x_i is a factor of every y_k that it is part of: sums of dy y, over x_i. Of
+// the first zero itself the same holds with a one in its place, and behind it everything is zero.
+Values cumprod_gradient(Builder& b, const Node& n, const Values& dy) {
+  Value* x = n.operand(0);
+  const DType t = x->dtype();
+  const auto parts = [&](Value* of) { return cumsum_gradient(b, n, {b.mul(dy[0], of)})[0]; };
+  Value* is_zero = b.compare("eq", x, b.scalar(0, t));
+  AttrMap inclusive = n.attrs();
+  inclusive.set("exclusive", int64_t{0});
+  Value* count = b.make("cumsum", {indicator(b, is_zero, t)}, inclusive);
+  Value* before = b.compare("eq", count, b.scalar(0, t));
+  Value* first = b.make("and", {is_zero, b.compare("eq", count, b.scalar(1, t))});
+  Value* one = b.scalar(1, t);
+  Value* at_first = parts(b.make("cumprod", {b.select(first, one, x)}, n.attrs()));
+  Value* elsewhere = masked(b, before, b.div(parts(n.result()), b.select(is_zero, one, x)));
+  return {b.select(first, at_first, elsewhere)};
+}
+
 Values top_k_gradient(Builder& b, const Node& n, const Values& dy) {
   if (dy[0] == nullptr) return {nullptr};
   Value* x = n.operand(0);

@@ -23,7 +23,7 @@ Gradient exp_gradient, log_gradient, sqrt_gradient, rsqrt_gradient, reciprocal_g
     erf_gradient, sigmoid_gradient;
 // gradient_reduction.cpp
 Gradient reduce_sum_gradient, reduce_prod_gradient, reduce_extreme_gradient, cumsum_gradient,
-    top_k_gradient;
+    cumprod_gradient, top_k_gradient;
 // gradient_movement.cpp
 Gradient reshape_gradient, transpose_gradient, broadcast_gradient, slice_gradient, reverse_gradient,
     pad_gradient, dilate_gradient, concat_gradient;

@@ -1,6 +1,8 @@
 // Matrix products of ONNX.
 #include "ir/ops/decompose.h"
 
+#include <string>
+
 namespace tintype::ops {
 
 namespace {
@@ -50,6 +52,68 @@ Values matmul(Builder& b, const Node& n) {
   return {z};
 }
 
+/// Gaussian elimination with partial pivoting, written out: the determinant is the product of the
+/// pivots, its sign changed by every exchange of rows.
+class Determinant {
+ public:
+  explicit Determinant(Builder& b) : b_(b) {}
+
+  /// x[batch, n, n] to [batch, 1, 1]
+  Value* of(Value* x) {
+    Value* det = nullptr;
+    for (int64_t rows = x->shape()[1].value(); rows > 0; --rows) {
+      Value* factor = eliminate(x, rows);
+      det = det == nullptr ? factor : b_.mul(det, factor);
+    }
+    return det;
+  }
+
+ private:
+  /// Takes the row with the largest first element away, and its first element from all others.
+  Value* eliminate(Value*& x, int64_t rows) {
+    Value* first = b_.slice_axis(x, 2, Dim(0), Dim(1));
+    Value* index = b_.make("arg_max", {b_.unary("abs", first)},
+                           {{"axis", int64_t{1}}, {"select_last_index", int64_t{0}}});
+    Value* places = b_.make(
+        "iota", {},
+        {{"shape", Shape{Dim(1), Dim(rows), Dim(1)}}, {"axis", int64_t{1}}, {"dtype", DType::i64}});
+    Value* chosen = b_.compare("eq", places, index);
+    Value* zero = b_.scalar(0, x->dtype());
+    Value* row = b_.reduce("reduce_sum", b_.select(chosen, x, zero), {1});
+    Value* pivot = b_.slice_axis(row, 2, Dim(0), Dim(1));
+    Value* exchanged = b_.compare("ne", index, b_.scalar(0, DType::i64));
+    Value* factor = b_.select(exchanged, b_.neg(pivot), pivot);
+    // The first row goes where the chosen one was. A column of zeros leaves nothing to take away.
+    Value* rest = b_.select(chosen, b_.slice_axis(x, 1, Dim(0), Dim(1)), x);
+    rest = b_.slice_axis(rest, 1, Dim(1), Dim(rows - 1));
+    Value* divisor = b_.select(b_.compare("eq", pivot, zero), b_.scalar(1, x->dtype()), pivot);
+    Value* times = b_.div(b_.slice_axis(rest, 2, Dim(0), Dim(1)), divisor);
+    const auto behind = [&](Value* v) { return b_.slice_axis(v, 2, Dim(1), Dim(rows - 1)); };
+    x = b_.sub(behind(rest), b_.mul(times, behind(row)));
+    return factor;
+  }
+
+  Builder& b_;
+};
+
+Values det(Builder& b, const Node& n) {
+  constexpr int64_t kMostRows = 64;
+  Value* x = n.operand(0);
+  if (x->rank() < 2 || !is_float(x->dtype()))
+    fail(n, "expected square matrices of floats, got " + x->type().text());
+  const Dim rows = x->shape()[x->shape().size() - 2], columns = x->shape().back();
+  if (!(rows == columns) || !rows.is_static() || rows.value() > kMostRows)
+    fail(n, "expected square matrices of at most " + std::to_string(kMostRows) +
+                " rows that are known when compiling, got " + x->type().text());
+  const Shape batch(x->shape().begin(), x->shape().end() - 2);
+  const DType work = x->dtype() == DType::f64 ? DType::f64 : DType::f32;
+  Value* y = rows.is(0) ? b.broadcast(b.scalar(1, work), batch)
+                        : b.reshape(Determinant(b).of(b.reshape(b.cast(x, work),
+                                                                {product(batch), rows, columns})),
+                                    batch);
+  return {b.cast(y, x->dtype())};
+}
+
 constexpr AttrDef kGemm[] = {{"alpha", AttrKind::number},
                              {"beta", AttrKind::number},
                              {"transA", AttrKind::integer},
@@ -69,6 +133,12 @@ constexpr OpDef kOps[] = {
      .traits = kOnnx,
      .decompose = matmul,
      .doc = "numpy's matrix product"},
+    {.name = "Det",
+     .min_operands = 1,
+     .max_operands = 1,
+     .traits = kOnnx,
+     .decompose = det,
+     .doc = "determinants of the last two axes"},
 };
 
 }  // namespace

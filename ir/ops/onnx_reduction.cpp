@@ -97,14 +97,17 @@ Values arg_extreme(Builder& b, const Node& n, std::string_view core) {
 Values arg_max(Builder& b, const Node& n) { return arg_extreme(b, n, "arg_max"); }
 Values arg_min(Builder& b, const Node& n) { return arg_extreme(b, n, "arg_min"); }
 
-Values cumsum(Builder& b, const Node& n) {
+Values cumulative(Builder& b, const Node& n, std::string_view core) {
   const int64_t axis =
       normalize_axis(static_integers(n, 1, "axis")[0], n.operand(0)->rank(), n.where());
-  return {b.make("cumsum", {n.operand(0)},
+  return {b.make(core, {n.operand(0)},
                  {{"axis", axis},
                   {"exclusive", n.attrs().integer("exclusive")},
                   {"reverse", n.attrs().integer("reverse")}})};
 }
+
+Values cumsum(Builder& b, const Node& n) { return cumulative(b, n, "cumsum"); }
+Values cumprod(Builder& b, const Node& n) { return cumulative(b, n, "cumprod"); }
 
 Values top_k(Builder& b, const Node& n) {
   const int64_t axis =
@@ -154,6 +157,7 @@ constexpr OpDef kOps[] = {
     onnx("ReduceLogSumExp", 1, 2, reduce_log_sum_exp, kReduce),
     onnx("ArgMax", 1, 1, arg_max, kArg),
     onnx("ArgMin", 1, 1, arg_min, kArg),
+    onnx("CumProd", 2, 2, cumprod, kCumsum),
     onnx("CumSum", 2, 2, cumsum, kCumsum),
     onnx("TopK", 2, 2, top_k, kTopK, 2),
 };

@@ -40,6 +40,10 @@ Values cast_like(Builder& b, const Node& n) {
                                       : b.cast(n.operand(0), to)};
 }
 
+Values bit_cast(Builder& b, const Node& n) {
+  return {b.make("bitcast", {n.operand(0)}, {{"to", dtype_of_onnx(n, n.attrs().integer("to"))}})};
+}
+
 Values reshape(Builder& b, const Node& n) {
   Value* x = n.operand(0);
   const bool allow_zero = n.attrs().integer("allowzero") != 0;
@@ -420,6 +424,7 @@ constexpr OpDef onnx(std::string_view name, int min, int max, DecomposeFunction 
 constexpr OpDef kOps[] = {
     onnx("Cast", 1, 1, cast, kTo),
     onnx("CastLike", 2, 2, cast_like, kSaturate),
+    onnx("BitCast", 1, 1, bit_cast, kTo),
     onnx("Reshape", 2, 2, reshape, kAllowZero),
     onnx("Flatten", 1, 1, flatten, kAxis),
     onnx("Transpose", 1, 1, transpose, kPerm),

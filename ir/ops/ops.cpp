@@ -18,12 +18,14 @@ struct Registry {
   std::vector<const OpDef*> ordered;
 
   Registry() {
-    for (auto table :
-         {ops::core_pointwise(), ops::core_movement(), ops::core_reduction(),
-          ops::core_contraction(), ops::core_winograd(), ops::core_random(), ops::core_structure(),
-          ops::core_control(), ops::onnx_recurrent(), ops::onnx_random(), ops::onnx_pointwise(),
-          ops::onnx_convolution(), ops::onnx_pooling(), ops::onnx_normalization(),
-          ops::onnx_shape(), ops::onnx_reduction(), ops::onnx_matmul(), ops::onnx_attention()})
+    for (auto table : {ops::core_pointwise(),   ops::core_movement(),      ops::core_reduction(),
+                       ops::core_contraction(), ops::core_winograd(),      ops::core_random(),
+                       ops::core_structure(),   ops::core_control(),       ops::onnx_recurrent(),
+                       ops::onnx_random(),      ops::onnx_pointwise(),     ops::onnx_convolution(),
+                       ops::onnx_pooling(),     ops::onnx_normalization(), ops::onnx_shape(),
+                       ops::onnx_reduction(),   ops::onnx_matmul(),        ops::onnx_attention(),
+                       ops::onnx_resize(),      ops::onnx_quantization(),  ops::onnx_einsum(),
+                       ops::onnx_sampling(),    ops::onnx_indexing(),      ops::onnx_signal()})
       for (const OpDef& def : table) {
         TINTYPE_CHECK(by_name.emplace(def.name, &def).second,
                       "two records for op " + std::string(def.name));

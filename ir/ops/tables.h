@@ -27,14 +27,22 @@ std::span<const OpDef> onnx_random();
 std::span<const OpDef> onnx_reduction();
 std::span<const OpDef> onnx_matmul();
 std::span<const OpDef> onnx_attention();
+std::span<const OpDef> onnx_einsum();
+std::span<const OpDef> onnx_indexing();
+std::span<const OpDef> onnx_quantization();
 std::span<const OpDef> onnx_recurrent();
+std::span<const OpDef> onnx_resize();
+std::span<const OpDef> onnx_sampling();
+std::span<const OpDef> onnx_signal();
 
 /// Integer list operand known at compile time (constant, or symbolic content that is static);
 /// throws NeedsInputValue or Error naming `what`.
 std::vector<int64_t> static_integers(const Node& node, int operand, std::string_view what);
 /// The same as extents, symbols allowed.
 std::vector<Dim> symbolic_integers(const Node& node, int operand, std::string_view what);
-/// Scalar constant operand as a number; throws like static_integers.
+/// Constant operand as numbers; throws like static_integers.
+std::vector<double> static_numbers(const Node& node, int operand, std::string_view what);
+/// The same for a scalar.
 double static_number(const Node& node, int operand, std::string_view what);
 /// Throws Error naming the node, its op and its origin.
 [[noreturn]] void fail(const Node& node, const std::string& message);

@@ -269,5 +269,65 @@ TEST(Lrn, MatchesAcrossChannels) {
   });
 }
 
+Value* resized(Builder& b, Value* x, const std::vector<float>& scales, const std::string& mode) {
+  const auto n = static_cast<int64_t>(scales.size());
+  return b.make("Resize", {x, nullptr, b.constant(Tensor::from<float>({n}, scales))},
+                {{"mode", mode}});
+}
+
+// In the layout of the convolutions around it, by factors that repeat, spread and shrink.
+TEST(Resize, MatchesBetweenConvolutions) {
+  for (const char* mode : {"nearest", "linear", "cubic"})
+    for (const int64_t channels : {1, 5, 16, 40})
+      for (const auto& [h, w] :
+           {std::pair(2.0f, 2.0f), std::pair(1.0f, 3.0f), std::pair(0.7f, 1.5f)})
+        expect_same(
+            [&, h = h, w = w](Graph& g, Builder& b) {
+              Value* x = g.add_input("x", {DType::f32, {Dim::symbol("N"), 3, Dim::symbol("H"), 7}});
+              Value* y = b.make("Conv", {x, weights(b, {channels, 3, 1, 1}, 1)});
+              y = b.make("Relu", {resized(b, y, {1, 1, h, w}, mode)});
+              g.add_output("y", b.make("Conv", {y, weights(b, {4, channels, 3, 3}, 2)}));
+            },
+            {{"N", 2}, {"H", 5}});
+}
+
+TEST(Resize, MatchesForEveryAxisAndOneElement) {
+  for (const char* mode : {"nearest", "linear"})
+    for (const auto& dims :
+         std::vector<std::vector<int64_t>>{{1, 1, 1, 1}, {1, 2, 9, 1}, {3, 1, 1, 17}, {2, 3, 4, 5}})
+      expect_same([&](Graph& g, Builder& b) {
+        Value* x = g.add_input("x", {DType::f32, Shape(dims.begin(), dims.end())});
+        g.add_output("y", resized(b, x, {1, 1.5f, 3, 2.4f}, mode));
+        g.add_output("z", resized(b, b.make("Exp", {x}), {2, 1, 1, 0.5f}, mode));
+      });
+}
+
+// Every element is read where it is needed: one kernel per axis, however many taps.
+TEST(Resize, IsOneKernelPerAxis) {
+  for (const auto& [mode, steps] :
+       {std::pair("nearest", 2u), std::pair("linear", 2u), std::pair("cubic", 2u)}) {
+    const CompiledModel m = compiled(
+        [mode = mode](Graph& g, Builder& b) {
+          Value* x = g.add_input("x", {DType::f32, {1, 8, 6, 5}});
+          g.add_output("y", resized(b, x, {1, 1, 1.7f, 0.6f}, mode));
+        },
+        false, MathMode::standard);
+    EXPECT_EQ(m.model.program().steps.size(), steps) << mode;
+  }
+}
+
+TEST(GridSample, MatchesForAnyImageAndGrid) {
+  for (const char* mode : {"linear", "nearest", "cubic"})
+    for (const char* padding : {"zeros", "border", "reflection"})
+      for (const int64_t channels : {1, 3, 20})
+        expect_same([&](Graph& g, Builder& b) {
+          Value* x = g.add_input("x", {DType::f32, {2, channels, 5, 6}});
+          Value* grid = g.add_input("grid", {DType::f32, {2, 3, 7, 2}});
+          g.add_output(
+              "y", b.make("GridSample", {x, grid},
+                          {{"mode", std::string(mode)}, {"padding_mode", std::string(padding)}}));
+        });
+}
+
 }  // namespace
 }  // namespace tintype

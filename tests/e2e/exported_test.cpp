@@ -1,5 +1,6 @@
 // Recurrent networks, control flow and attention as PyTorch's exporters write them
-// (make_exported_cases.py).
+// (make_exported_cases.py), and operators with many settings against ONNX Runtime
+// (make_operator_cases.py).
 #include "passes/pass_manager.h"
 #include "tools/driver/compare.h"
 #include "tools/driver/driver.h"
@@ -16,9 +17,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<std::string> folders() {
+std::vector<std::string> folders(const std::string& kind) {
   std::vector<std::string> list;
-  for (const auto& entry : fs::directory_iterator(TINTYPE_TEST_DIR "/data/exported"))
+  for (const auto& entry : fs::directory_iterator(TINTYPE_TEST_DIR "/data/" + kind))
     list.push_back(entry.path().string());
   std::sort(list.begin(), list.end());
   return list;
@@ -31,9 +32,24 @@ TEST_P(Exported, ComputesWhatPyTorchDoes) {
   EXPECT_EQ(result.outcome, CaseOutcome::passed) << result.message;
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Exported, testing::ValuesIn(folders()), [](const auto& instance) {
-  return fs::path(instance.param).filename().string();
-});
+std::string name_of_folder(const testing::TestParamInfo<std::string>& info) {
+  return fs::path(info.param).filename().string();
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Exported, testing::ValuesIn(folders("exported")), name_of_folder);
+
+class Operators : public testing::TestWithParam<std::string> {};
+
+TEST_P(Operators, ComputeWhatOnnxRuntimeDoes) {
+  VerifyOptions options;
+  options.rtol = 1e-5;
+  options.atol = 1e-5;  // spectra have zeros that are sums of large numbers
+  const CaseResult result = verify_case(GetParam(), options);
+  EXPECT_EQ(result.outcome, CaseOutcome::passed) << result.message;
+}
+
+INSTANTIATE_TEST_SUITE_P(Settings, Operators, testing::ValuesIn(folders("operators")),
+                         name_of_folder);
 
 /// Loops of a compiled model, those inside others not counted.
 int64_t loops_of(const std::string& name) {

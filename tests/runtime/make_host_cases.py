@@ -485,9 +485,28 @@ def random_cases():
          [np.array([0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8], np.uint32)], stream=0)
 
 
+def cumprod_cases():
+    for dtype in NUMBERS:
+        x = (np.arange(24).reshape(2, 4, 3) % 5).astype(DTYPES[dtype])
+        y = np.cumprod(x.astype(np.float64), 1)
+        back = np.flip(np.cumprod(np.flip(x, 1).astype(np.float64), 1), 1)
+        before = np.concatenate([np.ones((2, 1, 3)), y[:, :-1]], 1)
+        case("cumprod", [x], [y.astype(x.dtype)], axis=1)
+        case("cumprod", [x], [back.astype(x.dtype)], axis=-2, reverse=1)
+        case("cumprod", [x], [before.astype(x.dtype)], axis=1, exclusive=1)
+
+
+def bitcast_cases():
+    for source, target in (("f32", "i32"), ("i32", "f32"), ("f64", "i64"), ("u16", "f16"),
+                           ("f16", "i16"), ("bf16", "u16"), ("i8", "u8"), ("i64", "u64")):
+        x = np.array([[0, 1, 2], [3, 100, 77]]).astype(DTYPES[source])
+        case("bitcast", [x], [x.view(DTYPES[target])])
+    case("bitcast", [np.array([True, False])], [np.array([1, 0], np.uint8)])
+
+
 if __name__ == "__main__":
     np.seterr(all="ignore")
     for section in (binary_cases, unary_cases, cast_cases, movement_cases, index_cases, reduce_cases,
                     sort_cases, contraction_cases, window_cases, gradient_cases, random_cases,
-                    bounded_cases, gate_product_cases):
+                     bounded_cases, gate_product_cases, cumprod_cases, bitcast_cases):
         section()

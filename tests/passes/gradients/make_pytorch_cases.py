@@ -251,3 +251,66 @@ for number in range(20):
     lengths = [pick(1, steps) for _ in range(batch)] if number % 4 == 3 else None
     recurrent(number, list(GATES)[number % 3], steps, batch, pick(1, 4), pick(1, 4), pick(1, 2),
               lengths)
+
+# ---- values between elements --------------------------------------------------------------------
+def resize(name, shape, size, mode, attributes, **how):
+    onnx_mode = mode.removeprefix("bi").removeprefix("tri")
+    case(f"resize_{name}", {"x": draw(*shape)},
+         constants(s=f"i64[{len(shape)}]({', '.join(map(str, list(shape[:2]) + size))})")
+         + [f'%y = Resize(%x, none, none, %s) {{{attributes}mode = "{onnx_mode}"}}'],
+         lambda x: F.interpolate(x, size, mode=mode, **how))
+
+
+CORNERS = 'coordinate_transformation_mode = "align_corners", '
+FLOOR = 'coordinate_transformation_mode = "asymmetric", nearest_mode = "floor", '
+resize("nearest", (1, 2, 3, 4), [7, 3], "nearest", FLOOR)
+resize("nearest_repeated", (2, 1, 2, 3), [4, 9], "nearest", FLOOR)
+resize("linear", (1, 2, 3, 4), [5, 9], "bilinear", "")
+resize("linear_smaller", (2, 1, 5, 4), [2, 3], "bilinear", "")
+resize("linear_corners", (1, 2, 3, 4), [5, 6], "bilinear", CORNERS, align_corners=True)
+resize("linear_1d", (2, 2, 5), [8], "linear", "")
+resize("linear_3d", (1, 1, 2, 3, 2), [3, 4, 5], "trilinear", "")
+resize("cubic", (1, 2, 3, 4), [5, 7], "bicubic", "")
+resize("cubic_corners", (1, 1, 4, 5), [3, 8], "bicubic", CORNERS, align_corners=True)
+ANTIALIAS = "antialias = 1, exclude_outside = 1, "
+resize("antialiased", (1, 2, 7, 6), [3, 4], "bilinear", ANTIALIAS, antialias=True)
+resize("antialiased_cubic", (1, 1, 9, 8), [4, 3], "bicubic",
+       ANTIALIAS + "cubic_coeff_a = -0.5, ", antialias=True)
+
+for mode in ("bilinear", "nearest", "bicubic"):
+    for padding, corners in (("zeros", 0), ("border", 1), ("reflection", 0)):
+        case(f"grid_sample_{mode}_{padding}",
+             {"x": draw(2, 2, 3, 4), "g": draw(2, 2, 3, 2, low=-1.4, high=1.4)},
+             [f'%y = GridSample(%x, %g) {{align_corners = {corners}, mode = "'
+              f'{ {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)}", '
+              f'padding_mode = "{padding}"}}'],
+             lambda x, g, m=mode, p=padding, c=corners: F.grid_sample(x, g, m, p, bool(c)))
+case("grid_sample_3d", {"x": draw(1, 2, 2, 3, 3), "g": draw(1, 2, 2, 2, 3)},
+     ['%y = GridSample(%x, %g) {align_corners = 0, mode = "linear"}'],
+     lambda x, g: F.grid_sample(x, g, align_corners=False))
+
+# ---- sums of products, running products, spectra ------------------------------------------------
+case("einsum_batches", {"a": draw(2, 3, 4), "b": draw(2, 4, 2), "c": draw(2)},
+     ['%y = Einsum(%a, %b, %c) {equation = "bij,bjk,k->bi"}'],
+     lambda a, b, c: torch.einsum("bij,bjk,k->bi", a, b, c))
+case("einsum_diagonal", {"a": draw(3, 4, 4)}, ['%y = Einsum(%a) {equation = "...ii->...i"}'],
+     lambda a: torch.einsum("...ii->...i", a))
+zeros = torch.tensor([[2, 0.5, 3, 4], [0.5, 0, 2, 3], [0, 2, 0, 3], [2, 3, 4, 0.0]])
+case("cumprod", {"x": zeros}, constants(i="i64[](1)") + ["%y = CumProd(%x, %i)"],
+     lambda x: x.cumprod(1))
+case("cumprod_reverse", {"x": zeros}, constants(i="i64[](1)")
+     + ["%y = CumProd(%x, %i) {reverse = 1}"], lambda x: x.flip(1).cumprod(1).flip(1))
+case("cumprod_exclusive", {"x": zeros}, constants(i="i64[](1)")
+     + ["%y = CumProd(%x, %i) {exclusive = 1}"],
+     lambda x: F.pad(x[:, :-1], (1, 0), value=1.0).cumprod(1) + 0 * x)
+case("dft", {"x": draw(2, 6, 2)}, ["%y = DFT(%x)"],
+     lambda x: torch.view_as_real(torch.fft.fft(torch.view_as_complex(x), dim=1)))
+case("dft_of_reals", {"x": draw(2, 7, 1)}, ["%y = DFT(%x) {onesided = 1}"],
+     lambda x: torch.view_as_real(torch.fft.rfft(x[..., 0], dim=1)))
+case("max_unpool", {"x": draw(1, 2, 2, 2), "i": torch.tensor([[[[0, 3], [9, 14]],
+                                                              [[21, 18], [24, 31]]]])},
+     ["%y = MaxUnpool(%x, %i) {kernel_shape = [2, 2], strides = [2, 2]}"],
+     lambda x, i: F.max_unpool2d(x, i - torch.tensor([0, 16]).reshape(2, 1, 1), 2))
+case("col2im", {"x": draw(2, 12, 6)}, constants(s="i64[2](5, 5)", k="i64[2](2, 3)")
+     + ["%y = Col2Im(%x, %s, %k) {pads = [1, 1, 1, 1], strides = [3, 2]}"],
+     lambda x: F.fold(x, (5, 5), (2, 3), padding=1, stride=(3, 2)))

@@ -1,0 +1,1 @@
+By15J srpnnmoqvoqrzykk|uomlrowcsthss|kw|snpps{vŠ’…‡‹Šƒƒ…ƒ’‹…qx|—€xˆovu„€{}z‚€|vll|untuuvozwt}{svit~vjiisglsqihnmlfkmƒ{zƒŒ—“„ˆ„…wv{…™’›”“Ÿœ•›Ÿ’‹“—ˆ‹

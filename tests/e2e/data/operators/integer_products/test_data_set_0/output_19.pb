@@ -1,0 +1,1 @@
+!By19Jcaj`xjaceis_`a]i[[xaobXddhuKbicw[_ucrvppkQ\[UUkWLo[Zj[RXzv^`buja[mbJ}rYjnGtYb@lclEWbkCzgdmePedd

@@ -1,0 +1,1 @@
+By20J W[\[[]Z[X]UYXZ[_Z]Y[^b]X\_dfZ^SlTgW^W[TjMXY]ocaP_VYWhKZ]^8_SRhO\UY]f[ZJXUdsWHovMZLe^TVgfUWK[v]Wrh\d_wYUjuTVNUjk\hb`jtaZoYZXW\YZ]`\[]V[W\\[[W[YXY]\\VYV[XXZ_[_Z\]\X[Ybb[\`cUKWTRcMpZfc]]gWMdaYaZ`VVOR_\WYNVUTPn[fdHcXTVYPeo\VLMU5hXrc[h`ZM\endfmd^f^SXbQVJaL`dq]ssd]SCTTSZZ[[[X\\Y[WXXYYZZ\]X[Z[Z

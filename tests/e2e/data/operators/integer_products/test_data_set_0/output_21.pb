@@ -1,0 +1,1 @@
+By21J R]_[]aZ\VaOWU[]e[bY\cnaU\^ceZ^TjUfX]W[UhNXY\mb`R^WYWfLZ]^<^TSfP[UY]d[ZLXW`jXOglRZQa]VWbbWXQ[l\Xie\b^pYVfoUWQVgg[e`_fn`ZkWYSP_XZcj`\aP^P`_[\R\WSXa__QWQ]UTZf\fY_a_V\Xll\__bVMXTSbNmZeb]]fWNb`Y`Z_VWPS^\WYPVVUQl[ecJbXUWZQag[XQRWBcYi`[c^ZR[ag`bf`]c]TX`SWN_O_bl]nnb\UHUUTZZ\^\U`aW^RTTWW[Y_bU^[^Z

@@ -1,0 +1,1 @@
+By22J ^a\\\ZTXcZP\VXR\_[WZU[\d_UU^[XS\Z\T_Z\YZ_Q[QXaXbZVZX[]ZU\]bg^X[XV\[_^^[^XXRY_]][X[`Wbc[YV[Y[URPVY\Y\WTUYZWZX`_ZXXW\VYZY\cWbWW[ZY[TZWb[\PZW^\RUQYcb\XTX`d[RSW_c_Q

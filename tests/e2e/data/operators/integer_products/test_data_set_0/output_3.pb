@@ -1,0 +1,1 @@
+!By3Jc&gImwolgZTg@Pq:gy_TI^ZbTWÉsàircSt"~JjlsfnYPF3U[6Sêo^TKUzmF{kÇ\ueaà!wT[^dra@PI<DO5`íwZYS`gYGèä_a`cç

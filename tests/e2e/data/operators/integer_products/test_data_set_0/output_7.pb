@@ -1,0 +1,1 @@
+By7J ]^Y[PX_^`TS\^h]TRR[_LKKLLPWTRPKUQQRUOPUN^[]e\VVWMMWXQZ`Z]^[R`UcZX\a\aVc\[_]]_\_`^a]YW[d`XVZW`]U_\dXUIVVUKYTO[VNMRPOORNINd_[`VPNNMNQT_`gi[]_Y\`Y^c[\]aZ^WcVcY^XeV

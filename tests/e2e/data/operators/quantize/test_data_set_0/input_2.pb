@@ -1,0 +1,1 @@
+Bx2JH1,MD	IY?AY\[;K8RbQX:LX+Gb9b,H\:OWSaX1>	Vb*a"GQQc[;FH
