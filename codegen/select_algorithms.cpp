@@ -1,6 +1,7 @@
 // The cost model and the rewrites it chooses between.
 #include "codegen/select_algorithms.h"
 
+#include "codegen/block_tiles.h"
 #include "codegen/tiles.h"
 #include "codegen/widen_convs.h"
 #include "ir/builder.h"
@@ -9,7 +10,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iomanip>
 #include <numeric>
+#include <sstream>
 
 namespace tintype {
 
@@ -110,33 +113,55 @@ class Selector {
     for (Node* n : graph_.node_list()) {
       if (!n->is("conv") && !n->is("dot")) continue;
       const Value* w = n->operand(1);
-      if (n->attrs().integer("block") > 0 || w->dtype() != DType::f32 || !is_constant_tree(w) ||
+      if (n->attrs().integer("block") > 0 || w->dtype() != DType::f32 ||
           !w->shape().back().is_static())
         continue;
-      if (n->is("conv")) pack_conv(n);
+      const bool constant = is_constant_tree(w);
+      if (o_.explain) explain_cuda(*n, constant);
+      const int64_t m =
+          n->is("conv") ? winograd_tile(*n, n->result()->shape(), constant ? 0 : 1) : 0;
+      if (m > 0) rewrite_winograd(n, m);
+      else if (!constant) continue;
+      else if (n->is("conv")) pack_conv(n);
       else if (w->rank() == 2 || (w->rank() == 3 && w->shape()[0].is(1))) pack_dot(n);
     }
     return changed_;
   }
 
-  /// Channels of a warp's panel: wide ones share what they load of the other operand, narrow ones
-  /// waste less at the end.
-  static int64_t cuda_panel(int64_t channels) {
-    int64_t best = 0;
-    double best_cost = 1e30;
-    for (const auto& [width, penalty] :
-         {std::pair(128, 1.0), std::pair(64, 1.05), std::pair(32, 1.15)}) {
-      const double cost = static_cast<double>((channels + width - 1) / width * width) * penalty;
-      if (cost >= best_cost) continue;
-      best_cost = cost;
-      best = width;
-    }
-    return best;
+  /// Columns of a block's panel: those of the tile that costs least.
+  int64_t cuda_panel(const ProductExtents& p) const {
+    return pick_block_tile(p, 0, o_.machine.cuda).columns;
+  }
+  int64_t cuda_panel(const Node& n) const {
+    return cuda_panel(product_extents(n, [this](const Dim& d) { return o_.hint(d); }));
+  }
+
+  void explain_cuda(const Node& n, bool constant) const {
+    const ProductExtents p = product_extents(n, [this](const Dim& d) { return o_.hint(d); });
+    const BlockTile t = pick_block_tile(p, 0, o_.machine.cuda);
+    const CudaCost cost = tile_cost(p, t, o_.machine.cuda);
+    const auto text = [](double microseconds) {
+      std::ostringstream s;
+      s << std::fixed << std::setprecision(1) << microseconds << " us";
+      return s.str();
+    };
+    std::string s = tile_name(n, t) + ": " + text(cost.microseconds) + " (" + cost.limit + ")";
+    if (n.is("conv") && may_be_winograd(n, n.result()->shape()))
+      for (const int64_t m : {int64_t{2}, int64_t{4}})
+        if (find_winograd(m, longest(n)).points != 0)
+          s += ", winograd f" + std::to_string(m) + ": " +
+               text(1e3 * winograd_cost(problem_of(n, n.result()->shape()), m, constant ? 0 : 1));
+    o_.explain(n, s);
+  }
+
+  /// Milliseconds of a product on the device.
+  double cuda_cost(const ProductExtents& p) const {
+    return tile_cost(p, pick_block_tile(p, 0, o_.machine.cuda), o_.machine.cuda).microseconds / 1e3;
   }
 
   void pack_dot(Node* n) {
     Value* w = n->operand(1);
-    const int64_t columns = w->shape().back().value(), block = cuda_panel(columns);
+    const int64_t columns = w->shape().back().value(), block = cuda_panel(*n);
     Builder b = builder_before(n);
     if (w->rank() == 3) w = b.reshape(w, {w->shape()[1], w->shape()[2]});
     Value* packed = b.make("pack", {w}, {{"perm", identity(2)}, {"block", block}});
@@ -146,7 +171,7 @@ class Selector {
   void pack_conv(Node* n) {
     const int64_t group = n->attrs().integer("group", 1);
     const int64_t filters = n->attrs().integer("filters");
-    int64_t block = cuda_panel(filters / group);
+    int64_t block = cuda_panel(*n);
     while (group > 1 && block >= 32 && filters / group % block != 0) block /= 2;
     if (block < 32) return;  // panels must not straddle groups
     Builder b = builder_before(n);
@@ -276,6 +301,12 @@ class Selector {
 
   // ---- Winograd -----------------------------------------------------------------------------
 
+  static ProductExtents extents_of(double batch, double positions, double columns, double depth,
+                                   double left) {
+    const auto whole = [](double d) { return static_cast<int64_t>(d); };
+    return {whole(batch), whole(positions), whole(columns), whole(depth), whole(left)};
+  }
+
   struct Problem {
     double n, h, w, ci, co;
     std::vector<int64_t> window;
@@ -284,6 +315,10 @@ class Selector {
   /// Estimated milliseconds of the direct algorithm: arithmetic or reading the weights once.
   double direct_cost(const Problem& p) const {
     const double taps = static_cast<double>(p.window[0] * p.window[1]);
+    if (o_.machine.cuda != 0) {
+      const double positions = p.n * p.h * p.w;
+      return cuda_cost(extents_of(1, positions, p.co, p.ci * taps, positions * p.ci));
+    }
     const double flops = 2 * p.n * p.h * p.w * p.ci * p.co * taps;
     const double bytes = 4 * taps * p.ci * p.co;
     return std::max(flops / (o_.machine.gflops * kCores * 1e6),
@@ -300,8 +335,18 @@ class Selector {
       points *= wide ? static_cast<double>(m + p.window[i] - 1) : 1.0;
       tiles *= wide ? std::ceil(extents[i] / static_cast<double>(m)) : extents[i];
     }
-    const double flops = 2 * points * tiles * p.ci * p.co;
     const double weights = 4 * points * p.ci * p.co;
+    if (o_.machine.cuda != 0) {
+      const auto moved = [this](double elements) {
+        return transfer_cost(4 * elements, o_.machine.cuda) / 1e3;
+      };
+      const double positions = p.n * p.h * p.w;
+      return moved(p.ci * (positions + points * tiles)) +
+             moved(p.co * (positions + points * tiles)) +
+             cuda_cost(extents_of(points, tiles, p.co, p.ci, points * tiles * p.ci)) +
+             (weight_transforms == 0 ? 0.0 : moved(weights / 2));
+    }
+    const double flops = 2 * points * tiles * p.ci * p.co;
     // Both transformed tensors are written once and read once, mostly through the last-level cache.
     const double traffic = 2 * 4 * points * tiles * (p.ci + p.co);
     const double cache_gbs = 2.5 * o_.machine.dram_gbs;
@@ -313,34 +358,42 @@ class Selector {
     return products_ms + traffic / (cache_gbs * kCores * 1e6);
   }
 
-  /// Tile size that beats the direct algorithm of a convolution with results `out` or of its weight
-  /// gradient, or 0.
-  int64_t winograd_tile(const Node& n, const Shape& out, int weight_transforms) const {
+  static int64_t longest(const Node& n) {
+    const auto window = n.attrs().integers("window");
+    return std::max(window[0], window[1]);
+  }
+
+  Problem problem_of(const Node& n, const Shape& out) const {
+    const auto likely = [this](const Dim& d) { return static_cast<double>(o_.hint(d)); };
+    return {likely(out[0]),     likely(out[1]),
+            likely(out[2]),     likely(n.operand(0)->shape()[3]),
+            likely(out.back()), n.attrs().integers("window")};
+  }
+
+  /// Windows of three to seven along one axis or both, one step at a time.
+  bool may_be_winograd(const Node& n, const Shape& out) const {
     const auto window = n.attrs().integers("window");
     if (o_.strict || n.attrs().integer("group", 1) != 1 || window.size() != 2 ||
         !all_ones(n.attrs().integers("strides", {1, 1})) ||
         !all_ones(n.attrs().integers("dilations", {1, 1})) || !out.back().is_static() ||
         !n.operand(0)->shape()[3].is_static())
-      return 0;
+      return false;
     const bool square = window[0] == window[1];
     const bool line = (window[0] == 1) != (window[1] == 1);
-    if ((!square && !line) || std::max(window[0], window[1]) < 3 ||
-        std::max(window[0], window[1]) > 7)
-      return 0;
-    const int64_t ci = n.operand(0)->shape()[3].value();
-    const int64_t co = out.back().value();
-    if (ci < o_.machine.lanes || co < o_.machine.lanes) return 0;
-    const Problem p{static_cast<double>(o_.hint(out[0])),
-                    static_cast<double>(o_.hint(out[1])),
-                    static_cast<double>(o_.hint(out[2])),
-                    static_cast<double>(ci),
-                    static_cast<double>(co),
-                    window};
+    const int64_t least = o_.machine.cuda != 0 ? 16 : o_.machine.lanes;
+    return (square || line) && longest(n) >= 3 && longest(n) <= 7 &&
+           n.operand(0)->shape()[3].value() >= least && out.back().value() >= least;
+  }
+
+  /// Tile size that beats the direct algorithm of a convolution with results `out` or of its weight
+  /// gradient, or 0.
+  int64_t winograd_tile(const Node& n, const Shape& out, int weight_transforms) const {
+    if (!may_be_winograd(n, out)) return 0;
+    const Problem p = problem_of(n, out);
     double best = direct_cost(p) * 0.95;
     int64_t tile = 0;
-    const int64_t r = std::max(window[0], window[1]);
     for (int64_t m : {int64_t{2}, int64_t{4}}) {
-      if (find_winograd(m, r).points == 0) continue;
+      if (find_winograd(m, longest(n)).points == 0) continue;
       const double cost = winograd_cost(p, m, weight_transforms);
       if (cost < best) {
         best = cost;
@@ -420,7 +473,7 @@ class Selector {
     const int64_t filters = n->attrs().integer("filters");
     const Shape out = n->result()->shape();
     const AttrMap transform = {{"m", m}, {"window", window}, {"perm", identity(4)}};
-    if (const int vectors = vectors_of_fused(*n, out, m); vectors > 0) {
+    if (const int vectors = o_.machine.cuda != 0 ? 0 : vectors_of_fused(*n, out, m); vectors > 0) {
       AttrMap packing = transform;
       packing.set("block", int64_t{vectors} * o_.machine.lanes);
       Value* u = b.make("winograd_weight", {n->operand(1)}, packing);
@@ -436,15 +489,17 @@ class Selector {
     // The products of the points stream their weights once; wide panels do that in longer runs
     // (VGG16 loses a tenth of its speed with narrow ones).
     const int narrowest = filters > 2 * o_.machine.lanes ? 3 : 1;
+    Value* v = input_points(b, n->operand(0), out, m, window);
+    const Shape tiles = v->shape();  // points, N, TH, TW, C
+    const int64_t depth = o_.hint(tiles.back()), count = o_.hint(tiles_hint);
+    const int64_t points = tiles[0].value();
     const int64_t block =
-        panel_vectors(filters, o_.hint(tiles_hint), o_.hint(n->operand(1)->shape()[2]),
-                      kMatrixSpare, narrowest) *
-        o_.machine.lanes;
+        o_.machine.cuda != 0
+            ? cuda_panel({points, count, filters, depth, points * count * depth})
+            : panel_vectors(filters, count, depth, kMatrixSpare, narrowest) * o_.machine.lanes;
     AttrMap packing = transform;
     packing.set("block", block);
     Value* u = b.make("winograd_weight", {n->operand(1)}, packing);
-    Value* v = input_points(b, n->operand(0), out, m, window);
-    const Shape tiles = v->shape();  // points, N, TH, TW, C
     Value* flat = flat_tiles(b, v);
     Value* product = b.make("dot", {flat, u}, {{"block", block}, {"columns", filters}});
     product = b.reshape(product, {tiles[0], tiles[1], tiles[2], tiles[3], Dim(filters)});
