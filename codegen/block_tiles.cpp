@@ -77,7 +77,7 @@ std::vector<BlockTile> tiles_of(const ProductExtents& p, int columns) {
     const int sums = c.thread_columns * c.thread_positions;
     // Single elements take registers for where each of them lies.
     if (sums >= 64 && !p.left_vectors) continue;
-    t.depth = sums >= 64 ? 8 : sums > 4 ? 16 : 32;
+    t.depth = sums >= 64 ? 8 : 16;
     t.left_vector = p.left_vectors ? 4 : 1;
     t.right_vector = 4;
     for (t.splits = 1; t.splits <= 64; t.splits *= 2)
