@@ -8,6 +8,7 @@
 #include "codegen/define/movement.h"
 #include "codegen/define/random.h"
 #include "codegen/define/winograd.h"
+#include "codegen/region_arguments.h"
 #include "ir/custom_ops.h"
 #include "ir/diagnostic.h"
 
@@ -128,6 +129,7 @@ Expr Composer::load(const Value* v, const Index& index) {
 
 Expr Composer::value(const Value* v, const Index& index) {
   if (inputs_.count(v) != 0) return load(v, index);
+  if (v == tiled_result_) return tiled_sum_;
   if (auto it = stored_.find(v); it != stored_.end()) return it->second(reversed(index));
   const std::string key = memo_key(v, index);
   if (auto it = memo_.find(key); it != memo_.end()) return it->second;
@@ -211,7 +213,8 @@ std::vector<Var> Composer::make_vars(int rank) {
 }
 
 void Composer::define_anchor(const Node& n) {
-  if (n.is("conv")) define_conv(n);
+  if (spec_.schedule == ScheduleKind::tiled && &n == find_anchor(*spec_.body)) define_tiled(n);
+  else if (n.is("conv")) define_conv(n);
   else if (n.is("dot") && spec_.schedule == ScheduleKind::attention) define_attention(n);
   else if (n.is("dot")) define_dot(n);
   else if (n.is("gate_products")) define_gate_products(n);
@@ -277,7 +280,8 @@ void Composer::define_winograd(const Node& n) {
   Func f = n.is("winograd_output") ? winograd::output_transform(n, vars, read, c_.stages)
            : n.is("winograd_weight_adjoint")
                ? winograd::weight_adjoint(n, vars, read, c_.stages)
-               : winograd::to_points(n, vars, read, packed_columns(n), c_.stages, spec_.rows > 1);
+               : winograd::to_points(n, vars, read, packed_columns(n), c_.stages,
+                                     spec_.rows > 1 && !spec_.cuda);
   add_anchor(n, f, vars, RDom());
 }
 
@@ -313,7 +317,7 @@ void Composer::make_outputs() {
   std::vector<Expr> values;
   for (size_t i = 0; i < spec_.outputs.size(); ++i) {
     const Value* v = spec_.body->output(i);
-    Index index = index_of(c_.vars);
+    Index index = tiled_result_ == nullptr ? index_of(c_.vars) : tiled_index_;
     for (size_t d = 0; d < index.size(); ++d)
       if (is_unit(v, d)) index[d] = 0;
     const Expr e = value(v, index);
@@ -324,8 +328,17 @@ void Composer::make_outputs() {
   // once. A state may be replaced meanwhile: buffers do not alias as far as LLVM knows, so that
   // it keeps what was loaded rather than load again behind a store (UpdateOfProduct tests that).
   Func out("out");
-  if (values.size() == 1) out(c_.vars) = values[0];
-  else out(c_.vars) = Halide::Tuple(values);
+  if (tiled_result_ != nullptr) {
+    std::vector<Expr> nothing;
+    for (const Expr& e : values) nothing.push_back(Halide::undef(e.type()));
+    if (nothing.size() == 1) out(c_.vars) = nothing[0];
+    else out(c_.vars) = Halide::Tuple(nothing);
+  }
+  const std::vector<Expr> at = tiled_result_ == nullptr
+                                   ? std::vector<Expr>(c_.vars.begin(), c_.vars.end())
+                                   : reversed(tiled_index_);
+  if (values.size() == 1) out(at) = values[0];
+  else out(at) = Halide::Tuple(values);
   for (size_t i = 0; i < values.size(); ++i)
     describe_output(out.output_buffers()[i], spec_.outputs[i], i == 0);
   c_.outputs.push_back(out);
@@ -339,6 +352,11 @@ void Composer::describe_output(Halide::OutputImageParam buffer, const BufferSpec
     if (spec.unit[static_cast<size_t>(rank - 1 - d)]) buffer.dim(d).set_extent(1);
   }
   if (rank > 0 && !spec.dense) buffer.dim(0).set_stride(Expr());
+  if (!spec.aligned) return;
+  buffer.set_host_alignment(16);
+  const auto elements = static_cast<int32_t>(16 / size_of(spec.dtype));
+  for (int d = 1; d < rank; ++d)
+    buffer.dim(d).set_stride(buffer.dim(d).stride() / elements * elements);
 }
 
 Composition compose(const KernelSpec& spec, const Machine& machine) {

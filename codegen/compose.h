@@ -5,6 +5,7 @@
 
 #include <Halide.h>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,19 @@ struct Anchor {
   Halide::RDom second = {};
 };
 
+/// A product on a device, in tiles: see define_tiled.
+struct TiledProduct {
+  /// Panels: element of a vector, vector, position (or, not along_depth, step), chunk, slice.
+  Halide::Func left, right;
+  Halide::Func place;  ///< where a position lies, undefined where that is its number
+  Halide::Func sums;   ///< column, position, slice
+  Halide::Func part;   ///< the same, where the sum has parts
+  Halide::RDom depth, places;
+  bool along_depth = true;  ///< vectors of the left side lie along the sum, not the positions
+  bool slices = false;      ///< a dim for batches and parts of the sum
+  bool has_place = false;
+};
+
 /// A pipeline ready to be scheduled. Dimensions are innermost first, as Halide counts.
 struct Composition {
   std::vector<Halide::Argument> arguments;  ///< input buffers, in the order of the kernel
@@ -30,6 +44,7 @@ struct Composition {
   std::vector<Anchor> anchors;         ///< in topological order
   std::vector<Halide::Func> stages;    ///< values worth storing once per row
   std::vector<Halide::Func> partials;  ///< lane-wise partial sums of `rows` kernels
+  std::optional<TiledProduct> tiled;
   const Node* added = nullptr;         ///< the op of a plugin that `outputs` and `stages` are
   /// The kernel sums per channel: the partials are one sum per index of the outermost axis.
   bool channel_sums = false;

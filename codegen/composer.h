@@ -105,6 +105,16 @@ class Composer {
   Index batch_index(const Value* v, size_t matrix, const Index& index) const;
   void define_attention(const Node& n);
 
+  // compose_tiled.cpp
+  struct Product;
+  Product conv_product(const Node& n);
+  Product dot_product(const Node& n);
+  void define_tiled(const Node& n);
+  void define_panels(const Product& p, const Expr& begin, const Expr& zero);
+  Index define_place(const Product& p);
+  void define_places(const Node& n, const Product& p);
+  void define_parts(const Node& n, const Product& p);
+
   // compose_reduction.cpp
   void define_window(const Node& n);
   Monoid monoid_of(const Node& n);
@@ -120,6 +130,10 @@ class Composer {
   std::unordered_map<const Value*, Halide::ImageParam> inputs_;
   Halide::ImageParam scalars_;
   std::unordered_map<const Value*, Func> stored_;
+  /// The result of a tiled product at the one index that the kernel writes, and that index.
+  const Value* tiled_result_ = nullptr;
+  Expr tiled_sum_;
+  Index tiled_index_;
   std::unordered_set<const Value*> masks_;  ///< what attention reads between its products
   std::unordered_map<std::string, Expr> memo_;
 };

@@ -1,5 +1,7 @@
-// Rooflines of the direct algorithm and of Winograd's.
+// Rooflines of the direct algorithm and of Winograd's, on the CPU and on CUDA devices.
 #include "codegen/conv_cost.h"
+
+#include "codegen/block_tiles.h"
 
 #include <algorithm>
 #include <cmath>
@@ -18,13 +20,37 @@ double memory_ms(double bytes, const Machine& machine) {
   return bytes / (machine.dram_gbs * kCores * 1e6);
 }
 
+/// A product on a CUDA device.
+double cuda_product_ms(double batch, double positions, double columns, double depth, double left,
+                       const Machine& machine) {
+  const auto whole = [](double d) { return static_cast<int64_t>(d); };
+  const ProductExtents p = {whole(batch), whole(positions), whole(columns), whole(depth),
+                            whole(left)};
+  return tile_cost(p, pick_block_tile(p, 0, machine.cuda), machine.cuda).microseconds / 1e3;
+}
+
+double cuda_winograd_ms(const ConvProblem& p, double points, double tiles, int weight_transforms,
+                        const Machine& machine) {
+  const auto moved_ms = [&](double elements) {
+    return transfer_cost(4 * elements, machine.cuda) / 1e3;
+  };
+  const double elements = p.images * p.rows * p.columns + points * tiles;
+  const double weights = weight_transforms == 0 ? 0 : moved_ms(2 * points * p.channels * p.filters);
+  return moved_ms(p.channels * elements) + moved_ms(p.filters * elements) + weights +
+         cuda_product_ms(points, tiles, p.filters, p.channels, points * tiles * p.channels,
+                         machine);
+}
+
 }  // namespace
 
 double direct_conv_ms(const ConvProblem& p, const Machine& machine) {
   const auto taps = static_cast<double>(p.window[0] * p.window[1]);
+  const double positions = p.images * p.rows * p.columns;
+  if (machine.cuda != 0)
+    return cuda_product_ms(1, positions, p.filters, p.channels * taps, positions * p.channels,
+                           machine);
   const double weights = taps * p.channels * p.filters;
-  return std::max(arithmetic_ms(2 * p.images * p.rows * p.columns * weights, machine),
-                  memory_ms(4 * weights, machine));
+  return std::max(arithmetic_ms(2 * positions * weights, machine), memory_ms(4 * weights, machine));
 }
 
 double winograd_conv_ms(const ConvProblem& p, const WinogradForm& form, int weight_transforms,
@@ -35,6 +61,7 @@ double winograd_conv_ms(const ConvProblem& p, const WinogradForm& form, int weig
     points *= static_cast<double>(find_winograd(form, p.window[i]).points);
     tiles *= p.window[i] > 1 ? std::ceil(extents[i] / static_cast<double>(form.m)) : extents[i];
   }
+  if (machine.cuda != 0) return cuda_winograd_ms(p, points, tiles, weight_transforms, machine);
   // Both transformed tensors are written once and read once, mostly through the last-level cache.
   constexpr double kCacheToMemory = 2.5;
   const double traffic_ms =

@@ -29,6 +29,7 @@ std::string_view name_of(ScheduleKind kind) {
     case ScheduleKind::reference: return "reference";
     case ScheduleKind::elementwise: return "elementwise";
     case ScheduleKind::contraction: return "contraction";
+    case ScheduleKind::tiled: return "tiled";
     case ScheduleKind::attention: return "attention";
     case ScheduleKind::cell: return "cell";
     case ScheduleKind::depthwise: return "depthwise";
@@ -48,6 +49,14 @@ std::string_view name_of(ScheduleKind kind) {
 }
 
 namespace {
+
+std::string tile_text(const BlockTile& t) {
+  std::string s = " block=";
+  for (const int n : {t.positions, t.columns, t.depth, t.thread_positions, t.thread_columns,
+                      t.splits, t.left_vector, t.right_vector, t.channels})
+    s += std::to_string(n) + ",";
+  return s + (t.store_vectors ? "vectors" : "elements");
+}
 
 std::string buffer_text(const BufferSpec& b) {
   std::string s(name_of(b.dtype));
@@ -86,7 +95,8 @@ std::string KernelSpec::text() const {
                           " filters=" + std::to_string(filters)
                     : "") +
       (prefetch > 0 ? " prefetch=" + std::to_string(prefetch) : "") +
-      (lanes > 0 ? " lanes=" + std::to_string(lanes) : "") + (cuda ? " cuda" : "") + "\n";
+      (lanes > 0 ? " lanes=" + std::to_string(lanes) : "") + (cuda ? " cuda" : "") +
+      (block.columns > 0 ? tile_text(block) : "") + "\n";
   for (size_t i = 0; i < inputs.size(); ++i) {
     names[body->inputs()[i].get()] = "a" + std::to_string(i);
     s += "a" + std::to_string(i) + ": " + buffer_text(inputs[i]) + "\n";
@@ -197,6 +207,7 @@ std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
     schedule(c, spec, vectors);
     Halide::Pipeline pipeline(c.outputs);
     prefetch_contraction(pipeline, c, spec);
+    add_tile_passes(pipeline, c);
     const ScratchFile file;
     pipeline.compile_to_object(file.path(), c.arguments, symbol, target);
     std::ifstream in(file.path(), std::ios::binary);

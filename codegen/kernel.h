@@ -33,6 +33,7 @@ enum class ScheduleKind : uint8_t {
   reference,                ///< loops as written, no fusion of loops, no vectors: the oracle
   elementwise,              ///< every result element on its own
   contraction,              ///< dot and conv with a register tile of rows x vectors
+  tiled,                    ///< products on a device, panels of both sides in shared memory
   attention,                ///< two dots with a softmax between them
   cell,                     ///< dot with several matrices, whose slices meet in several results
   depthwise,                ///< conv with one input channel per filter
@@ -59,6 +60,22 @@ enum class PanelTail : uint8_t {
   shifted,  ///< the last panel overlaps the one before; at least one panel of channels exists
 };
 
+/// What a block of a device computes of a product, [positions, columns], and how. Positions are all
+/// dims of the result but the last, or of the weights, where those are the result.
+struct BlockTile {
+  int columns = 0, positions = 0;  ///< of the block; no tile where they are 0
+  int depth = 8;                   ///< steps of the sum whose panels are in shared memory at once
+  int thread_columns = 4, thread_positions = 8;
+  int splits = 1;     ///< parts of the sum that different blocks add up, in a kernel of their own
+  int left_vector = 1, right_vector = 1;  ///< elements loaded at once; they are neighbours
+  bool store_vectors = false;             ///< the result's columns are stored four at a time
+  int channels = 0;                       ///< of the left side where they are known
+
+  int lanes() const { return columns / thread_columns; }
+  int groups() const { return positions / thread_positions; }
+  int threads() const { return lanes() * groups(); }
+};
+
 /// Everything that decides the machine code, hence the cache key, apart from the Machine.
 struct KernelSpec {
   std::string name;                   ///< "conv_relu"
@@ -79,6 +96,7 @@ struct KernelSpec {
   bool split_rows = false;  ///< of a cell: its sequences, not its hidden units
   int lanes = 0;            ///< f32 elements per vector; 0: as many as the machine has
   bool cuda = false;        ///< runs on the machine's CUDA device
+  BlockTile block;          ///< of a tiled product
 
   /// Canonical text: equal texts mean equal machine code on one machine.
   std::string text() const;

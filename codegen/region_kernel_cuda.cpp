@@ -1,8 +1,10 @@
 // Choice of schedule and tile for a region on a CUDA device.
+#include "codegen/block_tiles.h"
 #include "codegen/region_arguments.h"
 #include "ir/custom_ops.h"
 
 #include <algorithm>
+#include <set>
 
 namespace tintype {
 
@@ -69,6 +71,69 @@ bool loads_vectors(const KernelArgument& a) {
   return true;
 }
 
+/// True when what follows the product computes every element of its results from that of the
+/// product alone, and from other operands.
+bool has_plain_epilogue(const Graph& body, const Node& anchor) {
+  const Shape& shape = anchor.result()->shape();
+  std::set<const Value*> after = {anchor.result()};
+  for (const auto& n : body.nodes()) {
+    const std::vector<Value*> operands = n->operands();
+    if (std::none_of(operands.begin(), operands.end(),
+                     [&](const Value* v) { return after.count(v) != 0; }))
+      continue;
+    if (!n->op().has(kPointwise) || n->result()->shape() != shape) return false;
+    after.insert(n->result());
+  }
+  for (size_t i = 0; i < body.output_count(); ++i)
+    if (body.output(i)->shape() != shape) return false;
+  return true;
+}
+
+/// Products too small for a tile's shortest side, groups and wide types are left to a thread per
+/// few elements.
+bool fits_tiles(const Node& region, const Node& anchor, const ProductExtents& p) {
+  constexpr int64_t kLeastColumns = 8, kLeastDepth = 16;
+  const DType type = anchor.result()->dtype();
+  const bool real = type == DType::f32 || type == DType::f16 || type == DType::bf16;
+  return real && anchor.attrs().integer("group", 1) == 1 &&
+         !anchor.result()->shape().back().is(1) && p.columns >= kLeastColumns &&
+         p.depth >= kLeastDepth && has_plain_epilogue(*region.body(), anchor);
+}
+
+bool is_multiple_of_four(const Dim& d) { return d.is_static() && d.value() % 4 == 0; }
+
+/// A product in tiles, or none where tiles do not fit it.
+std::optional<KernelChoice> tiled_choice(const Node& region, const Node& anchor,
+                                         const std::vector<Buffer>& buffers,
+                                         const RegionOptions& options) {
+  const ProductExtents p = product_extents(anchor, options.hint);
+  if (!fits_tiles(region, anchor, p)) return std::nullopt;
+  const auto block = static_cast<int>(anchor.attrs().integer("block"));
+  std::optional<KernelChoice> merged = merged_contraction(region, anchor, buffers);
+  KernelChoice c = merged ? std::move(*merged) : plain_choice(region, buffers, ScheduleKind::tiled);
+  c.spec.schedule = ScheduleKind::tiled;
+  BlockTile t = pick_block_tile(p, block, options.machine->cuda);
+  const Shape& left = anchor.operand(0)->shape();
+  t.left_vector = is_multiple_of_four(left.back()) ? 4 : 1;
+  const bool whole = is_multiple_of_four(anchor.result()->shape().back());
+  t.right_vector = block > 0 || whole ? 4 : 1;
+  if (!anchor.is("dot") && left.back().is_static() && !merged)
+    t.channels = static_cast<int>(left.back().value());
+  t.store_vectors = whole;
+  for (size_t i = 0; i < c.arguments.size(); ++i) {
+    const bool input = i < c.spec.inputs.size();
+    const bool aligned = !c.arguments[i].extents.empty() && !c.arguments[i].extents.back().is(1) &&
+                         loads_vectors(c.arguments[i]);
+    BufferSpec& b = input ? c.spec.inputs[i] : c.spec.outputs[i - c.spec.inputs.size()];
+    b.aligned = aligned;
+    if (!input) t.store_vectors = t.store_vectors && aligned;
+  }
+  c.spec.block = t;
+  if (t.splits > 1) set_cuda_threads(c);  // of the kernel that adds the parts up
+  c.algorithm = tile_name(anchor, t);
+  return c;
+}
+
 KernelChoice cuda_contraction(const Node& region, const Node& anchor,
                               const std::vector<Buffer>& buffers, const RegionOptions& options) {
   const int64_t block = anchor.attrs().integer("block");
@@ -115,6 +180,11 @@ KernelChoice cuda_choice(const Node& region, const std::vector<Buffer>& buffers,
   }
   if (anchor->is("conv") && is_depthwise(*anchor))
     return plain(ScheduleKind::depthwise, "depthwise");
+  if (anchor->is("dot") || anchor->is("conv") || anchor->is("conv_weight_gradient"))
+    if (std::optional<KernelChoice> tiled = is_cell(*region.body(), *anchor)
+                                                ? std::nullopt
+                                                : tiled_choice(region, *anchor, buffers, options))
+      return std::move(*tiled);
   if (is_cell(*region.body(), *anchor)) {
     KernelChoice c = plain(ScheduleKind::cell, "cell");
     const int64_t depth = static_or(anchor->operand(0)->shape().back(), 1);
@@ -130,14 +200,22 @@ KernelChoice cuda_choice(const Node& region, const std::vector<Buffer>& buffers,
     return plain(ScheduleKind::weight_gradient, "weight gradient");
   if (anchor->is("window_max_gradient"))
     return plain(ScheduleKind::window_max_gradient, "window gradient");
+  if (anchor->op().has(kTileTransform)) {
+    KernelChoice c = plain(anchor->is("winograd_output") ? ScheduleKind::winograd_output
+                                                         : ScheduleKind::winograd_points,
+                           "winograd");
+    if (anchor->op().has(kPrepack)) c.spec.tail = panel_tail(*anchor);
+    c.algorithm += " f" + std::to_string(anchor->attrs().integer("m"));
+    return c;
+  }
   if (anchor->op().has(kKernel)) return plain(ScheduleKind::scatter, "scatter");
   return plain(ScheduleKind::rows, "rows");
 }
 
 std::string cuda_problem(const Node& region) {
   const Node* anchor = find_anchor(*region.body());
-  if (anchor != nullptr &&
-      (anchor->op().has(kTileTransform) || (anchor->op().has(kKernel) && is_added(anchor->op()))))
+  if (anchor != nullptr && (anchor->is("winograd_conv") || anchor->is("winograd_weight_adjoint") ||
+                            (anchor->op().has(kKernel) && is_added(anchor->op()))))
     return "op '" + std::string(anchor->name()) + "' has no kernel for CUDA";
   if (is_attention(*region.body())) return "attention in one kernel has none for CUDA";
   return "";

@@ -1,6 +1,7 @@
 // The rewrites that the cost model chooses between.
 #include "codegen/select_algorithms.h"
 
+#include "codegen/block_tiles.h"
 #include "codegen/conv_cost.h"
 #include "codegen/tiles.h"
 #include "codegen/widen_convs.h"
@@ -10,7 +11,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iomanip>
 #include <numeric>
+#include <sstream>
 
 namespace tintype {
 
@@ -110,33 +113,51 @@ class Selector {
     for (Node* n : graph_.node_list()) {
       if (!n->is("conv") && !n->is("dot")) continue;
       const Value* w = n->operand(1);
-      if (n->attrs().integer("block") > 0 || w->dtype() != DType::f32 || !is_constant_tree(w) ||
+      if (n->attrs().integer("block") > 0 || w->dtype() != DType::f32 ||
           !w->shape().back().is_static())
         continue;
-      if (n->is("conv")) pack_conv(n);
+      const bool constant = is_constant_tree(w);
+      if (o_.explain) explain_cuda(*n, constant);
+      const WinogradForm form = n->is("conv")
+                                    ? winograd_form(*n, n->result()->shape(), constant ? 0 : 1)
+                                    : WinogradForm{};
+      if (form.m > 0) rewrite_winograd(n, form);
+      else if (!constant) continue;
+      else if (n->is("conv")) pack_conv(n);
       else if (w->rank() == 2 || (w->rank() == 3 && w->shape()[0].is(1))) pack_dot(n);
     }
     return changed_;
   }
 
-  /// Channels of a warp's panel: wide ones share what they load of the other operand, narrow ones
-  /// waste less at the end.
-  static int64_t cuda_panel(int64_t channels) {
-    int64_t best = 0;
-    double best_cost = 1e30;
-    for (const auto& [width, penalty] :
-         {std::pair(128, 1.0), std::pair(64, 1.05), std::pair(32, 1.15)}) {
-      const double cost = static_cast<double>((channels + width - 1) / width * width) * penalty;
-      if (cost >= best_cost) continue;
-      best_cost = cost;
-      best = width;
-    }
-    return best;
+  /// Columns of a block's panel: those of the tile that costs least.
+  int64_t cuda_panel(const ProductExtents& p) const {
+    return pick_block_tile(p, 0, o_.machine.cuda).columns;
+  }
+  int64_t cuda_panel(const Node& n) const {
+    return cuda_panel(product_extents(n, [this](const Dim& d) { return o_.hint(d); }));
+  }
+
+  void explain_cuda(const Node& n, bool constant) const {
+    const ProductExtents p = product_extents(n, [this](const Dim& d) { return o_.hint(d); });
+    const BlockTile t = pick_block_tile(p, 0, o_.machine.cuda);
+    const CudaCost cost = tile_cost(p, t, o_.machine.cuda);
+    const auto text = [](double microseconds) {
+      std::ostringstream s;
+      s << std::fixed << std::setprecision(1) << microseconds << " us";
+      return s.str();
+    };
+    std::string s = tile_name(n, t) + ": " + text(cost.microseconds) + " (" + cost.limit + ")";
+    if (n.is("conv") && may_be_winograd(n, n.result()->shape()))
+      for (const WinogradForm& form : possible_forms(n))
+        s += ", winograd f" + std::to_string(form.m) + ": " +
+             text(1e3 * winograd_conv_ms(problem_of(n, n.result()->shape()), form, constant ? 0 : 1,
+                                         o_.machine));
+    o_.explain(n, s);
   }
 
   void pack_dot(Node* n) {
     Value* w = n->operand(1);
-    const int64_t columns = w->shape().back().value(), block = cuda_panel(columns);
+    const int64_t columns = w->shape().back().value(), block = cuda_panel(*n);
     Builder b = builder_before(n);
     if (w->rank() == 3) w = b.reshape(w, {w->shape()[1], w->shape()[2]});
     Value* packed = b.make("pack", {w}, {{"perm", identity(2)}, {"block", block}});
@@ -146,7 +167,7 @@ class Selector {
   void pack_conv(Node* n) {
     const int64_t group = n->attrs().integer("group", 1);
     const int64_t filters = n->attrs().integer("filters");
-    int64_t block = cuda_panel(filters / group);
+    int64_t block = cuda_panel(*n);
     while (group > 1 && block >= 32 && filters / group % block != 0) block /= 2;
     if (block < 32) return;  // panels must not straddle groups
     Builder b = builder_before(n);
@@ -323,35 +344,54 @@ class Selector {
     return true;
   }
 
-  /// The form that beats the direct algorithm of a convolution with results `out` or of its weight
-  /// gradient; its m is 0 when there is none.
-  WinogradForm winograd_form(const Node& n, const Shape& out, int weight_transforms) const {
+  static int64_t longest(const Node& n) {
+    const auto window = n.attrs().integers("window");
+    return std::max(window[0], window[1]);
+  }
+
+  ConvProblem problem_of(const Node& n, const Shape& out) const {
+    const auto likely = [this](const Dim& d) { return static_cast<double>(o_.hint(d)); };
+    return {likely(out[0]),     likely(out[1]),
+            likely(out[2]),     likely(n.operand(0)->shape()[3]),
+            likely(out.back()), n.attrs().integers("window")};
+  }
+
+  /// Windows of three to seven along one axis or both, one step at a time.
+  bool may_be_winograd(const Node& n, const Shape& out) const {
     const auto window = n.attrs().integers("window");
     if (o_.strict || n.attrs().integer("group", 1) != 1 || window.size() != 2 ||
         !all_ones(n.attrs().integers("strides", {1, 1})) ||
         !all_ones(n.attrs().integers("dilations", {1, 1})) || !out.back().is_static() ||
         !n.operand(0)->shape()[3].is_static())
-      return {};
+      return false;
     const bool square = window[0] == window[1];
     const bool line = (window[0] == 1) != (window[1] == 1);
-    if ((!square && !line) || std::max(window[0], window[1]) < 3 ||
-        std::max(window[0], window[1]) > 7)
-      return {};
-    const int64_t ci = n.operand(0)->shape()[3].value();
-    const int64_t co = out.back().value();
-    if (ci < o_.machine.lanes || co < o_.machine.lanes) return {};
-    const ConvProblem p{static_cast<double>(o_.hint(out[0])),
-                        static_cast<double>(o_.hint(out[1])),
-                        static_cast<double>(o_.hint(out[2])),
-                        static_cast<double>(ci),
-                        static_cast<double>(co),
-                        window};
+    const int64_t least = o_.machine.cuda != 0 ? 16 : o_.machine.lanes;
+    return (square || line) && longest(n) >= 3 && longest(n) <= 7 &&
+           n.operand(0)->shape()[3].value() >= least && out.back().value() >= least;
+  }
+
+  /// The forms that a convolution can take.
+  std::vector<WinogradForm> possible_forms(const Node& n) const {
+    std::vector<WinogradForm> found;
+    for (const WinogradForm form : {WinogradForm{2}, {2, true}, {4}}) {
+      // No schedule for CUDA leaves out the margins.
+      const bool between_zeros =
+          o_.machine.cuda == 0 && has_zero_margins(n, n.attrs().integers("window"));
+      if (find_winograd(form, longest(n)).points != 0 && (!form.zero_margins || between_zeros))
+        found.push_back(form);
+    }
+    return found;
+  }
+
+  /// The form that beats the direct algorithm of a convolution with results `out` or of its weight
+  /// gradient; its m is 0 when there is none.
+  WinogradForm winograd_form(const Node& n, const Shape& out, int weight_transforms) const {
+    if (!may_be_winograd(n, out)) return {};
+    const ConvProblem p = problem_of(n, out);
     double best = direct_conv_ms(p, o_.machine) * 0.95;
     WinogradForm found;
-    const int64_t r = std::max(window[0], window[1]);
-    for (const WinogradForm form : {WinogradForm{2}, {2, true}, {4}}) {
-      if (find_winograd(form, r).points == 0 || (form.zero_margins && !has_zero_margins(n, window)))
-        continue;
+    for (const WinogradForm& form : possible_forms(n)) {
       const double cost = winograd_conv_ms(p, form, weight_transforms, o_.machine);
       if (cost < best) {
         best = cost;
@@ -447,8 +487,8 @@ class Selector {
     const Shape out = n->result()->shape();
     AttrMap packing = transform_attrs(form, window);
     packing.set("perm", identity(4));
-    if (const int vectors = form.zero_margins ? 0 : vectors_of_fused(*n, out, form.m);
-        vectors > 0) {
+    const bool fuses = o_.machine.cuda == 0 && !form.zero_margins;
+    if (const int vectors = fuses ? vectors_of_fused(*n, out, form.m) : 0; vectors > 0) {
       packing.set("block", int64_t{vectors} * o_.machine.lanes);
       Value* u = b.make("winograd_weight", {n->operand(1)}, packing);
       return replace(n,
@@ -465,14 +505,16 @@ class Selector {
     // (VGG16 loses a tenth of its speed with narrow ones). Weights just made lie in the caches.
     const bool streamed = is_constant_tree(n->operand(1));
     const int narrowest = streamed && filters > 2 * o_.machine.lanes ? 3 : 1;
-    const int64_t block =
-        panel_vectors(filters, o_.hint(tiles_hint), o_.hint(n->operand(1)->shape()[2]),
-                      kMatrixSpare, narrowest) *
-        o_.machine.lanes;
-    packing.set("block", block);
-    Value* u = b.make("winograd_weight", {n->operand(1)}, packing);
     Value* v = input_points(b, n->operand(0), out, form, window);
     const Shape tiles = v->shape();  // points, N, TH, TW, C
+    const int64_t depth = o_.hint(tiles.back()), count = o_.hint(tiles_hint);
+    const int64_t points = tiles[0].value();
+    const int64_t block =
+        o_.machine.cuda != 0
+            ? cuda_panel({points, count, filters, depth, points * count * depth})
+            : panel_vectors(filters, count, depth, kMatrixSpare, narrowest) * o_.machine.lanes;
+    packing.set("block", block);
+    Value* u = b.make("winograd_weight", {n->operand(1)}, packing);
     Value* flat = flat_tiles(b, v);
     Value* product = b.make("dot", {flat, u}, {{"block", block}, {"columns", filters}});
     product = b.reshape(product, {tiles[0], tiles[1], tiles[2], tiles[3], Dim(filters)});

@@ -6,6 +6,7 @@
 #include "ir/graph.h"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -15,6 +16,8 @@ struct SelectAlgorithmsOptions {
   Machine machine;
   bool strict = false;                   ///< no algorithm that reassociates across taps
   std::map<std::string, int64_t> hints;  ///< likely values of symbols; others count as 1
+  /// Told what the candidates for a node on a device are reckoned to cost.
+  std::function<void(const Node&, const std::string&)> explain;
 
   /// The likely value of an extent.
   int64_t hint(const Dim& d) const { return likely_value(d, hints); }

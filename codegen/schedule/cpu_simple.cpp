@@ -47,7 +47,11 @@ void schedule(Composition& c, const KernelSpec& spec, const Machine& machine) {
       return schedule_winograd_weight_adjoint(c, spec, machine);
     case ScheduleKind::winograd_conv: return schedule_winograd_conv(c, spec, machine);
     case ScheduleKind::added: return schedule_added(c, spec, machine);
+    case ScheduleKind::tiled: break;
   }
+  internal_error(__FILE__, __LINE__,
+                 "kernel " + spec.name + " has no schedule of kind " +
+                     std::string(name_of(spec.schedule)) + " for the CPU");
 }
 
 int vector_lanes(const KernelSpec& spec, const Machine& machine) {

@@ -131,6 +131,7 @@ void schedule_cuda(Composition& c, const KernelSpec& spec) {
     case ScheduleKind::elementwise:
     case ScheduleKind::pack: return schedule_elements(c);
     case ScheduleKind::contraction: return schedule_cuda_contraction(c, spec);
+    case ScheduleKind::tiled: return schedule_cuda_tiled(c, spec);
     case ScheduleKind::rows: return schedule_cuda_rows(c, spec);
     case ScheduleKind::cell: return schedule_cell(c, spec);
     case ScheduleKind::depthwise:
@@ -138,10 +139,10 @@ void schedule_cuda(Composition& c, const KernelSpec& spec) {
     case ScheduleKind::weight_gradient: return schedule_reduction(c, spec);
     case ScheduleKind::scatter: return schedule_scatter(c);
     case ScheduleKind::window_max_gradient: return schedule_window_max_gradient(c, spec);
+    case ScheduleKind::winograd_points: return schedule_cuda_winograd_points(c, spec);
+    case ScheduleKind::winograd_output: return schedule_cuda_winograd_output(c, spec);
     case ScheduleKind::reference:
     case ScheduleKind::attention:
-    case ScheduleKind::winograd_points:
-    case ScheduleKind::winograd_output:
     case ScheduleKind::winograd_weight_adjoint:
     case ScheduleKind::winograd_conv:
     case ScheduleKind::added: break;

@@ -30,8 +30,13 @@ void schedule_winograd_conv(Composition& c, const KernelSpec& spec, const Machin
 
 /// The same for kernels of a CUDA device.
 void schedule_cuda(Composition& c, const KernelSpec& spec);
+void schedule_cuda_tiled(Composition& c, const KernelSpec& spec);
+/// The lowering passes that make registers and a pipeline of the loops of a tiled product.
+void add_tile_passes(Halide::Pipeline& pipeline, const Composition& c);
 void schedule_cuda_contraction(Composition& c, const KernelSpec& spec);
 void schedule_cuda_rows(Composition& c, const KernelSpec& spec);
+void schedule_cuda_winograd_points(Composition& c, const KernelSpec& spec);
+void schedule_cuda_winograd_output(Composition& c, const KernelSpec& spec);
 
 /// Computes what the outputs are made of, as far as it has update definitions, once and for all,
 /// and returns it.

@@ -13,6 +13,7 @@ constexpr int kNonBlockingStream = 1;    // CU_STREAM_NON_BLOCKING
 constexpr int kDynamicSharedMemory = 8;  // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 constexpr unsigned kSharedWithoutAsking = 48 << 10;
 constexpr int kCaptureThisThread = 1;             // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+constexpr int kMostRegisters = 0;                 // CU_JIT_MAX_REGISTERS
 constexpr int kErrorLog = 5, kErrorLogBytes = 6;  // CU_JIT_ERROR_LOG_BUFFER(_SIZE_BYTES)
 constexpr size_t kScratchBlock = size_t{1} << 20;
 constexpr size_t kDeviceAlignment = 256;
@@ -74,10 +75,11 @@ Result<void*> CudaProgram::function(const char* source, const char* name) {
   void*& module = modules_[source];
   if (module == nullptr) {
     char log[1024] = {};
-    int options[] = {kErrorLog, kErrorLogBytes};
-    void* values[] = {log, reinterpret_cast<void*>(sizeof log - 1)};
+    int options[] = {kErrorLog, kErrorLogBytes, kMostRegisters};
+    void* values[] = {log, reinterpret_cast<void*>(sizeof log - 1),
+                      reinterpret_cast<void*>(uintptr_t{kCudaRegisters})};
     Status s =
-        device_->check(d.module_load(&module, source, 2, options, values), "cuModuleLoadDataEx");
+        device_->check(d.module_load(&module, source, 3, options, values), "cuModuleLoadDataEx");
     if (!s.ok()) {
       modules_.erase(source);
       return Status(s.code(), s.message() + (log[0] == '\0' ? "" : ": ") + log);

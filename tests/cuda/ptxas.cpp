@@ -1,6 +1,8 @@
 // Running ptxas and reading what it prints.
 #include "tests/cuda/ptxas.h"
 
+#include "runtime/cuda/driver.h"
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -29,8 +31,9 @@ Verdict assemble(const std::string& ptxas, const std::string& ptx,
   if (descriptor < 0) return {false, "no temporary file", {}};
   close(descriptor);
   std::ofstream(file) << ptx;
-  const std::string command =
-      "'" + ptxas + "' -arch " + architecture + " -v '" + file + "' -o /dev/null 2>&1";
+  const std::string command = "'" + ptxas + "' -arch " + architecture + " -maxrregcount " +
+                              std::to_string(kCudaRegisters) + " -v '" + file +
+                              "' -o /dev/null 2>&1";
   Verdict verdict;
   if (FILE* out = popen(command.c_str(), "r")) {
     char line[4096];

@@ -31,6 +31,10 @@ bool select(Graph& graph, PassContext& context) {
   options.machine = target.empty() ? host_machine() : machine_for(target);
   options.strict = !context.flag("winograd", true);
   options.hints = context.extents("extents");
+  if (context.explaining())
+    options.explain = [&context](const Node& n, const std::string& what) {
+      context.matched(n, what);
+    };
   return select_algorithms(graph, options);
 }
 

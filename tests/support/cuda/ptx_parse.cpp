@@ -251,6 +251,7 @@ class Parser {
     uint64_t v = 0;
     if (s.front() == '-') v = static_cast<uint64_t>(std::stoll(s, &used, 0));
     else v = std::stoull(s, &used, 0);
+    if (used + 1 == s.size() && s.back() == 'U') ++used;  // unsigned, as in C
     if (used != s.size()) fail("'" + s + "' is no number");
     return v;
   }
