@@ -59,8 +59,10 @@ void Composer::make_inputs() {
 
 Expr Composer::extent_of(const Dim& d) {
   if (d.is_static()) return static_cast<int32_t>(d.value());
-  for (size_t i = 0; i < spec_.scalars.size(); ++i)
-    if (spec_.scalars[i] == d) return scalars_.dim(static_cast<int>(i)).extent();
+  // Halide counts dimensions from the innermost.
+  const size_t count = spec_.scalars.size();
+  for (size_t i = 0; i < count; ++i)
+    if (spec_.scalars[i] == d) return scalars_.dim(static_cast<int>(count - 1 - i)).extent();
   throw InternalError("extent " + d.text() + " is not among the scalars of kernel " + spec_.name);
 }
 

@@ -5,6 +5,7 @@
 #include "codegen/conv_cost.h"
 #include "codegen/tiles.h"
 #include "codegen/widen_convs.h"
+#include "codegen/winograd_forms.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "runtime/winograd.h"
@@ -118,9 +119,9 @@ class Selector {
         continue;
       const bool constant = is_constant_tree(w);
       if (o_.explain) explain_cuda(*n, constant);
-      const WinogradForm form = n->is("conv")
-                                    ? winograd_form(*n, n->result()->shape(), constant ? 0 : 1)
-                                    : WinogradForm{};
+      const WinogradForm form =
+          n->is("conv") ? pick_winograd_form(*n, n->result()->shape(), constant ? 0 : 1, o_)
+                        : WinogradForm{};
       if (form.m > 0) rewrite_winograd(n, form);
       else if (!constant) continue;
       else if (n->is("conv")) pack_conv(n);
@@ -147,11 +148,11 @@ class Selector {
       return s.str();
     };
     std::string s = tile_name(n, t) + ": " + text(cost.microseconds) + " (" + cost.limit + ")";
-    if (n.is("conv") && may_be_winograd(n, n.result()->shape()))
-      for (const WinogradForm& form : possible_forms(n))
+    if (n.is("conv"))
+      for (const WinogradForm& form : winograd_forms(n, n.result()->shape(), o_))
         s += ", winograd f" + std::to_string(form.m) + ": " +
-             text(1e3 * winograd_conv_ms(problem_of(n, n.result()->shape()), form, constant ? 0 : 1,
-                                         o_.machine));
+             text(1e3 * winograd_conv_ms(conv_problem(n, n.result()->shape(), o_), form,
+                                         constant ? 0 : 1, o_.machine));
     o_.explain(n, s);
   }
 
@@ -268,7 +269,8 @@ class Selector {
     const int64_t group = n->attrs().integer("group", 1);
     const int64_t filters = n->attrs().integer("filters");
     const bool constant = is_constant_tree(w);
-    if (const WinogradForm form = winograd_form(*n, n->result()->shape(), constant ? 0 : 1);
+    if (const WinogradForm form =
+            pick_winograd_form(*n, n->result()->shape(), constant ? 0 : 1, o_);
         form.m > 0)
       return rewrite_winograd(n, form);
     if (patches_pay(*n, n->result()->shape())) return rewrite_as_dot(n);
@@ -328,86 +330,6 @@ class Selector {
   }
 
   // ---- Winograd -----------------------------------------------------------------------------
-
-  /// True where all that is around the image is what a tile of two results reads beyond it: zeros.
-  static bool has_zero_margins(const Node& n, const std::vector<int64_t>& window) {
-    const Node* pad = zero_pad(n.operand(0));
-    if (pad == nullptr) return false;
-    const Shape before = pad->attrs().dims("before"), after = pad->attrs().dims("after");
-    for (size_t i = 0; i < 4; ++i) {
-      const bool wide = (i == 1 || i == 2) && window[i - 1] > 1;
-      const int margin = wide ? 1 : 0;
-      if (!before[i].is(margin) || !after[i].is(margin) ||
-          (wide && !pad->operand(0)->shape()[i].is(2)))
-        return false;
-    }
-    return true;
-  }
-
-  static int64_t longest(const Node& n) {
-    const auto window = n.attrs().integers("window");
-    return std::max(window[0], window[1]);
-  }
-
-  ConvProblem problem_of(const Node& n, const Shape& out) const {
-    const auto likely = [this](const Dim& d) { return static_cast<double>(o_.hint(d)); };
-    return {likely(out[0]),     likely(out[1]),
-            likely(out[2]),     likely(n.operand(0)->shape()[3]),
-            likely(out.back()), n.attrs().integers("window")};
-  }
-
-  /// Windows of three to seven along one axis or both, one step at a time.
-  bool may_be_winograd(const Node& n, const Shape& out) const {
-    const auto window = n.attrs().integers("window");
-    if (o_.strict || n.attrs().integer("group", 1) != 1 || window.size() != 2 ||
-        !all_ones(n.attrs().integers("strides", {1, 1})) ||
-        !all_ones(n.attrs().integers("dilations", {1, 1})) || !out.back().is_static() ||
-        !n.operand(0)->shape()[3].is_static())
-      return false;
-    const bool square = window[0] == window[1];
-    const bool line = (window[0] == 1) != (window[1] == 1);
-    const int64_t least = o_.machine.cuda != 0 ? 16 : o_.machine.lanes;
-    return (square || line) && longest(n) >= 3 && longest(n) <= 7 &&
-           n.operand(0)->shape()[3].value() >= least && out.back().value() >= least;
-  }
-
-  /// The forms that a convolution can take.
-  std::vector<WinogradForm> possible_forms(const Node& n) const {
-    std::vector<WinogradForm> found;
-    for (const WinogradForm form : {WinogradForm{2}, {2, true}, {4}}) {
-      // No schedule for CUDA leaves out the margins.
-      const bool between_zeros =
-          o_.machine.cuda == 0 && has_zero_margins(n, n.attrs().integers("window"));
-      if (find_winograd(form, longest(n)).points != 0 && (!form.zero_margins || between_zeros))
-        found.push_back(form);
-    }
-    return found;
-  }
-
-  /// The form that beats the direct algorithm of a convolution with results `out` or of its weight
-  /// gradient; its m is 0 when there is none.
-  WinogradForm winograd_form(const Node& n, const Shape& out, int weight_transforms) const {
-    if (!may_be_winograd(n, out)) return {};
-    const ConvProblem p = problem_of(n, out);
-    double best = direct_conv_ms(p, o_.machine) * 0.95;
-    WinogradForm found;
-    for (const WinogradForm& form : possible_forms(n)) {
-      const double cost = winograd_conv_ms(p, form, weight_transforms, o_.machine);
-      if (cost < best) {
-        best = cost;
-        found = form;
-      }
-    }
-    return found;
-  }
-
-  /// The pad by zeros that makes x, or null.
-  static const Node* zero_pad(const Value* x) {
-    const Node* pad = x->def();
-    const bool zeros = pad != nullptr && pad->is("pad") && pad->operand(1) == nullptr &&
-                       pad->attrs().string("mode", "constant") == "constant";
-    return zeros ? pad : nullptr;
-  }
 
   /// The attributes of all transforms of a form.
   static AttrMap transform_attrs(const WinogradForm& form, const std::vector<int64_t>& window) {
@@ -624,7 +546,7 @@ class Selector {
     Value* dy = n->operand(1);
     const Shape out = dy->shape();
     if (dy->dtype() != DType::f32) return;
-    const WinogradForm form = winograd_form(*n, out, 2);
+    const WinogradForm form = pick_winograd_form(*n, out, 2, o_);
     if (form.m == 0) {
       if (patches_pay(*n, out)) rewrite_gradient_as_dot(n);
       return;

@@ -421,7 +421,9 @@ class Fuser {
     return false;
   }
 
-  /// Pulls in pointwise producers that nobody outside the group reads, nor `except`.
+  /// Pulls in pointwise producers and gathers that nobody outside the group reads, nor `except`: an
+  /// anchor whose kernel addresses the other operands by its own positions, so that gathers, which
+  /// go elsewhere, stay outside, too.
   void absorb_producers(Group& g, const Shape& full, const Node* except = nullptr) {
     gather_inside(g);
     bool changed = true;
@@ -431,7 +433,8 @@ class Fuser {
         for (int k = 0; k < g[i]->operand_count() && !changed; ++k) {
           const Value* v = g[i]->operand(k);
           Node* p = v == nullptr ? nullptr : v->def();
-          const bool fits = p != nullptr && (p->op().has(kPointwise) || p->is("gather"));
+          const bool fits =
+              p != nullptr && (p->op().has(kPointwise) || (p->is("gather") && except == nullptr));
           if (!fits || taken(p) || inside_.has(p) || p->result()->output_uses() != 0 ||
               p->result()->shape() != full)
             continue;

@@ -20,14 +20,14 @@ TEXT = [r"nlohmann/.*", r"fmt/.*"]
 LAYERS = {
     "runtime": ([r"runtime/.*"], [HALIDE_RUNTIME, FLATBUFFERS, r"xxhash\.h"]),
     "ir": ([r"ir/.*", IR_FROM_RUNTIME], []),
-    "frontend/onnx": ([r"frontend/(?!data/|plot/|train/).*", r"ir/.*", IR_FROM_RUNTIME, r"runtime/atomic_file\.h", r"passes/known_value\.h"], [ONNX]),
+    "frontend/onnx": ([r"frontend/(?!data/|plot/|train/).*", r"ir/.*", IR_FROM_RUNTIME, r"runtime/atomic_file\.h", r"runtime/scalar\.h", r"passes/known_value\.h"], [ONNX]),
     "frontend/train": ([r"frontend/(train|graph)/.*", r"ir/.*", r"passes/.*", r"runtime/.*"], []),
     "frontend/data": ([r"frontend/data/.*", DATA_FROM_RUNTIME], [r"zlib\.h", r"stb/.*", *TEXT]),
     "frontend/plot": ([r"frontend/(data|plot)/.*", DATA_FROM_RUNTIME], TEXT),
     "frontend": ([r"frontend/(?!data/|plot/|train/).*", r"ir/.*", IR_FROM_RUNTIME], []),
     "passes": ([r"passes/.*", r"ir/.*", IR_FROM_RUNTIME, r"runtime/(host_ops|scalar)\.h"], []),
     "codegen": ([r"codegen/.*", r"ir/.*", r"runtime/.*"],
-                [r"Halide.*\.h", r"llvm/.*", r"lld/.*", r"xxhash\.h"]),
+                [r"Halide.*\.h", r"llvm(-c)?/.*", r"lld/.*", r"xxhash\.h"]),
     "tools/check": ([r"tools/check/.*", r"runtime/.*"], []),
     "tests/runtime_only": ([r"runtime/.*"], [HALIDE_RUNTIME]),
 }
