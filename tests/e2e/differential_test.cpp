@@ -1,6 +1,7 @@
 // Optimised programs against the unfused, unscheduled reference, over shapes that break schedules:
 // extents of 1, odd ones, fewer channels than lanes, channels between panels.
 #include "ir/builder.h"
+#include "tests/support/evaluate.h"
 #include "tests/support/fenced.h"
 #include "tests/support/programs.h"
 #include "tools/driver/compare.h"
@@ -161,6 +162,29 @@ TEST(SymbolicExtents, WinogradInOneKernelServesSmallImages) {
     ASSERT_TRUE(want.ok()) << want.status().message();
     const Comparison c = compare_tensors(got.value()[0], want.value()[0], 0, 0);
     EXPECT_LE(c.max_error, 1e-4 * c.scale) << h << " x " << w;
+  }
+}
+
+// The reference program has kernels, too: the host knows what two amounts that depend on the run
+// give.
+TEST(SymbolicExtents, EachAmountOfAPadReachesItsAxis) {
+  Graph graph("pad");
+  Builder b(graph);
+  const Dim n = Dim::symbol("N"), m = Dim::symbol("M");
+  Value* x = graph.add_input("x", {DType::f32, {2, 3}});
+  graph.add_input("n", {DType::f32, {n}});
+  graph.add_input("m", {DType::f32, {m}});
+  Value* y = b.make(
+      "pad", {x}, {{"before", Shape{n, m}}, {"after", Shape{0, n}}, {"mode", std::string("edge")}});
+  graph.add_output("y", b.unary("sin", y));
+  const CompiledModel compiled = compile_graph(graph.clone(), {});
+  for (const auto& [rows, columns] : {std::pair<int64_t, int64_t>{1, 2}, {4, 1}, {0, 3}}) {
+    const test::Symbols symbols = {{"N", rows}, {"M", columns}};
+    const std::vector<Tensor> inputs = test::random_inputs(graph, symbols, 7);
+    const auto got = compiled.model.run(std::span<const Tensor>(inputs));
+    ASSERT_TRUE(got.ok()) << got.status().message();
+    EXPECT_EQ(test::difference(got.value()[0], test::evaluate(graph, inputs, symbols)[0], 1e-6),
+              "");
   }
 }
 
