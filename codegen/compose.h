@@ -45,7 +45,7 @@ struct Composition {
   std::vector<Halide::Func> stages;    ///< values worth storing once per row
   std::vector<Halide::Func> partials;  ///< lane-wise partial sums of `rows` kernels
   std::optional<TiledProduct> tiled;
-  const Node* added = nullptr;         ///< the op of a plugin that `outputs` and `stages` are
+  const Node* added = nullptr;  ///< the op of a plugin that `outputs` and `stages` are
   /// The kernel sums per channel: the partials are one sum per index of the outermost axis.
   bool channel_sums = false;
 };

@@ -66,7 +66,7 @@ struct BlockTile {
   int columns = 0, positions = 0;  ///< of the block; no tile where they are 0
   int depth = 8;                   ///< steps of the sum whose panels are in shared memory at once
   int thread_columns = 4, thread_positions = 8;
-  int splits = 1;     ///< parts of the sum that different blocks add up, in a kernel of their own
+  int splits = 1;  ///< parts of the sum that different blocks add up, in a kernel of their own
   int left_vector = 1, right_vector = 1;  ///< elements loaded at once; they are neighbours
   bool store_vectors = false;             ///< the result's columns are stored four at a time
   int channels = 0;                       ///< of the left side where they are known

@@ -8,8 +8,8 @@
 
 namespace tintype {
 
-/// Registers that a thread may have. Kernels are made for it: two blocks of 256 threads then share a
-/// multiprocessor.
+/// Registers that a thread may have. Kernels are made for it: two blocks of 256 threads then share
+/// a multiprocessor.
 inline constexpr int kCudaRegisters = 128;
 
 /// member, symbol in libcuda.so.1, type. All return 0 or an error code.

@@ -1,9 +1,9 @@
 // Kernel keys, the kernel cache and the transforms that kernels rely on.
 #include "codegen/kernel.h"
 #include "codegen/kernel_cache.h"
-#include "codegen/prefetch_level.h"
 #include "codegen/machine.h"
 #include "codegen/object_library.h"
+#include "codegen/prefetch_level.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 

@@ -145,9 +145,7 @@ int expect_agreement(const std::string& op, const CompileOptions& options) {
   return compiled;
 }
 
-TEST_P(RecurrentKernels, AgreeWithOnnxRuntime) {
-  EXPECT_GE(expect_agreement(GetParam(), {}), 66);
-}
+TEST_P(RecurrentKernels, AgreeWithOnnxRuntime) { EXPECT_GE(expect_agreement(GetParam(), {}), 66); }
 
 TEST_P(RecurrentKernels, AgreeWhereStepsMultiplyTheirInput) {
   CompileOptions options;  // whatever the number of sequences
