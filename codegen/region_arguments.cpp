@@ -116,11 +116,11 @@ void add_specs(KernelChoice& choice, size_t input_count) {
         .push_back(spec_of(choice.arguments[i]));
 }
 
+}  // namespace
+
 bool all_ones(const std::vector<int64_t>& list) {
   return std::all_of(list.begin(), list.end(), [](int64_t v) { return v == 1; });
 }
-
-}  // namespace
 
 const Node* find_anchor(const Graph& body) {
   for (const auto& n : body.nodes())

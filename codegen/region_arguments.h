@@ -29,6 +29,8 @@ bool is_attention(const Graph& body);
 bool is_depthwise(const Node& conv);
 /// Whether the panels of a prepacking op end with the columns of its operand.
 PanelTail panel_tail(const Node& prepack);
+/// True of a window, strides or dilations that are 1 along every axis.
+bool all_ones(const std::vector<int64_t>& list);
 inline int64_t static_or(const Dim& d, int64_t fallback) {
   return d.is_static() ? d.value() : fallback;
 }

@@ -3,6 +3,7 @@
 
 #include "codegen/block_tiles.h"
 #include "codegen/conv_cost.h"
+#include "codegen/region_arguments.h"
 #include "codegen/tiles.h"
 #include "codegen/widen_convs.h"
 #include "codegen/winograd_forms.h"
@@ -24,10 +25,6 @@ std::vector<int64_t> identity(int rank) {
   std::vector<int64_t> perm(static_cast<size_t>(rank));
   std::iota(perm.begin(), perm.end(), int64_t{0});
   return perm;
-}
-
-bool all_ones(const std::vector<int64_t>& list) {
-  return std::all_of(list.begin(), list.end(), [](int64_t v) { return v == 1; });
 }
 
 /// A weight tensor that is the same in every run.

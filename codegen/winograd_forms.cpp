@@ -1,15 +1,13 @@
 // Forms by window, strides, channels and margins; the choice by estimated time.
 #include "codegen/winograd_forms.h"
 
+#include "codegen/region_arguments.h"
+
 #include <algorithm>
 
 namespace tintype {
 
 namespace {
-
-bool all_ones(const std::vector<int64_t>& list) {
-  return std::all_of(list.begin(), list.end(), [](int64_t v) { return v == 1; });
-}
 
 /// True where all that is around the image is what a tile of two results reads beyond it: zeros.
 bool has_zero_margins(const Node& n, const std::vector<int64_t>& window) {

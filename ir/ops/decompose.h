@@ -43,4 +43,25 @@ Window resolve_window(const Node& n, const Shape& input, std::vector<int64_t> ke
 /// Pads spatial axes of a channels-last tensor.
 Value* pad_spatial(Builder& b, Value* x, const Window& w, Value* value);
 
+/// The record of an ONNX op that decomposes.
+constexpr OpDef onnx_op(std::string_view name, int min_operands, int max_operands,
+                        DecomposeFunction decompose, std::span<const AttrDef> attrs = {},
+                        int results = 1) {
+  return {.name = name,
+          .min_operands = min_operands,
+          .max_operands = max_operands,
+          .max_results = results,
+          .attrs = attrs,
+          .traits = kOnnx,
+          .decompose = decompose,
+          .doc = ""};
+}
+constexpr OpDef onnx_op(std::string_view name, int min_operands, int max_operands,
+                        DecomposeFunction decompose, std::string_view doc,
+                        std::span<const AttrDef> attrs = {}) {
+  OpDef def = onnx_op(name, min_operands, max_operands, decompose, attrs);
+  def.doc = doc;
+  return def;
+}
+
 }  // namespace tintype::ops

@@ -204,25 +204,14 @@ constexpr AttrDef kCol2Im[] = {{"dilations", AttrKind::integers},
                                {"pads", AttrKind::integers},
                                {"strides", AttrKind::integers}};
 
-constexpr OpDef onnx(std::string_view name, int min, int max, DecomposeFunction f,
-                     std::string_view doc, std::span<const AttrDef> attrs) {
-  return {.name = name,
-          .min_operands = min,
-          .max_operands = max,
-          .attrs = attrs,
-          .traits = kOnnx,
-          .decompose = f,
-          .doc = doc};
-}
-
 constexpr OpDef kOps[] = {
-    onnx("OneHot", 3, 3, one_hot, "one value where an index points, another elsewhere", kAxis),
-    onnx("ReverseSequence", 2, 2, reverse_sequence, "the first steps of each sequence reversed",
-         kSequence),
-    onnx("TensorScatter", 2, 3, tensor_scatter, "steps written into a cache", kTensorScatter),
-    onnx("MaxUnpool", 2, 3, max_unpool, "elements at the places where max pooling found them",
-         kUnpool),
-    onnx("Col2Im", 3, 3, col2im, "sum of windows that overlap", kCol2Im),
+    onnx_op("OneHot", 3, 3, one_hot, "one value where an index points, another elsewhere", kAxis),
+    onnx_op("ReverseSequence", 2, 2, reverse_sequence, "the first steps of each sequence reversed",
+            kSequence),
+    onnx_op("TensorScatter", 2, 3, tensor_scatter, "steps written into a cache", kTensorScatter),
+    onnx_op("MaxUnpool", 2, 3, max_unpool, "elements at the places where max pooling found them",
+            kUnpool),
+    onnx_op("Col2Im", 3, 3, col2im, "sum of windows that overlap", kCol2Im),
 };
 
 }  // namespace

@@ -210,24 +210,13 @@ constexpr AttrDef kConv[] = {{"auto_pad", AttrKind::string}, {"dilations", AttrK
                              {"group", AttrKind::integer},   {"kernel_shape", AttrKind::integers},
                              {"pads", AttrKind::integers},   {"strides", AttrKind::integers}};
 
-constexpr OpDef onnx(std::string_view name, int min, int max, DecomposeFunction f,
-                     std::string_view doc, std::span<const AttrDef> attrs = {}) {
-  return {.name = name,
-          .min_operands = min,
-          .max_operands = max,
-          .attrs = attrs,
-          .traits = kOnnx,
-          .decompose = f,
-          .doc = doc};
-}
-
 constexpr OpDef kOps[] = {
-    onnx("QuantizeLinear", 2, 3, quantize_linear, "round(x / scale) + zero point", kQuantize),
-    onnx("DequantizeLinear", 2, 3, dequantize_linear, "scale (x - zero point)", kDequantize),
-    onnx("MatMulInteger", 2, 4, matmul_integer, "product of integer matrices as i32"),
-    onnx("ConvInteger", 2, 4, conv_integer, "convolution of integers as i32", kConv),
-    onnx("QLinearMatMul", 8, 8, qlinear_matmul, "product of quantised matrices, quantised"),
-    onnx("QLinearConv", 8, 9, qlinear_conv, "convolution of quantised values, quantised", kConv),
+    onnx_op("QuantizeLinear", 2, 3, quantize_linear, "round(x / scale) + zero point", kQuantize),
+    onnx_op("DequantizeLinear", 2, 3, dequantize_linear, "scale (x - zero point)", kDequantize),
+    onnx_op("MatMulInteger", 2, 4, matmul_integer, "product of integer matrices as i32"),
+    onnx_op("ConvInteger", 2, 4, conv_integer, "convolution of integers as i32", kConv),
+    onnx_op("QLinearMatMul", 8, 8, qlinear_matmul, "product of quantised matrices, quantised"),
+    onnx_op("QLinearConv", 8, 9, qlinear_conv, "convolution of quantised values, quantised", kConv),
 };
 
 }  // namespace

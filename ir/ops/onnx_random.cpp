@@ -98,25 +98,13 @@ constexpr AttrDef kNormalLike[] = {{"dtype", AttrKind::integer},
                                    {"seed", AttrKind::number}};
 constexpr AttrDef kBernoulli[] = {{"dtype", AttrKind::integer}, {"seed", AttrKind::number}};
 
-constexpr OpDef onnx(std::string_view name, int min, int max, DecomposeFunction f,
-                     std::span<const AttrDef> attrs, int results = 1) {
-  return {.name = name,
-          .min_operands = min,
-          .max_operands = max,
-          .max_results = results,
-          .attrs = attrs,
-          .traits = kOnnx,
-          .decompose = f,
-          .doc = ""};
-}
-
 constexpr OpDef kOps[] = {
-    onnx("Dropout", 1, 3, dropout, kDropout, 2),
-    onnx("RandomUniform", 0, 0, uniform, kUniform),
-    onnx("RandomUniformLike", 1, 1, uniform, kUniformLike),
-    onnx("RandomNormal", 0, 0, normal, kNormal),
-    onnx("RandomNormalLike", 1, 1, normal, kNormalLike),
-    onnx("Bernoulli", 1, 1, bernoulli, kBernoulli),
+    onnx_op("Dropout", 1, 3, dropout, kDropout, 2),
+    onnx_op("RandomUniform", 0, 0, uniform, kUniform),
+    onnx_op("RandomUniformLike", 1, 1, uniform, kUniformLike),
+    onnx_op("RandomNormal", 0, 0, normal, kNormal),
+    onnx_op("RandomNormalLike", 1, 1, normal, kNormalLike),
+    onnx_op("Bernoulli", 1, 1, bernoulli, kBernoulli),
 };
 
 }  // namespace

@@ -132,34 +132,22 @@ constexpr AttrDef kCumsum[] = {{"exclusive", AttrKind::integer}, {"reverse", Att
 constexpr AttrDef kTopK[] = {
     {"axis", AttrKind::integer}, {"largest", AttrKind::integer}, {"sorted", AttrKind::integer}};
 
-constexpr OpDef onnx(std::string_view name, int min, int max, DecomposeFunction f,
-                     std::span<const AttrDef> attrs, int results = 1) {
-  return {.name = name,
-          .min_operands = min,
-          .max_operands = max,
-          .max_results = results,
-          .attrs = attrs,
-          .traits = kOnnx,
-          .decompose = f,
-          .doc = ""};
-}
-
 constexpr OpDef kOps[] = {
-    onnx("ReduceSum", 1, 2, reduce_sum, kReduce),
-    onnx("ReduceProd", 1, 2, reduce_prod, kReduce),
-    onnx("ReduceMax", 1, 2, reduce_max, kReduce),
-    onnx("ReduceMin", 1, 2, reduce_min, kReduce),
-    onnx("ReduceMean", 1, 2, reduce_mean_op, kReduce),
-    onnx("ReduceL1", 1, 2, reduce_l1, kReduce),
-    onnx("ReduceL2", 1, 2, reduce_l2, kReduce),
-    onnx("ReduceSumSquare", 1, 2, reduce_sum_square, kReduce),
-    onnx("ReduceLogSum", 1, 2, reduce_log_sum, kReduce),
-    onnx("ReduceLogSumExp", 1, 2, reduce_log_sum_exp, kReduce),
-    onnx("ArgMax", 1, 1, arg_max, kArg),
-    onnx("ArgMin", 1, 1, arg_min, kArg),
-    onnx("CumProd", 2, 2, cumprod, kCumsum),
-    onnx("CumSum", 2, 2, cumsum, kCumsum),
-    onnx("TopK", 2, 2, top_k, kTopK, 2),
+    onnx_op("ReduceSum", 1, 2, reduce_sum, kReduce),
+    onnx_op("ReduceProd", 1, 2, reduce_prod, kReduce),
+    onnx_op("ReduceMax", 1, 2, reduce_max, kReduce),
+    onnx_op("ReduceMin", 1, 2, reduce_min, kReduce),
+    onnx_op("ReduceMean", 1, 2, reduce_mean_op, kReduce),
+    onnx_op("ReduceL1", 1, 2, reduce_l1, kReduce),
+    onnx_op("ReduceL2", 1, 2, reduce_l2, kReduce),
+    onnx_op("ReduceSumSquare", 1, 2, reduce_sum_square, kReduce),
+    onnx_op("ReduceLogSum", 1, 2, reduce_log_sum, kReduce),
+    onnx_op("ReduceLogSumExp", 1, 2, reduce_log_sum_exp, kReduce),
+    onnx_op("ArgMax", 1, 1, arg_max, kArg),
+    onnx_op("ArgMin", 1, 1, arg_min, kArg),
+    onnx_op("CumProd", 2, 2, cumprod, kCumsum),
+    onnx_op("CumSum", 2, 2, cumsum, kCumsum),
+    onnx_op("TopK", 2, 2, top_k, kTopK, 2),
 };
 
 }  // namespace
