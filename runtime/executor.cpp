@@ -2,6 +2,7 @@
 #include "runtime/executor.h"
 
 #include "runtime/binding.h"
+#include "runtime/cpu_features.h"
 #include "runtime/strided.h"
 #include "runtime/thread_pool.h"
 
@@ -32,7 +33,9 @@ Executor::Executor(std::shared_ptr<const Program> program,
                    std::shared_ptr<PlanCache> plans, States states,
                    std::shared_ptr<CudaProgram> cuda)
     : program_(std::move(program)), functions_(std::move(functions)), plans_(std::move(plans)),
-      states_(std::move(states)), state_data_(states_.size()), state_on_device_(states_.size()) {
+      states_(std::move(states)),
+      runs_here_(functions_->empty() ? Status() : check_cpu(program_->target)),
+      state_data_(states_.size()), state_on_device_(states_.size()) {
   bindings_.reserve(kBindings + 1);
   for (const Storage& s : program_->storages)
     if (s.kind == Storage::Kind::state) state_on_device_[static_cast<size_t>(s.value)] = s.device;
@@ -105,6 +108,7 @@ Result<std::vector<Tensor>> Executor::run(std::span<const Tensor> inputs, int ma
       if (!is_aligned(t)) t = t.clone();
     return run(aligned, max_threads, step_seconds);
   }
+  if (!runs_here_.ok()) return runs_here_;
   if (Status s = read_symbols(*program_, inputs, symbols_); !s.ok()) return s;
   if (queue_ != nullptr)
     if (Status s = queue_->begin(); !s.ok()) return s;

@@ -77,6 +77,7 @@ class Executor {
   const std::shared_ptr<const std::vector<KernelFunction>> functions_;
   const std::shared_ptr<PlanCache> plans_;
   const States states_;
+  const Status runs_here_;              ///< why this CPU cannot run the kernels
   std::vector<std::byte*> state_data_;  ///< where each begins, on its side
   std::vector<bool> state_on_device_;
   AlignedBlock arena_;
