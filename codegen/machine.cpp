@@ -71,6 +71,8 @@ Machine cpu_machine(const std::string& target) {
   m.target = t.to_string();
   m.lanes = t.natural_vector_size<float>();
   m.registers = m.lanes == 16 ? 32 : 16;
+  m.broadcasts = m.lanes == 16;
+  m.loads = m.lanes == 16 ? 2 : 1.5;
   m.l2_bytes = host_l2_bytes();
   m.cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   // Zen 4 runs 512-bit multiply-adds at half rate: as many floats a cycle as with 256 bits.

@@ -16,18 +16,21 @@ constexpr int64_t kFirstLevelBytes = 32 << 10;
 constexpr int kMostRows = 12;  // beyond, row addresses no longer fit the integer registers
 
 /// Cycles of a step of the reduction. Too few independent accumulators leave the pipeline, four
-/// cycles long, idle; two operands are loaded per cycle, a broadcast per row and a vector of
-/// weights per vector. A vector from the second-level cache takes two cycles, a third of which is
-/// not hidden; `far` is the share of such vectors.
+/// cycles long, idle; operands are loaded, a broadcast per row and a vector of weights per vector. A
+/// vector of 512 bits from the second-level cache takes two cycles, a third of which is not hidden;
+/// `far` is the share of such vectors. With 256 bits no difference was seen, and 5 x 2, 6 x 2, 4 x 3
+/// and 2 x 4 all lose some 0.7 cycles.
 double step_cycles(int rows, int vectors, double far, const Machine& machine) {
   const double chains = static_cast<double>(rows) * vectors;
-  const double arithmetic = std::max({chains / machine.multiply_adds, (rows + vectors) / 2.0, 4.0});
-  return arithmetic + (0.1 + 0.6 * far) * vectors + 0.5;
+  const double arithmetic =
+      std::max({chains / machine.multiply_adds, (rows + vectors) / machine.loads, 4.0});
+  return arithmetic + (machine.lanes == 16 ? (0.1 + 0.6 * far) * vectors + 0.5 : 0.7);
 }
 
 /// Accumulators, one panel of weights and a broadcast value share the registers.
 int most_rows(int vectors, int spare, const Machine& machine) {
-  return std::clamp((machine.registers - vectors - spare) / vectors, 1, kMostRows);
+  const int left = machine.registers - vectors - (machine.broadcasts ? spare : 1);
+  return std::clamp(left / vectors, 1, kMostRows);
 }
 
 }  // namespace

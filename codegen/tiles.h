@@ -17,7 +17,7 @@ inline constexpr int kTaskTiles = 8;
 int image_rows_per_task(const Node& conv);
 
 /// Vectors of the widest panel of weights whose tile fits the registers.
-inline int widest_panel(const Machine& machine) { return machine.lanes == 16 ? 4 : 2; }
+inline int widest_panel(const Machine&) { return 4; }
 
 struct TileChoice {
   int rows = 1;     ///< output positions per tile
