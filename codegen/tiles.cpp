@@ -83,9 +83,20 @@ double cell_cost(int64_t gates, int64_t vectors, int64_t rows, double panels, in
   // loaded per cycle. Weights come from the second-level cache; the broadcasts of the state and the
   // loop itself cost the same for narrow tiles as for wide ones.
   const double cycles =
-      std::max({weights * height / machine.multiply_adds, (weights + height) / 2, 4.0}) +
+      std::max(
+          {weights * height / machine.multiply_adds, (weights + height) / machine.loads, 4.0}) +
       0.7 * weights + 0.5 * height + 0.5;
   return panels * std::ceil(static_cast<double>(batch) / height) * cycles;
+}
+
+/// A tile that leaves fewer registers spills and runs at half the speed. Where a multiply-add reads
+/// broadcasts from memory: the sums, `weights` vectors and the addresses of the rows. Elsewhere: the
+/// sums, the weights or the broadcasts of all rows, whichever are fewer, and one of the other.
+int64_t most_cell_rows(int64_t weights, const Machine& machine) {
+  if (machine.broadcasts) return (machine.registers - weights - kMatrixSpare) / weights;
+  int64_t rows = 1;
+  while (weights * (rows + 1) + std::min(weights, rows + 1) + 1 <= machine.registers) ++rows;
+  return rows;
 }
 
 }  // namespace
@@ -107,11 +118,8 @@ CellTile pick_cell_tile(int64_t gates, const Dim& units, int64_t batch, int64_t 
     const double panels =
         fixed ? 1.0
               : std::ceil(static_cast<double>(units.value()) / static_cast<double>(v * lanes));
-    // The sums, one vector of weights per gate and the addresses of the rows: a tile that leaves
-    // fewer registers spills and runs at half the speed.
-    const int64_t most = (machine.registers - gates * v - kMatrixSpare) / (gates * v);
-    for (int64_t rows = 1; rows <= std::clamp<int64_t>(batch, 1, std::max<int64_t>(most, 1));
-         ++rows) {
+    const int64_t most = std::max<int64_t>(1, most_cell_rows(gates * v, machine));
+    for (int64_t rows = 1; rows <= std::clamp<int64_t>(batch, 1, most); ++rows) {
       const double cost = cell_cost(gates, v, rows, panels, batch, machine);
       if (cost > best_cost - 1e-9) continue;
       best = {static_cast<int>(v), static_cast<int>(rows)};

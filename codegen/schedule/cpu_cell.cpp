@@ -15,14 +15,19 @@ using Halide::VarOrRVar;
 namespace {
 
 // Row by row, so that the weights of all gates stay in registers and one broadcast element of the
-// state serves them all; gate by gate, the elements of all rows would have to stay.
-void schedule_sums(Anchor& a, int index, int lanes, bool masked, int depth_multiple) {
+// state serves them all. Gate by gate, the broadcast elements of all rows stay, which takes fewer
+// registers where rows are fewer and a multiply-add cannot read them from memory.
+void schedule_sums(Anchor& a, int index, int lanes, bool masked, const KernelSpec& spec,
+                   const Machine& machine) {
   Halide::Stage update = a.func.update(index);
   const Halide::RDom& domain = index == 0 ? a.domain : a.second;
   const std::vector<Halide::RVar> rvars = a.func.rvars(index);  // none for a depth of 1
   const bool some_gates = domain.dimensions() > 1;
   const VarOrRVar gate = some_gates ? VarOrRVar(domain[1]) : VarOrRVar(a.vars[2]);
+  const int64_t weights = a.node->result()->shape()[0].value() * spec.vectors;
+  const bool by_gate = !machine.broadcasts && spec.rows < weights;
   std::vector<VarOrRVar> order = {a.vars[0], gate, a.vars[1]};
+  if (by_gate) std::swap(order[1], order[2]);
   for (const Halide::RVar& r : rvars)
     if (!some_gates || r.name() != domain[1].name()) order.emplace_back(r);
   update.reorder(order)
@@ -30,7 +35,7 @@ void schedule_sums(Anchor& a, int index, int lanes, bool masked, int depth_multi
       .unroll(a.vars[1])
       .unroll(gate);
   if (!masked) update.unroll(a.vars[0]);
-  if (depth_multiple > 1) update.unroll(domain[0], std::min(depth_multiple, 2));
+  if (spec.depth_multiple > 1) update.unroll(domain[0], std::min(spec.depth_multiple, 2));
 }
 
 }  // namespace
@@ -78,7 +83,7 @@ void schedule_cell(Composition& c, const KernelSpec& spec, const Machine& machin
       .unroll(a.vars[2]);
   if (!masked) a.func.unroll(a.vars[0]);
   for (int i = 0; i < a.func.num_update_definitions(); ++i)
-    schedule_sums(a, i, lanes, masked, spec.depth_multiple);
+    schedule_sums(a, i, lanes, masked, spec, machine);
 }
 
 }  // namespace tintype
