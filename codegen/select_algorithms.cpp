@@ -60,10 +60,9 @@ class Selector {
   /// fetched again for every tile of positions. `depth` counts the weights per filter.
   int panel_vectors(int64_t channels, int64_t positions, int64_t depth, int spare,
                     int narrowest = 1) const {
-    const int widest = widest_panel(o_.machine);
     double best_cost = 1e30;
     int best = 1;
-    for (int v = std::min(narrowest, widest); v <= widest; ++v) {
+    for (int v = std::min(narrowest, kMostPanelVectors); v <= kMostPanelVectors; ++v) {
       const int64_t width = v * o_.machine.lanes;
       const double panels = std::ceil(static_cast<double>(channels) / static_cast<double>(width));
       const TileChoice tile = pick_tile(positions, v, depth, spare, o_.machine);
@@ -379,7 +378,7 @@ class Selector {
       return 0;
     int best = 0;
     double best_cost = 1e30;
-    for (int v = 1; v <= widest_panel(o_.machine); ++v) {
+    for (int v = 1; v <= kMostPanelVectors; ++v) {
       const WinogradRun run = pick_winograd_run(columns, points, channels, filters, v, o_.machine);
       if (run.tiles == 0) continue;
       const int64_t panel = int64_t{v} * o_.machine.lanes;

@@ -16,10 +16,10 @@ constexpr int64_t kFirstLevelBytes = 32 << 10;
 constexpr int kMostRows = 12;  // beyond, row addresses no longer fit the integer registers
 
 /// Cycles of a step of the reduction. Too few independent accumulators leave the pipeline, four
-/// cycles long, idle; operands are loaded, a broadcast per row and a vector of weights per vector. A
-/// vector of 512 bits from the second-level cache takes two cycles, a third of which is not hidden;
-/// `far` is the share of such vectors. With 256 bits no difference was seen, and 5 x 2, 6 x 2, 4 x 3
-/// and 2 x 4 all lose some 0.7 cycles.
+/// cycles long, idle; operands are loaded, a broadcast per row and a vector of weights per vector.
+/// A vector of 512 bits from the second-level cache takes two cycles, a third of which is not
+/// hidden; `far` is the share of such vectors. With 256 bits no difference was seen, and 5 x 2, 6 x
+/// 2, 4 x 3 and 2 x 4 all lose some 0.7 cycles.
 double step_cycles(int rows, int vectors, double far, const Machine& machine) {
   const double chains = static_cast<double>(rows) * vectors;
   const double arithmetic =
@@ -57,12 +57,15 @@ WinogradRun pick_winograd_run(int64_t columns, int64_t points, int64_t channels,
   const int64_t fit = std::min(columns, machine.l2_bytes / 2 / bytes);
   WinogradRun best{1, 0, 1e30};
   // Addresses are constant distances apart, so that only vector registers limit the rows.
-  const int most = std::max((machine.registers - vectors - kMatrixSpare) / vectors, 1);
+  const int spare = machine.broadcasts ? kMatrixSpare : 1;
+  const int most = std::max((machine.registers - vectors - spare) / vectors, 1);
+  // What a tile takes besides its steps, seen where narrow vectors make many small tiles.
+  const double around = machine.broadcasts ? 0 : 40.0 / static_cast<double>(channels);
   for (int rows = 1; rows <= std::min<int64_t>(fit, most); ++rows) {
     for (int64_t tiles = rows; tiles <= fit; tiles += rows) {
       // Every run brings the weights from the second-level cache once.
       const double far = static_cast<double>(rows) / static_cast<double>(tiles);
-      const double cycles = step_cycles(rows, vectors, far, machine) / (rows * vectors);
+      const double cycles = (step_cycles(rows, vectors, far, machine) + around) / (rows * vectors);
       const double computed = std::ceil(static_cast<double>(columns) / static_cast<double>(tiles)) *
                               static_cast<double>(tiles) / static_cast<double>(columns);
       if (computed * cycles < best.cost - 1e-9)
@@ -82,16 +85,15 @@ double cell_cost(int64_t gates, int64_t vectors, int64_t rows, double panels, in
   // A step of the reduction takes at least the latency of a multiply-add, and two operands are
   // loaded per cycle. Weights come from the second-level cache; the broadcasts of the state and the
   // loop itself cost the same for narrow tiles as for wide ones.
-  const double cycles =
-      std::max(
-          {weights * height / machine.multiply_adds, (weights + height) / machine.loads, 4.0}) +
-      0.7 * weights + 0.5 * height + 0.5;
+  const double cycles = std::max({weights * height / machine.multiply_adds,
+                                  (weights + height) / machine.loads, 4.0}) +
+                        0.7 * weights + 0.5 * height + 0.5;
   return panels * std::ceil(static_cast<double>(batch) / height) * cycles;
 }
 
 /// A tile that leaves fewer registers spills and runs at half the speed. Where a multiply-add reads
-/// broadcasts from memory: the sums, `weights` vectors and the addresses of the rows. Elsewhere: the
-/// sums, the weights or the broadcasts of all rows, whichever are fewer, and one of the other.
+/// broadcasts from memory: the sums, `weights` vectors and the addresses of the rows. Elsewhere:
+/// the sums, the weights or the broadcasts of all rows, whichever are fewer, and one of the other.
 int64_t most_cell_rows(int64_t weights, const Machine& machine) {
   if (machine.broadcasts) return (machine.registers - weights - kMatrixSpare) / weights;
   int64_t rows = 1;

@@ -16,8 +16,10 @@ inline constexpr int kDepthUnroll = 4;
 inline constexpr int kTaskTiles = 8;
 int image_rows_per_task(const Node& conv);
 
-/// Vectors of the widest panel of weights whose tile fits the registers.
-inline int widest_panel(const Machine&) { return 4; }
+/// Vectors of the widest panel of weights whose tile takes about as many positions.
+inline int widest_panel(const Machine& machine) { return machine.lanes == 16 ? 4 : 2; }
+/// Of the widest panel that is worth a try where the cost decides.
+inline constexpr int kMostPanelVectors = 4;
 
 struct TileChoice {
   int rows = 1;     ///< output positions per tile
