@@ -18,13 +18,15 @@ constexpr int kMostRows = 12;  // beyond, row addresses no longer fit the intege
 /// Cycles of a step of the reduction. Too few independent accumulators leave the pipeline, four
 /// cycles long, idle; operands are loaded, a broadcast per row and a vector of weights per vector.
 /// A vector of 512 bits from the second-level cache takes two cycles, a third of which is not
-/// hidden; `far` is the share of such vectors. With 256 bits no difference was seen, and 5 x 2, 6 x
-/// 2, 4 x 3 and 2 x 4 all lose some 0.7 cycles.
+/// hidden; `far` is the share of such vectors. With 256 bits no difference was seen: tiles of 5 x
+/// 2, 6 x 2 and 4 x 3 lose some 0.7 cycles, those of 4 x 2 and 2 x 4, which just fill the pipeline,
+/// one.
 double step_cycles(int rows, int vectors, double far, const Machine& machine) {
   const double chains = static_cast<double>(rows) * vectors;
   const double arithmetic =
-      std::max({chains / machine.multiply_adds, (rows + vectors) / machine.loads, 4.0});
-  return arithmetic + (machine.lanes == 16 ? (0.1 + 0.6 * far) * vectors + 0.5 : 0.7);
+      std::max(chains / machine.multiply_adds, (rows + vectors) / machine.loads);
+  if (machine.lanes == 16) return std::max(arithmetic, 4.0) + (0.1 + 0.6 * far) * vectors + 0.5;
+  return std::max(arithmetic, 4.3) + 0.7;
 }
 
 /// Accumulators, one panel of weights and a broadcast value share the registers.
