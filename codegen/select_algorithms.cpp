@@ -57,12 +57,14 @@ class Selector {
  private:
   /// Panel width in vectors: the one that wastes least on the last panel and the last tile. Wide
   /// panels need fewer broadcasts per multiply-add; a panel that leaves the second-level cache is
-  /// fetched again for every tile of positions. `depth` counts the weights per filter.
+  /// fetched again for every tile of positions. `depth` counts the weights per filter. Panels are
+  /// at least `narrowest` vectors wide, and a multiple of `step`.
   int panel_vectors(int64_t channels, int64_t positions, int64_t depth, int spare,
-                    int narrowest = 1) const {
+                    int narrowest = 1, int step = 1) const {
     double best_cost = 1e30;
-    int best = 1;
-    for (int v = std::min(narrowest, kMostPanelVectors); v <= kMostPanelVectors; ++v) {
+    int best = step;
+    for (int v = step; v <= kMostPanelVectors; v += step) {
+      if (v < narrowest) continue;
       const int64_t width = v * o_.machine.lanes;
       const double panels = std::ceil(static_cast<double>(channels) / static_cast<double>(width));
       const TileChoice tile = pick_tile(positions, v, depth, spare, o_.machine);
@@ -423,6 +425,8 @@ class Selector {
     // (VGG16 loses a tenth of its speed with narrow ones). Weights just made lie in the caches.
     const bool streamed = is_constant_tree(n->operand(1));
     const int narrowest = streamed && filters > 2 * o_.machine.lanes ? 3 : 1;
+    // Those that are made on every run are written by whole lines of memory.
+    const int step = streamed ? 1 : std::max(1, 16 / o_.machine.lanes);
     Value* v = input_points(b, n->operand(0), out, form, window);
     const Shape tiles = v->shape();  // points, N, TH, TW, C
     const int64_t depth = o_.hint(tiles.back()), count = o_.hint(tiles_hint);
@@ -430,7 +434,8 @@ class Selector {
     const int64_t block =
         o_.machine.cuda != 0
             ? cuda_panel({points, count, filters, depth, points * count * depth})
-            : panel_vectors(filters, count, depth, kMatrixSpare, narrowest) * o_.machine.lanes;
+            : panel_vectors(filters, count, depth, kMatrixSpare, narrowest, step) *
+                  o_.machine.lanes;
     packing.set("block", block);
     Value* u = b.make("winograd_weight", {n->operand(1)}, packing);
     Value* flat = flat_tiles(b, v);
