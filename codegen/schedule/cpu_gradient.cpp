@@ -83,6 +83,20 @@ void schedule_window_max_gradient(Composition& c, const KernelSpec& spec, const 
   }
 }
 
+namespace {
+
+/// Neighbouring taps of a line of the window whose sums fit the registers together: every task
+/// reads all of dy, so that few tasks for a line are better than many.
+int taps_at_once(const Anchor& a, const KernelSpec& spec, const Machine& machine) {
+  const auto line = static_cast<int>(a.node->attrs().integers("window").back());
+  const int sums = machine.broadcasts ? 24 : 12;
+  const int most = std::clamp(sums / (spec.rows * spec.vectors), 1, line);
+  const int tasks = (line + most - 1) / most;
+  return (line + tasks - 1) / tasks;
+}
+
+}  // namespace
+
 // A tile of `rows` channels by `vectors` vectors of filters stays in registers while the windows
 // run by: per window `vectors` loads of dy, `rows` broadcasts of x, rows * vectors multiply-adds.
 void schedule_weight_gradient(Composition& c, const KernelSpec& spec, const Machine& machine) {
@@ -105,17 +119,25 @@ void schedule_weight_gradient(Composition& c, const KernelSpec& spec, const Mach
   if (spec.rows > 1) out.split(channel, tile, row, spec.rows, TailStrategy::ShiftInwards);
   else out.split(channel, tile, row, 1);
   // With few channels the taps of a line of the window fill the registers instead.
-  const int64_t line = a.node->attrs().integers("window").back();
-  const bool by_line = c.vars.size() > 2 && line > 1 && spec.rows * line * spec.vectors <= 20;
+  const int taps = c.vars.size() > 2 ? taps_at_once(a, spec, machine) : 1;
+  const bool by_line = taps > 1;
+  Var part("part"), tap("tap");
   std::vector<VarOrRVar> order = {lane, row};
   std::vector<VarOrRVar> tasks = {tile, block};
-  if (by_line) order.emplace_back(c.vars[2]);
+  if (by_line) order.emplace_back(tap);
   order.insert(order.end(), {tile, block});
+  if (by_line) {
+    const auto line = static_cast<int>(a.node->attrs().integers("window").back());
+    out.bound(c.vars[2], 0, line)
+        .split(c.vars[2], part, tap, taps, TailStrategy::ShiftInwards)
+        .unroll(tap);
+    order.emplace_back(part);
+    tasks.emplace_back(part);
+  }
   for (size_t d = by_line ? 3 : 2; d < c.vars.size(); ++d) {
     order.emplace_back(c.vars[d]);
     tasks.emplace_back(c.vars[d]);
   }
-  if (by_line) out.bound(c.vars[2], 0, static_cast<int>(line)).unroll(c.vars[2]);
   out.reorder(order).vectorize(lane, lanes).unroll(row);
   const VarOrRVar task = parallel_over(out, tasks);
   const TailStrategy inner = masked ? TailStrategy::Predicate : TailStrategy::Auto;
