@@ -2,11 +2,13 @@
 #include "codegen/machine.h"
 
 #include "ir/diagnostic.h"
+#include "runtime/cpu_features.h"
 
 #include <Halide.h>
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <sstream>
 #include <thread>
 #include <vector>
 
@@ -19,6 +21,17 @@ int64_t host_l2_bytes() {
   std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index2/size");
   int64_t kib = 0;
   return file >> kib && kib > 0 ? kib * 1024 : int64_t{1} << 20;
+}
+
+/// Halide takes a processor's model for what it can run, but a hypervisor may withhold instructions:
+/// a Zen 4 without AVX-512, say.
+std::string host_target() {
+  const std::string all = Halide::get_host_target().to_string();
+  std::string target;
+  std::istringstream parts(all);
+  for (std::string part; std::getline(parts, part, '-');)
+    if (cpu_has(part)) target += (target.empty() ? "" : "-") + part;
+  return target;
 }
 
 /// The list's items, without spaces.
@@ -98,8 +111,7 @@ std::string program_target(const Machine& machine) {
 
 Machine host_machine() {
   const char* override_target = std::getenv("TINTYPE_TARGET");
-  return cpu_machine(override_target != nullptr ? override_target
-                                                : Halide::get_host_target().to_string());
+  return cpu_machine(override_target != nullptr ? override_target : host_target());
 }
 
 }  // namespace tintype

@@ -5,13 +5,12 @@
 
 namespace tintype {
 
-namespace {
-
 #if defined(__x86_64__)
+namespace {
 constexpr std::string_view kArchitecture = "x86";
+}  // namespace
 
-// Each name stands for what Halide lets LLVM use under it.
-bool has_feature(std::string_view name) {
+bool cpu_has(std::string_view name) {
   const auto avx512 = [] {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512cd");
   };
@@ -43,15 +42,17 @@ bool has_feature(std::string_view name) {
   if (name == "avxvnni") return __builtin_cpu_supports("avxvnni");
   return true;
 }
-#elif defined(__aarch64__)
+#else
+namespace {
+#if defined(__aarch64__)
 constexpr std::string_view kArchitecture = "arm";
-bool has_feature(std::string_view) { return true; }
 #else
 constexpr std::string_view kArchitecture = "unknown";
-bool has_feature(std::string_view) { return true; }
 #endif
-
 }  // namespace
+
+bool cpu_has(std::string_view) { return true; }
+#endif
 
 Status check_cpu(std::string_view target) {
   const auto missing = [&](const std::string& what) {
@@ -65,7 +66,7 @@ Status check_cpu(std::string_view target) {
     rest = dash == std::string_view::npos ? std::string_view() : rest.substr(dash + 1);
     if (first && part != kArchitecture && part != "host")
       return missing("but this machine is " + std::string(kArchitecture));
-    if (!first && !has_feature(part)) return missing("but this CPU lacks " + std::string(part));
+    if (!first && !cpu_has(part)) return missing("but this CPU lacks " + std::string(part));
     first = false;
   }
   return {};

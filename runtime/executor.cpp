@@ -2,6 +2,7 @@
 #include "runtime/executor.h"
 
 #include "runtime/binding.h"
+#include "runtime/cpu_features.h"
 #include "runtime/strided.h"
 #include "runtime/thread_pool.h"
 
@@ -32,7 +33,9 @@ Executor::Executor(std::shared_ptr<const Program> program,
                    std::shared_ptr<PlanCache> plans, States states,
                    std::shared_ptr<CudaProgram> cuda)
     : program_(std::move(program)), functions_(std::move(functions)), plans_(std::move(plans)),
-      states_(std::move(states)), state_data_(states_.size()), state_on_device_(states_.size()) {
+      states_(std::move(states)),
+      runs_here_(functions_->empty() ? Status() : check_cpu(program_->target)),
+      state_data_(states_.size()), state_on_device_(states_.size()) {
   bindings_.reserve(kBindings + 1);
   for (const Storage& s : program_->storages)
     if (s.kind == Storage::Kind::state) state_on_device_[static_cast<size_t>(s.value)] = s.device;
@@ -91,7 +94,11 @@ Result<Executor::Binding*> Executor::binding_for(std::span<const int64_t> symbol
                                queue_ == nullptr ? nullptr : &queue_->program(), state_data_};
   auto made = std::make_unique<Binding>(*program_, *functions_, std::move(plan).value(), memory,
                                         &context_pointer_);
-  if (queue_ != nullptr) stage_ports(*made);
+  if (queue_ != nullptr) {
+    stage_ports(*made);
+    made->prepare_libraries(*program_, *queue_);
+    if (!made->library_uses.empty()) queue_->program().note_libraries(made->library_uses);
+  }
   if (bindings_.size() == kBindings) bindings_.pop_back();
   bindings_.insert(bindings_.begin(), std::move(made));
   return bindings_.front().get();
@@ -105,6 +112,7 @@ Result<std::vector<Tensor>> Executor::run(std::span<const Tensor> inputs, int ma
       if (!is_aligned(t)) t = t.clone();
     return run(aligned, max_threads, step_seconds);
   }
+  if (!runs_here_.ok()) return runs_here_;
   if (Status s = read_symbols(*program_, inputs, symbols_); !s.ok()) return s;
   if (queue_ != nullptr)
     if (Status s = queue_->begin(); !s.ok()) return s;
@@ -144,7 +152,9 @@ Status Executor::run_steps(Binding& binding, size_t begin, size_t end,
     const double before = step_seconds.empty() ? 0 : nested();
     Status s = step.kind == Step::Kind::loop     ? run_loop(binding, i, step_seconds)
                : step.kind == Step::Kind::branch ? run_branch(binding, i, step_seconds)
-                                                 : run_step(binding, i);
+               : step.kind == Step::Kind::library
+                   ? run_library(binding, i, step_seconds)
+                   : run_step(binding, i);
     if (!s.ok()) return s;
     if (!step_seconds.empty()) step_seconds[i] += seconds_since(start) - (nested() - before);
     i = behind;
@@ -228,7 +238,8 @@ Status Executor::run_step(Binding& binding, size_t index) {
       return {};
     case Step::Kind::copy: copy(binding, step.inputs[0], step.outputs[0]); return {};
     case Step::Kind::loop:
-    case Step::Kind::branch: break;  // run_steps takes these
+    case Step::Kind::branch:
+    case Step::Kind::library: break;  // run_steps takes these
   }
   return {};
 }

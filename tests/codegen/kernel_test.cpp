@@ -6,6 +6,7 @@
 #include "codegen/prefetch_level.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
+#include "runtime/cpu_features.h"
 
 #include <cstdlib>
 #include <filesystem>
@@ -167,6 +168,12 @@ TEST(Kernel, OnlyInstructionsAreRedirected) {
   std::vector<char> no_object = code;
   fetch_into_second_level(no_object);
   EXPECT_EQ(no_object, code);
+}
+
+// A hypervisor may withhold what the processor's model has.
+TEST(Machine, HostRunsWhatItIsTakenFor) {
+  const Status status = check_cpu(host_machine().target);
+  EXPECT_TRUE(status.ok()) << status.message();
 }
 
 TEST(Machine, KnowsTargetsAndRefusesOthers) {

@@ -102,6 +102,17 @@ TEST(Executor, RunsAFlatListOfKernelsForAnyExtent) {
   }
 }
 
+// Programs for other processors can be made and saved, but running one would end in a signal.
+TEST(Executor, RefusesKernelsOfOtherProcessors) {
+  ProgramBuilder b = square_program();
+  b.program.target = "mips-64-linux";
+  Result<Model> model = b.model(kKernels);
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  const Status status = model.value().run({{"x", iota({2, 3})}}).status();
+  EXPECT_EQ(status.code(), StatusCode::unsupported);
+  EXPECT_THAT(status.message(), HasSubstr("compiled for mips-64-linux"));
+}
+
 TEST(Executor, KeepsResultsOfEarlierRuns) {
   Model model = square_program().model(kKernels).value();
   const Tensor a = iota({2, 3}), b = iota({2, 3}, 50);
