@@ -192,8 +192,8 @@ CudaCost library_cost(const ProductExtents& p, bool tf32, int capability) {
     for (double splits = 1; splits <= 16; splits *= 2) {
       if (splits > 1 && double(p.depth) < 128 * splits) break;
       const double rate = tf32 ? d.tf32 * t.tf32_share : d.multiply_adds * t.share;
-      const double blocks = up(double(p.columns), t.columns) * up(double(p.positions), t.positions) *
-                            double(p.batch) * splits;
+      const double blocks = up(double(p.columns), t.columns) *
+                            up(double(p.positions), t.positions) * double(p.batch) * splits;
       const double cycles = t.columns * t.positions * up(double(p.depth), splits) / rate;
       const double arithmetic =
           (up(blocks, d.processors) * cycles + 3 * kLatency) / (d.gigahertz * 1e3);

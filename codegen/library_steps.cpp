@@ -42,9 +42,8 @@ LibraryEpilogue library_epilogue(const Value* v) {
 }
 
 bool is_pointwise_conv(const Node& n) {
-  return (n.is("conv") || n.is("conv_weight_gradient")) &&
-         all_ones(n.attrs().integers("window")) && all_ones(n.attrs().integers("strides", {1})) &&
-         n.attrs().integer("group", 1) == 1;
+  return (n.is("conv") || n.is("conv_weight_gradient")) && all_ones(n.attrs().integers("window")) &&
+         all_ones(n.attrs().integers("strides", {1})) && n.attrs().integer("group", 1) == 1;
 }
 
 bool suits_library(const Node& n) {

@@ -6,8 +6,8 @@
 
 namespace tintype {
 
-/// What follows a product or a convolution and can be done with it: a sum with a row of numbers, one
-/// with a tensor of its shape, max(x, 0).
+/// What follows a product or a convolution and can be done with it: a sum with a row of numbers,
+/// one with a tensor of its shape, max(x, 0).
 struct LibraryEpilogue {
   const Value *bias = nullptr, *residual = nullptr;
   bool relu = false;

@@ -35,12 +35,12 @@ bool writes_anywhere(const Value* v) {
 
 Lowering::Lowering(const Graph& graph, const LowerOptions& options)
     : graph_(graph), options_(options), builder_(result_.program),
-      root_places_(graph, builder_,
-                   [this](const Value* v) {
-                     return writes_anywhere(v) &&
-                            (options_.machine.cuda == 0 || runs_on_device(*v->def()));
-                   },
-                   [this](const Value* v) { return lies_apart(v); }),
+      root_places_(
+          graph, builder_,
+          [this](const Value* v) {
+            return writes_anywhere(v) && (options_.machine.cuda == 0 || runs_on_device(*v->def()));
+          },
+          [this](const Value* v) { return lies_apart(v); }),
       places_(&root_places_) {}
 
 Lowered Lowering::run() {

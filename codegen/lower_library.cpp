@@ -154,8 +154,8 @@ const Node& Lowering::variant(const Node& region, const std::vector<Stand>& inpu
   }
   for (size_t i = 0; i < region.body()->output_count(); ++i)
     body->add_output("r" + std::to_string(i), map.at(region.body()->output(i)));
-  Node* copy = graph->create(op("region"), outer, {{"name", name}},
-                             static_cast<int>(body->output_count()));
+  Node* copy =
+      graph->create(op("region"), outer, {{"name", name}}, static_cast<int>(body->output_count()));
   for (size_t i = 0; i < body->output_count(); ++i)
     copy->result(static_cast<int>(i))->set_type(body->output(i)->type());
   copy->add_body(std::move(body));
@@ -212,7 +212,8 @@ std::optional<Lowering::LibraryOperands> Lowering::product_operands(
     return o.rows ? as_rows(p, shape) : as_stack(p, shape, batch);
   };
   o.rows = one_matrix;
-  if (one_matrix && left->rank() == 3) o.rows = as_rows(placed(left, true), left->shape()).has_value();
+  if (one_matrix && left->rank() == 3)
+    o.rows = as_rows(placed(left, true), left->shape()).has_value();
   // As it lies, or as a copy without gaps: the positions of an image whose channels are apart.
   const auto operand = [&](const Value* v, bool is_left) {
     const auto fits = [&](const Placement& p) -> std::optional<KernelArgument> {
@@ -272,8 +273,8 @@ std::optional<Lowering::LibraryOperands> Lowering::convolution_operands(
     return o;
   }
   const Shape filters = without_last(other->shape(), 1);
-  o.right = as_image({second.storage, second.offset, dense_strides(filters), second.motions},
-                     filters);
+  o.right =
+      as_image({second.storage, second.offset, dense_strides(filters), second.motions}, filters);
   o.epilogue = library_epilogue(anchor.result());
   o.whole = n.result_count() == 1 && o.epilogue.nodes + 1 == n.body()->nodes().size() &&
             (o.epilogue.bias != nullptr || o.epilogue.nodes == 0);
@@ -348,8 +349,8 @@ void Lowering::add_library_call(Step& s, const Node& n, const Node& anchor,
     call.dilations = two(anchor.attrs().integers("dilations", ones), 1);
     call.group = anchor.attrs().integer("group", 1);
   }
-  const Dim elements = product(o.left.extents) + product(o.right.extents) +
-                       product(o.result.extents);
+  const Dim elements =
+      product(o.left.extents) + product(o.right.extents) + product(o.result.extents);
   const Dim bytes = min(Dim(kMostWorkspace), Dim(kLeastWorkspace) + elements * Dim(4));
   const Placement workspace = buffer(DType::u8, {bytes}, true);
   s.outputs = {view(o.result), builder_.view(DType::u8, workspace, {bytes})};

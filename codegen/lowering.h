@@ -154,7 +154,7 @@ class Lowering {
   PlacementPlan* places_;            ///< of the graph that is being lowered
   std::vector<PendingCopy> copies_;  ///< of outputs and states that no step writes directly
   std::unordered_map<std::string, int32_t> kernel_ids_;
-  Dim repeats_ = 1;         ///< trips of the scans around the current node
+  Dim repeats_ = 1;  ///< trips of the scans around the current node
   /// Copies on the other side, and twins of storages there.
   std::map<std::pair<const Value*, bool>, Placement> copies_elsewhere_;
   std::map<int32_t, int32_t> twins_;

@@ -22,7 +22,7 @@ enum class Libraries : uint8_t {
 struct SelectAlgorithmsOptions {
   Machine machine;
   Libraries libraries = Libraries::never;
-  bool tf32 = false;  ///< libraries may round operands to TF32
+  bool tf32 = false;                     ///< libraries may round operands to TF32
   bool strict = false;                   ///< no algorithm that reassociates across taps
   std::map<std::string, int64_t> hints;  ///< likely values of symbols; others count as 1
   /// Told what the candidates for a node on a device are reckoned to cost.

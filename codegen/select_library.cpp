@@ -34,7 +34,8 @@ double library_microseconds(const Node& n, const ProductExtents& p,
                             const SelectAlgorithmsOptions& options) {
   double sum = library_cost(p, options.tf32, options.machine.cuda).microseconds;
   const auto moved = [&](const Value* v) {
-    return transfer_cost(8 * static_cast<double>(options.hint(product(v->shape()))), options.machine.cuda);
+    return transfer_cost(8 * static_cast<double>(options.hint(product(v->shape()))),
+                         options.machine.cuda);
   };
   const bool reorders = !is_pointwise_conv(n) && !n.is("dot");
   if (n.is("conv_weight_gradient")) return sum + (reorders ? moved(n.result()) : 0);
@@ -71,8 +72,8 @@ bool library_wins(const Node& n, const SelectAlgorithmsOptions& options) {
   const bool constant = is_constant_tree(n.operand(1));
   if (n.is("conv"))
     for (const WinogradForm& form : winograd_forms(n, n.result()->shape(), options)) {
-      const double micros = 1e3 * winograd_conv_ms(conv_problem(n, n.result()->shape(), options), form,
-                                                   constant ? 0 : 1, options.machine);
+      const double micros = 1e3 * winograd_conv_ms(conv_problem(n, n.result()->shape(), options),
+                                                   form, constant ? 0 : 1, options.machine);
       s += ", winograd f" + std::to_string(form.m) + ": " + text(micros);
       least = std::min(least, micros);
     }
@@ -102,8 +103,7 @@ void rewrite_for_library(Graph& graph, Node* n, const SelectAlgorithmsOptions& o
     n->attrs().set("library", kind);
   } else if (n->is("conv_weight_gradient")) {
     Value* left = b.transpose(b.reshape(x, as_matrix(x->shape())), {1, 0});
-    Value* dw =
-        b.make("dot", {left, b.reshape(w, as_matrix(w->shape()))}, {{"library", kind}});
+    Value* dw = b.make("dot", {left, b.reshape(w, as_matrix(w->shape()))}, {{"library", kind}});
     replace(b.reshape(dw, n->result()->shape()));
   } else if (is_pointwise_conv(*n)) {
     Value* matrix = b.reshape(w, as_matrix(w->shape()));
@@ -112,8 +112,7 @@ void rewrite_for_library(Graph& graph, Node* n, const SelectAlgorithmsOptions& o
     AttrMap attrs = n->attrs();
     attrs.set("block", int64_t{1});
     attrs.set("library", kind);
-    Value* packed =
-        b.make("pack", {w}, {{"perm", identity(w->rank())}, {"block", int64_t{1}}});
+    Value* packed = b.make("pack", {w}, {{"perm", identity(w->rank())}, {"block", int64_t{1}}});
     replace(b.make("conv", {x, packed}, attrs));
   }
 }

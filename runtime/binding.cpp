@@ -255,10 +255,10 @@ void Executor::Binding::prepare_libraries(const Program& program, CudaQueue& que
     note.step = static_cast<int32_t>(i);
     note.library = library_name(step.library);
     const auto operand = [&](ViewId id) { return library_operand(program, id); };
-    const LibraryOperands bound = {operand(step.inputs[0]), operand(step.inputs[1]),
-                                      operand(step.inputs[2]), operand(step.inputs[3]),
-                                      operand(step.outputs[0]), &buffer(step.outputs[1]).host,
-                                      bytes(program, step.outputs[1])};
+    const LibraryOperands bound = {operand(step.inputs[0]),        operand(step.inputs[1]),
+                                   operand(step.inputs[2]),        operand(step.inputs[3]),
+                                   operand(step.outputs[0]),       &buffer(step.outputs[1]).host,
+                                   bytes(program, step.outputs[1])};
     const auto is_empty = [&](ViewId id) { return bytes(program, id) == 0; };
     if (is_empty(step.inputs[0]) || is_empty(step.inputs[1]) || is_empty(step.outputs[0])) {
       note.problem = "a tensor is empty";

@@ -15,9 +15,9 @@ struct Executor::ReadyStep {
   const Attributes* attributes = nullptr;
   std::span<const Tensor> host_inputs;
   std::span<Tensor> host_outputs;
-  uint64_t fill = 0;    ///< the element to store, in its first bytes
-  int32_t mover = -1;   ///< of a loop: index into Binding::movers
-  bool device = false;  ///< a kernel or a copy that goes to the CUDA queue
+  uint64_t fill = 0;                     ///< the element to store, in its first bytes
+  int32_t mover = -1;                    ///< of a loop: index into Binding::movers
+  bool device = false;                   ///< a kernel or a copy that goes to the CUDA queue
   std::unique_ptr<LibraryPlan> library;  ///< null where kernels do it
 };
 

@@ -150,11 +150,10 @@ Status Executor::run_steps(Binding& binding, size_t begin, size_t end,
       return sum;
     };
     const double before = step_seconds.empty() ? 0 : nested();
-    Status s = step.kind == Step::Kind::loop     ? run_loop(binding, i, step_seconds)
-               : step.kind == Step::Kind::branch ? run_branch(binding, i, step_seconds)
-               : step.kind == Step::Kind::library
-                   ? run_library(binding, i, step_seconds)
-                   : run_step(binding, i);
+    Status s = step.kind == Step::Kind::loop      ? run_loop(binding, i, step_seconds)
+               : step.kind == Step::Kind::branch  ? run_branch(binding, i, step_seconds)
+               : step.kind == Step::Kind::library ? run_library(binding, i, step_seconds)
+                                                  : run_step(binding, i);
     if (!s.ok()) return s;
     if (!step_seconds.empty()) step_seconds[i] += seconds_since(start) - (nested() - before);
     i = behind;

@@ -137,12 +137,12 @@ struct LibraryCall {
 
 struct Step {
   enum class Kind : uint8_t {
-    kernel,  ///< call the first alternative whose condition holds
-    host,    ///< evaluate a host op on contiguous views
-    fill,    ///< set every element of each output view to `fill` (margins)
-    copy,    ///< strided copy of inputs[0] to outputs[0], same dtype and extents
-    loop,    ///< run the `span` steps behind this one on every trip
-    branch,  ///< run the `span` steps behind this one, or the `otherwise` steps behind those
+    kernel,   ///< call the first alternative whose condition holds
+    host,     ///< evaluate a host op on contiguous views
+    fill,     ///< set every element of each output view to `fill` (margins)
+    copy,     ///< strided copy of inputs[0] to outputs[0], same dtype and extents
+    loop,     ///< run the `span` steps behind this one on every trip
+    branch,   ///< run the `span` steps behind this one, or the `otherwise` steps behind those
     library,  ///< call a library and run the `span` steps behind this one; where it is not there or
               ///< cannot do this, run the `otherwise` steps behind those instead
   };

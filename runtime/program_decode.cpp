@@ -137,8 +137,13 @@ class Decoder {
   }
 
   static LibraryCall library(const file::Library& f) {
-    return {static_cast<LibraryCall::Kind>(f.kind()), f.tf32(), f.relu(), list(f.padding()),
-            list(f.strides()), list(f.dilations()), f.group()};
+    return {static_cast<LibraryCall::Kind>(f.kind()),
+            f.tf32(),
+            f.relu(),
+            list(f.padding()),
+            list(f.strides()),
+            list(f.dilations()),
+            f.group()};
   }
 
   static Step::Control control(const file::Control& f) {

@@ -65,8 +65,7 @@ class Encoder {
     });
     return file::CreateStep(b_, static_cast<uint8_t>(s.kind), alternatives, text(s.host_op),
                             b_.CreateVector(attributes), extents, list(s.inputs), list(s.outputs),
-                            s.fill, text(s.name), text(s.origin), s.flops, control(s),
-                            library(s));
+                            s.fill, text(s.name), text(s.origin), s.flops, control(s), library(s));
   }
 
   fb::Offset<file::Library> library(const Step& s) {

@@ -312,10 +312,9 @@ class Validator {
     if (product) return;
     for (const std::vector<int64_t>* list : {&c.padding, &c.strides, &c.dilations}) {
       const int64_t least = list == &c.padding ? 0 : 1;
-      require(list->size() == 2 && std::all_of(list->begin(), list->end(),
-                                               [least](int64_t v) {
-                                                 return v >= least && v <= INT32_MAX;
-                                               }),
+      require(list->size() == 2 &&
+                  std::all_of(list->begin(), list->end(),
+                              [least](int64_t v) { return v >= least && v <= INT32_MAX; }),
               "padding, strides or dilations of a library step are out of range");
     }
     require(c.group >= 1 && c.group <= INT32_MAX, "groups of a library step are out of range");

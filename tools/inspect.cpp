@@ -112,12 +112,11 @@ int profile(const ProfileArguments& a) {
     nlohmann::json j = nlohmann::json::array();
     for (const StepTime& s : rows) {
       const Step& step = p.steps[static_cast<size_t>(s.step)];
-      j.push_back(
-          {{"ms", s.milliseconds},
-           {"step", step.name},
-           {"from", step.origin},
-           {"flops", s.flops},
-           {"algorithm", algorithm(s, "")}});
+      j.push_back({{"ms", s.milliseconds},
+                   {"step", step.name},
+                   {"from", step.origin},
+                   {"flops", s.flops},
+                   {"algorithm", algorithm(s, "")}});
     }
     if (a.json == "-") std::cout << j.dump(1) << "\n";
     else std::ofstream(a.json) << j.dump(1) << "\n";

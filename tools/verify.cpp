@@ -1,8 +1,8 @@
 // tintype verify: folders of model.onnx and test_data_set_*, many at once.
 #include "ir/diagnostic.h"
 #include "tools/command.h"
-#include "tools/driver/pipeline.h"
 #include "tools/driver/compare.h"
+#include "tools/driver/pipeline.h"
 
 #include <atomic>
 #include <fmt/format.h>

@@ -170,8 +170,8 @@ constexpr AttrDef kConv[] = {{"window", AttrKind::integers, true}, {"strides", A
                              {"dilations", AttrKind::integers},    {"group", AttrKind::integer},
                              {"filters", AttrKind::integer, true}, {"block", AttrKind::integer},
                              {"library", AttrKind::string}};
-constexpr AttrDef kDot[] = {{"block", AttrKind::integer}, {"columns", AttrKind::integer},
-                            {"library", AttrKind::string}};
+constexpr AttrDef kDot[] = {
+    {"block", AttrKind::integer}, {"columns", AttrKind::integer}, {"library", AttrKind::string}};
 constexpr AttrDef kGateProducts[] = {{"places", AttrKind::integers, true},
                                      {"block", AttrKind::integer},
                                      {"columns", AttrKind::integer}};

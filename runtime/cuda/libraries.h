@@ -15,7 +15,7 @@ namespace tintype {
 
 namespace cublaslt {
 
-constexpr int kSuccess = 0, kInvalidValue = 7, kNotSupported = 15;          // cublasStatus_t
+constexpr int kSuccess = 0, kInvalidValue = 7, kNotSupported = 15;         // cublasStatus_t
 constexpr int kCompute32f = 68, kComputePedantic = 69, kComputeTf32 = 77;  // cublasComputeType_t
 constexpr int kFloat = 0;                                                  // CUDA_R_32F
 constexpr int kBatchCount = 5, kBatchStride = 6;  // cublasLtMatrixLayoutAttribute_t
@@ -42,7 +42,7 @@ struct Candidate {  // cublasLtMatmulHeuristicResult_t
 }  // namespace cublaslt
 
 /// member, function of libcublasLt.so, type.
-#define TINTYPE_CUBLASLT(X)                                                                       \
+#define TINTYPE_CUBLASLT(X)                                                                     \
   X(version, cublasLtGetVersion, size_t())                                                      \
   X(status_text, cublasLtGetStatusString, const char*(int))                                     \
   X(create, cublasLtCreate, int(void**))                                                        \
@@ -57,24 +57,24 @@ struct Candidate {  // cublasLtMatmulHeuristicResult_t
   X(preference_destroy, cublasLtMatmulPreferenceDestroy, int(void*))                            \
   X(preference_set, cublasLtMatmulPreferenceSetAttribute, int(void*, int, const void*, size_t)) \
   X(candidates, cublasLtMatmulAlgoGetHeuristic,                                                 \
-    int(void*, void*, void*, void*, void*, void*, void*, int, cublaslt::Candidate*, int*))        \
+    int(void*, void*, void*, void*, void*, void*, void*, int, cublaslt::Candidate*, int*))      \
   X(multiply, cublasLtMatmul,                                                                   \
-    int(void*, void*, const void*, const void*, void*, const void*, void*, const void*,           \
+    int(void*, void*, const void*, const void*, void*, const void*, void*, const void*,         \
         const void*, void*, void*, void*, const cublaslt::Algorithm*, void*, size_t, void*))
 
 // ---- cuDNN ----------------------------------------------------------------------------------
 
 namespace cudnn {
 
-constexpr int kSuccess = 0;               // cudnnStatus_t; 3000 to 3999 is not supported
-constexpr int kFloat = 0;                 // CUDNN_DATA_FLOAT
-constexpr int kChannelsLast = 1;          // CUDNN_TENSOR_NHWC
-constexpr int kCrossCorrelation = 1;      // cudnnConvolutionMode_t
+constexpr int kSuccess = 0;                // cudnnStatus_t; 3000 to 3999 is not supported
+constexpr int kFloat = 0;                  // CUDNN_DATA_FLOAT
+constexpr int kChannelsLast = 1;           // CUDNN_TENSOR_NHWC
+constexpr int kCrossCorrelation = 1;       // cudnnConvolutionMode_t
 constexpr int kAnyMath = 0, kFmaMath = 3;  // cudnnMathType_t: default, which allows TF32; FMA only
-constexpr int kDeterministic = 1;         // cudnnDeterminism_t
-constexpr int kIdentity = 5, kRelu = 1;   // cudnnActivationMode_t
-constexpr int kPropagateNan = 1;          // cudnnNanPropagation_t
-constexpr int kImplicitPrecomputed = 1;   // CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM
+constexpr int kDeterministic = 1;          // cudnnDeterminism_t
+constexpr int kIdentity = 5, kRelu = 1;    // cudnnActivationMode_t
+constexpr int kPropagateNan = 1;           // cudnnNanPropagation_t
+constexpr int kImplicitPrecomputed = 1;    // CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM
 /// Of forward algorithms, those from here on are Fourier's and Winograd's.
 constexpr int kFirstTransform = 4;  // CUDNN_CONVOLUTION_FWD_ALGO_FFT
 // cudnnConvolutionBwdFilterAlgo_t: the algorithms that are neither
@@ -92,43 +92,43 @@ struct Candidate {  // cudnnConvolutionFwdAlgoPerf_t, cudnnConvolutionBwdFilterA
 }  // namespace cudnn
 
 /// member, function of libcudnn.so, type.
-#define TINTYPE_CUDNN(X)                                                                        \
-  X(version, cudnnGetVersion, size_t())                                                       \
-  X(status_text, cudnnGetErrorString, const char*(int))                                       \
-  X(create, cudnnCreate, int(void**))                                                         \
-  X(destroy, cudnnDestroy, int(void*))                                                        \
-  X(set_stream, cudnnSetStream, int(void*, void*))                                            \
-  X(tensor_create, cudnnCreateTensorDescriptor, int(void**))                                  \
-  X(tensor_destroy, cudnnDestroyTensorDescriptor, int(void*))                                 \
-  X(tensor_set, cudnnSetTensor4dDescriptor, int(void*, int, int, int, int, int, int))         \
-  X(filter_create, cudnnCreateFilterDescriptor, int(void**))                                  \
-  X(filter_destroy, cudnnDestroyFilterDescriptor, int(void*))                                 \
-  X(filter_set, cudnnSetFilter4dDescriptor, int(void*, int, int, int, int, int, int))         \
-  X(activation_create, cudnnCreateActivationDescriptor, int(void**))                          \
-  X(activation_destroy, cudnnDestroyActivationDescriptor, int(void*))                         \
-  X(activation_set, cudnnSetActivationDescriptor, int(void*, int, int, double))               \
-  X(convolution_create, cudnnCreateConvolutionDescriptor, int(void**))                        \
-  X(convolution_destroy, cudnnDestroyConvolutionDescriptor, int(void*))                       \
-  X(convolution_set, cudnnSetConvolution2dDescriptor,                                         \
-    int(void*, int, int, int, int, int, int, int, int))                                         \
-  X(convolution_groups, cudnnSetConvolutionGroupCount, int(void*, int))                       \
-  X(convolution_math, cudnnSetConvolutionMathType, int(void*, int))                           \
-  X(forward_candidates, cudnnGetConvolutionForwardAlgorithm_v7,                               \
-    int(void*, void*, void*, void*, void*, int, int*, cudnn::Candidate*))                       \
-  X(forward, cudnnConvolutionForward,                                                         \
-    int(void*, const void*, void*, const void*, void*, const void*, void*, int, void*, size_t,  \
-        const void*, void*, void*))                                                             \
-  X(forward_fused, cudnnConvolutionBiasActivationForward,                                     \
-    int(void*, const void*, void*, const void*, void*, const void*, void*, int, void*, size_t,  \
-        const void*, void*, const void*, void*, const void*, void*, void*, void*))              \
-  X(filter_candidates, cudnnGetConvolutionBackwardFilterAlgorithm_v7,                         \
-    int(void*, void*, void*, void*, void*, int, int*, cudnn::Candidate*))                       \
-  X(filter_gradient, cudnnConvolutionBackwardFilter,                                          \
-    int(void*, const void*, void*, const void*, void*, const void*, void*, int, void*, size_t,  \
+#define TINTYPE_CUDNN(X)                                                                       \
+  X(version, cudnnGetVersion, size_t())                                                        \
+  X(status_text, cudnnGetErrorString, const char*(int))                                        \
+  X(create, cudnnCreate, int(void**))                                                          \
+  X(destroy, cudnnDestroy, int(void*))                                                         \
+  X(set_stream, cudnnSetStream, int(void*, void*))                                             \
+  X(tensor_create, cudnnCreateTensorDescriptor, int(void**))                                   \
+  X(tensor_destroy, cudnnDestroyTensorDescriptor, int(void*))                                  \
+  X(tensor_set, cudnnSetTensor4dDescriptor, int(void*, int, int, int, int, int, int))          \
+  X(filter_create, cudnnCreateFilterDescriptor, int(void**))                                   \
+  X(filter_destroy, cudnnDestroyFilterDescriptor, int(void*))                                  \
+  X(filter_set, cudnnSetFilter4dDescriptor, int(void*, int, int, int, int, int, int))          \
+  X(activation_create, cudnnCreateActivationDescriptor, int(void**))                           \
+  X(activation_destroy, cudnnDestroyActivationDescriptor, int(void*))                          \
+  X(activation_set, cudnnSetActivationDescriptor, int(void*, int, int, double))                \
+  X(convolution_create, cudnnCreateConvolutionDescriptor, int(void**))                         \
+  X(convolution_destroy, cudnnDestroyConvolutionDescriptor, int(void*))                        \
+  X(convolution_set, cudnnSetConvolution2dDescriptor,                                          \
+    int(void*, int, int, int, int, int, int, int, int))                                        \
+  X(convolution_groups, cudnnSetConvolutionGroupCount, int(void*, int))                        \
+  X(convolution_math, cudnnSetConvolutionMathType, int(void*, int))                            \
+  X(forward_candidates, cudnnGetConvolutionForwardAlgorithm_v7,                                \
+    int(void*, void*, void*, void*, void*, int, int*, cudnn::Candidate*))                      \
+  X(forward, cudnnConvolutionForward,                                                          \
+    int(void*, const void*, void*, const void*, void*, const void*, void*, int, void*, size_t, \
+        const void*, void*, void*))                                                            \
+  X(forward_fused, cudnnConvolutionBiasActivationForward,                                      \
+    int(void*, const void*, void*, const void*, void*, const void*, void*, int, void*, size_t, \
+        const void*, void*, const void*, void*, const void*, void*, void*, void*))             \
+  X(filter_candidates, cudnnGetConvolutionBackwardFilterAlgorithm_v7,                          \
+    int(void*, void*, void*, void*, void*, int, int*, cudnn::Candidate*))                      \
+  X(filter_gradient, cudnnConvolutionBackwardFilter,                                           \
+    int(void*, const void*, void*, const void*, void*, const void*, void*, int, void*, size_t, \
         const void*, void*, void*))
 
 #define TINTYPE_LIBRARY_MEMBER(member, function, ...) \
-  using member##_type = __VA_ARGS__;                \
+  using member##_type = __VA_ARGS__;                  \
   member##_type* member = nullptr;
 struct CublasLt {
   TINTYPE_CUBLASLT(TINTYPE_LIBRARY_MEMBER)

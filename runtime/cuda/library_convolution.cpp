@@ -107,10 +107,10 @@ class ConvolutionPlan final : public LibraryPlan {
         !s.ok())
       return s;
     const auto n = [&](size_t i) { return static_cast<int>(e[i]); };
-    return failed(l_,
-                  l_.filter_set(weights_.get(), cudnn::kFloat, cudnn::kChannelsLast, n(0), n(3),
-                                n(1), n(2)),
-                  "cudnnSetFilter4dDescriptor");
+    return failed(
+        l_,
+        l_.filter_set(weights_.get(), cudnn::kFloat, cudnn::kChannelsLast, n(0), n(3), n(1), n(2)),
+        "cudnnSetFilter4dDescriptor");
   }
 
   Status convolution(const LibraryCall& c) {
@@ -119,32 +119,30 @@ class ConvolutionPlan final : public LibraryPlan {
         !s.ok())
       return s;
     const auto n = [](const std::vector<int64_t>& v, size_t i) { return static_cast<int>(v[i]); };
-    if (Status s = failed(
-            l_,
-            l_.convolution_set(convolution_.get(), n(c.padding, 0), n(c.padding, 1),
-                               n(c.strides, 0), n(c.strides, 1), n(c.dilations, 0),
-                               n(c.dilations, 1), cudnn::kCrossCorrelation, cudnn::kFloat),
-            "cudnnSetConvolution2dDescriptor");
+    if (Status s =
+            failed(l_,
+                   l_.convolution_set(convolution_.get(), n(c.padding, 0), n(c.padding, 1),
+                                      n(c.strides, 0), n(c.strides, 1), n(c.dilations, 0),
+                                      n(c.dilations, 1), cudnn::kCrossCorrelation, cudnn::kFloat),
+                   "cudnnSetConvolution2dDescriptor");
         !s.ok())
       return s;
-    if (Status s = failed(
-            l_, l_.convolution_groups(convolution_.get(), static_cast<int>(c.group)),
-            "cudnnSetConvolutionGroupCount");
+    if (Status s = failed(l_, l_.convolution_groups(convolution_.get(), static_cast<int>(c.group)),
+                          "cudnnSetConvolutionGroupCount");
         !s.ok())
       return s;
     return math(c.tf32 ? cudnn::kAnyMath : cudnn::kFmaMath);
   }
 
   Status math(int kind) {
-    return failed(l_, l_.convolution_math(convolution_.get(), kind),
-                  "cudnnSetConvolutionMathType");
+    return failed(l_, l_.convolution_math(convolution_.get(), kind), "cudnnSetConvolutionMathType");
   }
 
   Status epilogue(const LibraryCall& call, int64_t filters) {
     const std::array<int64_t, 4> channels = {1, 1, 1, filters};
     if (Status s = tensor(bias_, channels); !s.ok()) return s;
-    if (Status s = failed(l_, l_.activation_create(activation_.put()),
-                          "cudnnCreateActivationDescriptor");
+    if (Status s =
+            failed(l_, l_.activation_create(activation_.put()), "cudnnCreateActivationDescriptor");
         !s.ok())
       return s;
     return failed(l_,
@@ -153,8 +151,8 @@ class ConvolutionPlan final : public LibraryPlan {
                   "cudnnSetActivationDescriptor");
   }
 
-  /// Whether an algorithm gives the same bits in every run, adds in the order of the window where it
-  /// has to, and fits.
+  /// Whether an algorithm gives the same bits in every run, adds in the order of the window where
+  /// it has to, and fits.
   bool usable(const LibraryCall& call, const cudnn::Candidate& c) const {
     if (c.status != cudnn::kSuccess || c.workspace > o_.workspace_bytes ||
         c.determinism != cudnn::kDeterministic)
@@ -172,20 +170,19 @@ class ConvolutionPlan final : public LibraryPlan {
     std::array<cudnn::Candidate, cudnn::kForwardAlgorithms> list = {};
     int found = 0;
     const int code =
-        gradient_ ? l_.filter_candidates(handle_, input_.get(), output_.get(), convolution_.get(),
-                                         weights_.get(), cudnn::kFilterAlgorithms, &found,
-                                         list.data())
-                  : l_.forward_candidates(handle_, input_.get(), weights_.get(),
-                                          convolution_.get(), output_.get(),
-                                          cudnn::kForwardAlgorithms, &found, list.data());
+        gradient_
+            ? l_.filter_candidates(handle_, input_.get(), output_.get(), convolution_.get(),
+                                   weights_.get(), cudnn::kFilterAlgorithms, &found, list.data())
+            : l_.forward_candidates(handle_, input_.get(), weights_.get(), convolution_.get(),
+                                    output_.get(), cudnn::kForwardAlgorithms, &found, list.data());
     if (Status s = failed(l_, code,
                           gradient_ ? "cudnnGetConvolutionBackwardFilterAlgorithm_v7"
                                     : "cudnnGetConvolutionForwardAlgorithm_v7");
         !s.ok())
       return s;
     const auto end = list.begin() + std::clamp<int>(found, 0, static_cast<int>(list.size()));
-    const auto best = std::find_if(list.begin(), end,
-                                   [&](const cudnn::Candidate& c) { return usable(call, c); });
+    const auto best =
+        std::find_if(list.begin(), end, [&](const cudnn::Candidate& c) { return usable(call, c); });
     if (best == end)
       return {StatusCode::unsupported,
               "cuDNN has no deterministic algorithm with a workspace of at most " +
@@ -210,8 +207,8 @@ Result<std::unique_ptr<LibraryPlan>> prepare_convolution(const LibraryCall& call
                                                          CudaQueue& queue) {
   const CudaLibraries& libraries = cuda_libraries();
   if (libraries.cudnn == nullptr) return Status(StatusCode::unsupported, libraries.no_cudnn);
-  auto plan = std::make_unique<ConvolutionPlan>(
-      *libraries.cudnn, queue, operands, call.kind == LibraryCall::Kind::weight_gradient);
+  auto plan = std::make_unique<ConvolutionPlan>(*libraries.cudnn, queue, operands,
+                                                call.kind == LibraryCall::Kind::weight_gradient);
   if (Status s = plan->prepare(call); !s.ok()) return s;
   return std::unique_ptr<LibraryPlan>(std::move(plan));
 }

@@ -103,23 +103,20 @@ class ProductPlan final : public LibraryPlan {
   }
 
  private:
-  void* before_layout() const {
-    return o_.residual.present() ? residual_.get() : result_.get();
-  }
+  void* before_layout() const { return o_.residual.present() ? residual_.get() : result_.get(); }
 
   Status describe(const LibraryCall& call, const Matrix& a, const Matrix& b) {
     using namespace cublaslt;
-    if (Status s = failed(l_,
-                          l_.product_create(product_.put(),
-                                            call.tf32 ? kComputeTf32 : kComputePedantic, kFloat),
-                          "cublasLtMatmulDescCreate");
+    if (Status s = failed(
+            l_,
+            l_.product_create(product_.put(), call.tf32 ? kComputeTf32 : kComputePedantic, kFloat),
+            "cublasLtMatmulDescCreate");
         !s.ok())
       return s;
     const int32_t first = a.transposed ? kTransposed : kPlain;
     const int32_t second = b.transposed ? kTransposed : kPlain;
     const bool bias = o_.bias.present();
-    const int32_t epilogue =
-        call.relu ? (bias ? kReluBias : kRelu) : (bias ? kBias : kNoEpilogue);
+    const int32_t epilogue = call.relu ? (bias ? kReluBias : kRelu) : (bias ? kBias : kNoEpilogue);
     for (const auto& [attribute, value] :
          {std::pair(kTransposeA, first), {kTransposeB, second}, {kEpilogue, epilogue}})
       if (Status s = failed(l_, l_.product_set(product_.get(), attribute, &value, sizeof value),
@@ -131,15 +128,14 @@ class ProductPlan final : public LibraryPlan {
 
   Status set_bias() {
     bias_ = *o_.bias.address;
-    return failed(
-        l_, l_.product_set(product_.get(), cublaslt::kBiasPointer, &bias_, sizeof bias_),
-        "cublasLtMatmulDescSetAttribute");
+    return failed(l_, l_.product_set(product_.get(), cublaslt::kBiasPointer, &bias_, sizeof bias_),
+                  "cublasLtMatmulDescSetAttribute");
   }
 
   Status layout(LibraryDescriptor& to, const Matrix& m, const LibraryOperand& o) {
-    if (Status s = failed(
-            l_, l_.layout_create(to.put(), cublaslt::kFloat, m.rows, m.columns, m.leading),
-            "cublasLtMatrixLayoutCreate");
+    if (Status s =
+            failed(l_, l_.layout_create(to.put(), cublaslt::kFloat, m.rows, m.columns, m.leading),
+                   "cublasLtMatrixLayoutCreate");
         !s.ok())
       return s;
     const auto count = static_cast<int32_t>(o_.result.extents[0]);
@@ -156,8 +152,8 @@ class ProductPlan final : public LibraryPlan {
   Status choose() {
     using namespace cublaslt;
     LibraryDescriptor preference(l_.preference_destroy);
-    if (Status s = failed(l_, l_.preference_create(preference.put()),
-                          "cublasLtMatmulPreferenceCreate");
+    if (Status s =
+            failed(l_, l_.preference_create(preference.put()), "cublasLtMatmulPreferenceCreate");
         !s.ok())
       return s;
     const auto set = [&](int attribute, const auto& value) {

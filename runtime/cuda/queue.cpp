@@ -133,7 +133,8 @@ Result<void*> CudaQueue::cublaslt(const CublasLt& library) {
   if (cublaslt_ != nullptr) return cublaslt_;
   if (const int code = library.create(&cublaslt_); code != cublaslt::kSuccess) {
     cublaslt_ = nullptr;
-    return Status(StatusCode::internal, std::string("cublasLtCreate: ") + library.status_text(code));
+    return Status(StatusCode::internal,
+                  std::string("cublasLtCreate: ") + library.status_text(code));
   }
   cublaslt_library_ = &library;
   return cublaslt_;

@@ -1,5 +1,5 @@
-// The runtime's own declarations of cuBLASLt and cuDNN against NVIDIA's headers, where there are any
-// (CMake looks for them): values, sizes, places of members, and the types of all functions.
+// The runtime's own declarations of cuBLASLt and cuDNN against NVIDIA's headers, where there are
+// any (CMake looks for them): values, sizes, places of members, and the types of all functions.
 #include "runtime/cuda/libraries.h"
 
 #include <gtest/gtest.h>

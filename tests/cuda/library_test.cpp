@@ -3,6 +3,7 @@
 #include "tests/cuda/fixture.h"
 
 #include "frontend/graph/graph_builder.h"
+#include "runtime/validate.h"
 #include "tools/driver/trainer.h"
 
 #include <algorithm>
@@ -55,9 +56,8 @@ double worst(const std::vector<Tensor>& got, const std::vector<Tensor>& want) {
 
 int library_steps(const Model& m) {
   const auto& steps = m.program().steps;
-  return static_cast<int>(std::count_if(steps.begin(), steps.end(), [](const Step& s) {
-    return s.kind == Step::Kind::library;
-  }));
+  return static_cast<int>(std::count_if(
+      steps.begin(), steps.end(), [](const Step& s) { return s.kind == Step::Kind::library; }));
 }
 
 struct Found {
@@ -152,8 +152,8 @@ TEST(CudaLibraries, ProductsOfTransposedOperands) {
   for (const bool left : {false, true})
     for (const bool right : {false, true}) {
       const std::vector<int64_t> a = left ? std::vector<int64_t>{6, 5} : std::vector<int64_t>{5, 6};
-      const std::vector<int64_t> b = right ? std::vector<int64_t>{7, 6}
-                                           : std::vector<int64_t>{6, 7};
+      const std::vector<int64_t> b =
+          right ? std::vector<int64_t>{7, 6} : std::vector<int64_t>{6, 7};
       EXPECT_TRUE(expect_same(product(a, b, left, right)).launched.empty());
       const auto stacked = [](std::vector<int64_t> dims) {
         dims.insert(dims.begin(), 3);
@@ -181,8 +181,7 @@ TEST(CudaLibraries, Convolutions) {
       {1, 8, 6, 6, 12, 3, 3, 1, 1, 1, 2},  // groups
       {3, 5, 4, 4, 7, 1, 1, 1, 0, 1, 1},   // a product
       {1, 4, 5, 5, 3, 1, 1, 2, 0, 1, 1},   // a product of some positions
-      {1, 2, 1, 1, 1, 1, 1, 1, 0, 1, 1},
-      {2, 3, 5, 1, 2, 5, 1, 1, 0, 1, 1},
+      {1, 2, 1, 1, 1, 1, 1, 1, 0, 1, 1},  {2, 3, 5, 1, 2, 5, 1, 1, 0, 1, 1},
   };
   for (const ConvCase& c : cases) {
     SCOPED_TRACE(testing::PrintToString(c));
@@ -208,9 +207,9 @@ TEST(CudaLibraries, ConvolutionsAlongOneAxis) {
 TEST(CudaLibraries, UnevenPaddingIsWrittenOut) {
   expect_same([](Graph& g, Builder& b) {
     Value* x = b.make("Relu", {g.add_input("x", {DType::f32, {2, 4, 6, 6}})});
-    Value* y = b.make("Conv", {x, weights(b, {6, 4, 3, 3}, 1)},
-                      {{"pads", std::vector<int64_t>{0, 0, 1, 1}},
-                       {"strides", std::vector<int64_t>{2, 2}}});
+    Value* y = b.make(
+        "Conv", {x, weights(b, {6, 4, 3, 3}, 1)},
+        {{"pads", std::vector<int64_t>{0, 0, 1, 1}}, {"strides", std::vector<int64_t>{2, 2}}});
     g.add_output("y", y);
   });
 }
@@ -225,9 +224,9 @@ Make branches() {
                             {{"pads", std::vector<int64_t>(4, k / 2)}})});
     };
     Value* first = conv(x, 4, 8, 3, 1);
-    Value* pool = b.make("MaxPool", {first},
-                         {{"kernel_shape", std::vector<int64_t>{3, 3}},
-                          {"pads", std::vector<int64_t>{1, 1, 1, 1}}});
+    Value* pool = b.make(
+        "MaxPool", {first},
+        {{"kernel_shape", std::vector<int64_t>{3, 3}}, {"pads", std::vector<int64_t>{1, 1, 1, 1}}});
     Value* joined = b.make("Concat",
                            {conv(first, 8, 8, 1, 2), conv(conv(first, 8, 4, 1, 3), 4, 8, 3, 4),
                             conv(pool, 8, 4, 1, 5)},
@@ -305,11 +304,11 @@ TEST(CudaLibraries, AreLookedForByName) {
 }
 
 TEST(CudaLibraries, CostModelTakesThemForLargeProductsOnly) {
-  const CompiledModel small = compiled(linear({4, 8}, {8, 8}, true), MathMode::standard,
-                                       Libraries::automatic);
+  const CompiledModel small =
+      compiled(linear({4, 8}, {8, 8}, true), MathMode::standard, Libraries::automatic);
   EXPECT_EQ(library_steps(small.model), 0);
-  const CompiledModel large = compiled(linear({1024, 512}, {512, 512}, true), MathMode::standard,
-                                       Libraries::automatic);
+  const CompiledModel large =
+      compiled(linear({1024, 512}, {512, 512}, true), MathMode::standard, Libraries::automatic);
   EXPECT_EQ(library_steps(large.model), 1);
   EXPECT_EQ(library_steps(compiled(linear({1024, 512}, {512, 512}, true), MathMode::standard,
                                    Libraries::never)
@@ -348,9 +347,10 @@ bool gives_back(const std::string& function) {
 TEST(CudaLibraries, SurviveTheFailureOfAnyCall) {
   const auto network = [](Graph& g, Builder& b) {
     Value* x = g.add_input("x", {DType::f32, {2, 3, 5, 5}});
-    Value* y = b.make("Relu", {b.make("Conv", {b.make("Tanh", {x}), weights(b, {4, 3, 3, 3}, 1),
-                                               weights(b, {4}, 3)},
-                                      {{"pads", std::vector<int64_t>{1, 1, 1, 1}}})});
+    Value* y = b.make(
+        "Relu",
+        {b.make("Conv", {b.make("Tanh", {x}), weights(b, {4, 3, 3, 3}, 1), weights(b, {4}, 3)},
+                {{"pads", std::vector<int64_t>{1, 1, 1, 1}}})});
     g.add_output("y", b.make("MatMul", {b.reshape(y, {2, 100}), weights(b, {100, 3}, 2)}));
   };
   CudaStandIn::Settings settings;
@@ -363,8 +363,7 @@ TEST(CudaLibraries, SurviveTheFailureOfAnyCall) {
       const CompiledModel m = compiled(network);
       const auto inputs = inputs_of(m.model.program(), {});
       want = expected(network, inputs);
-      for (int i = 0; i < 3; ++i)
-        ASSERT_TRUE(m.model.run(std::span<const Tensor>(inputs)).ok());
+      for (int i = 0; i < 3; ++i) ASSERT_TRUE(m.model.run(std::span<const Tensor>(inputs)).ok());
     }
     calls = device.calls().size();
   }
@@ -394,6 +393,31 @@ TEST(CudaLibraries, SurviveTheFailureOfAnyCall) {
   EXPECT_GT(reported, calls / 4);
 }
 
+TEST(CudaLibraries, MalformedStepsAreRefused) {
+  const Program program =
+      compiled(conv_with_epilogue({2, 4, 6, 6, 8, 3, 3, 1, 1, 1, 1})).model.program();
+  const auto at = static_cast<size_t>(
+      std::find_if(program.steps.begin(), program.steps.end(),
+                   [](const Step& s) { return s.kind == Step::Kind::library; }) -
+      program.steps.begin());
+  ASSERT_TRUE(validate(program).ok());
+  const auto expect = [&](const std::string& message, const std::function<void(Step&)>& change) {
+    Program broken = program;
+    change(broken.steps[at]);
+    EXPECT_THAT(validate(broken).message(), HasSubstr(message));
+  };
+  expect("four inputs and two outputs", [](Step& s) { s.inputs.pop_back(); });
+  expect("view out of range", [](Step& s) { s.inputs[1] = 100000; });
+  expect("another rank or type", [](Step& s) { s.inputs[0] = s.inputs[2]; });
+  expect("no row of bytes", [](Step& s) { s.outputs[1] = s.outputs[0]; });
+  expect("out of range", [](Step& s) { s.library.strides = {1, 0}; });
+  expect("out of range", [](Step& s) { s.library.padding.clear(); });
+  expect("out of range", [](Step& s) { s.library.group = 0; });
+  expect("an epilogue", [](Step& s) { s.library.kind = LibraryCall::Kind::weight_gradient; });
+  expect("unknown kind", [](Step& s) { s.library.kind = static_cast<LibraryCall::Kind>(9); });
+  expect("spans steps of another one", [](Step& s) { s.control.otherwise = 100000; });
+}
+
 // ---- Training -------------------------------------------------------------------------------
 
 std::unique_ptr<Graph> cnn() {
@@ -420,8 +444,7 @@ std::map<std::string, Tensor> trained(const std::string& target, MathMode math) 
   Tensor x = random_tensor(DType::f32, {12, 4, 12, 12}, 5);
   for (float& v : x.mutable_values<float>()) v = 2 * v - 1;
   Tensor labels = Tensor::empty(DType::i64, {12});
-  for (int64_t i = 0; i < 12; ++i)
-    labels.mutable_values<int64_t>()[static_cast<size_t>(i)] = i % 4;
+  for (int64_t i = 0; i < 12; ++i) labels.mutable_values<int64_t>()[static_cast<size_t>(i)] = i % 4;
   const auto data = batches_of({{"x", x}, {"target", labels}}, {.batch = 4});
   trainer.fit(*data, nullptr, {.epochs = 2});
   return trainer.snapshot().tensors;

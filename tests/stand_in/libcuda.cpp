@@ -1,8 +1,8 @@
 // The stand-in for a CUDA device as a libcuda.so.1 of its own, for programs that load the driver by
 // name: LD_LIBRARY_PATH=build/release/tests/stand_in tintype run model.tt.
 //
-// It also has the functions of cuBLASLt and cuDNN; libraries of these names, which are empty but for
-// needing this one, lie in a folder of their own (build/release/tests/stand_in_libraries).
+// It also has the functions of cuBLASLt and cuDNN; libraries of these names, which are empty but
+// for needing this one, lie in a folder of their own (build/release/tests/stand_in_libraries).
 //
 // TINTYPE_STAND_IN=unchecked counts launches without running them. What goes wrong inside kernels
 // is written to standard error when the program ends, and ends it with 86.
@@ -70,10 +70,10 @@ struct Forward<Table, Member, R(Arguments...)> {
 }  // namespace
 
 // A function of every name in the table, which the loader finds by asking for its address.
-#define TINTYPE_EXPORT_FROM(table, prefix, member, symbol)                    \
-  extern "C" table::member##_type* resolve_##prefix##_##member() {            \
-    return &Forward<table, &table::member, table::member##_type>::call;       \
-  }                                                                           \
+#define TINTYPE_EXPORT_FROM(table, prefix, member, symbol)                     \
+  extern "C" table::member##_type* resolve_##prefix##_##member() {             \
+    return &Forward<table, &table::member, table::member##_type>::call;        \
+  }                                                                            \
   extern "C" table::member##_type exported_##prefix##_##member __asm__(symbol) \
       __attribute__((ifunc("resolve_" #prefix "_" #member), visibility("default")));
 #define TINTYPE_EXPORT(member, symbol, ...) TINTYPE_EXPORT_FROM(CudaDriver, driver, member, symbol)

@@ -15,7 +15,8 @@ namespace {
 constexpr PassOption kSelect[] = {
     {"target", "this computer", "Halide target string that the cost model reckons for"},
     {"winograd", "1", "0 keeps to algorithms that add in the order of the window"},
-    {"libraries", "auto", "whether a CUDA device may use cuBLASLt and cuDNN: auto, never or always"},
+    {"libraries", "auto",
+     "whether a CUDA device may use cuBLASLt and cuDNN: auto, never or always"},
     {"tf32", "1", "0 lets these keep to f32 arithmetic"},
     {"extents", "", "likely values of symbols, as in N:8;H:224; others count as 1"},
 };

@@ -27,8 +27,8 @@ class CudaStandIn {
     int capability = 90;
     int devices = 1;
     size_t memory = size_t{8} << 30;
-    bool interpret = true;  ///< false: launches are checked and counted, results stay undefined
-    bool libraries = false;          ///< there are a cuBLASLt and a cuDNN
+    bool interpret = true;   ///< false: launches are checked and counted, results stay undefined
+    bool libraries = false;  ///< there are a cuBLASLt and a cuDNN
     size_t library_workspace = 512;  ///< bytes that their algorithms want
   };
   /// Takes the place of the machine's driver and libraries as long as it lives; there can be one at

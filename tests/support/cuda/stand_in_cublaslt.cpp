@@ -22,8 +22,8 @@ struct Layout {
   int64_t stride = 0;
 
   size_t bytes() const {
-    return 4 * (static_cast<size_t>((batch - 1) * stride + (static_cast<int64_t>(columns) - 1) *
-                                                                leading) +
+    return 4 * (static_cast<size_t>((batch - 1) * stride +
+                                    (static_cast<int64_t>(columns) - 1) * leading) +
                 rows);
   }
 };

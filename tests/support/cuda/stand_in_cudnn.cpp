@@ -190,12 +190,19 @@ int start(const Call& k, void* handle, int algorithm, size_t bytes, int (*work)(
 }
 
 int forward(void* handle, const void*, void* x, const void* from, void* w, const void* weights,
-            void* c, int algorithm, void* workspace, size_t bytes, const void*, void* y,
-            void* to) {
+            void* c, int algorithm, void* workspace, size_t bytes, const void*, void* y, void* to) {
   return call("cudnnConvolutionForward", [&] {
-    const Call k = {as<Tensor4>(x), as<Tensor4>(w), as<Tensor4>(y), as<Convolution>(c),
-                    from,           weights,        nullptr,        nullptr,
-                    to,             workspace,      false};
+    const Call k = {as<Tensor4>(x),
+                    as<Tensor4>(w),
+                    as<Tensor4>(y),
+                    as<Convolution>(c),
+                    from,
+                    weights,
+                    nullptr,
+                    nullptr,
+                    to,
+                    workspace,
+                    false};
     return start(k, handle, algorithm, bytes, convolve);
   });
 }
@@ -229,9 +236,17 @@ int filter_gradient(void* handle, const void*, void* x, const void* from, void* 
                     void* c, int algorithm, void* workspace, size_t bytes, const void*, void* w,
                     void* to) {
   return call("cudnnConvolutionBackwardFilter", [&] {
-    const Call k = {as<Tensor4>(x), as<Tensor4>(w), as<Tensor4>(y), as<Convolution>(c),
-                    from,           dy,             nullptr,        nullptr,
-                    to,             workspace,      false};
+    const Call k = {as<Tensor4>(x),
+                    as<Tensor4>(w),
+                    as<Tensor4>(y),
+                    as<Convolution>(c),
+                    from,
+                    dy,
+                    nullptr,
+                    nullptr,
+                    to,
+                    workspace,
+                    false};
     return start(k, handle, algorithm, bytes, weight_gradient);
   });
 }
@@ -243,8 +258,7 @@ Cudnn make_table() {
   t.create = [](void** out) { return make<Handle>("cudnnCreate", out); };
   t.destroy = [](void* h) { return drop<Handle>("cudnnDestroy", h); };
   t.set_stream = [](void* h, void* stream) {
-    return call("cudnnSetStream",
-                [&] { return static_cast<Handle*>(h)->stream = stream, 0; });
+    return call("cudnnSetStream", [&] { return static_cast<Handle*>(h)->stream = stream, 0; });
   };
   t.tensor_create = [](void** out) { return make<Tensor4>("cudnnCreateTensorDescriptor", out); };
   t.tensor_destroy = [](void* d) { return drop<Tensor4>("cudnnDestroyTensorDescriptor", d); };
