@@ -1,6 +1,7 @@
 // The cost model of products on CUDA devices.
 #include "codegen/block_tiles.h"
 
+#include "codegen/library_steps.h"
 #include "runtime/cuda/driver.h"
 
 #include <algorithm>
@@ -13,6 +14,7 @@ namespace {
 /// A device as far as products are concerned.
 struct Device {
   double processors;     ///< multiprocessors
+  double tf32;           ///< multiply-adds of its tensor cores, per processor and cycle
   double multiply_adds;  ///< of f32, per processor and cycle
   double gigahertz;
   double memory_gbs, cache_gbs;  ///< main memory, second-level cache
@@ -20,10 +22,10 @@ struct Device {
 };
 
 Device device_of(int capability) {
-  if (capability >= 90) return {132, 128, 1.6, 3000, 5500, 228e3};  // H100
-  if (capability >= 86) return {84, 128, 1.7, 800, 2500, 100e3};
-  if (capability >= 80) return {108, 64, 1.4, 1500, 4000, 164e3};  // A100
-  return {72, 64, 1.5, 600, 1500, 64e3};
+  if (capability >= 90) return {132, 1024, 128, 1.6, 3000, 5500, 228e3};  // H100
+  if (capability >= 86) return {84, 256, 128, 1.7, 800, 2500, 100e3};
+  if (capability >= 80) return {108, 512, 64, 1.4, 1500, 4000, 164e3};  // A100
+  return {72, 64, 64, 1.5, 600, 1500, 64e3};
 }
 
 constexpr double kWarp = 32, kLatency = 600;  // cycles until a load from far away is there
@@ -163,6 +165,44 @@ std::string tile_name(const Node& anchor, const BlockTile& t) {
                                          : "weight gradient gemm ";
   name += std::to_string(t.positions) + "x" + std::to_string(t.columns);
   return t.splits > 1 ? name + ", " + std::to_string(t.splits) + " parts" : name;
+}
+
+namespace {
+
+/// A library's tiles, and the share of a processor's rate that each reaches in f32, and with tensor
+/// cores, which have to be fed faster.
+struct LibraryTile {
+  double columns, positions, share, tf32_share;
+};
+constexpr LibraryTile kLibraryTiles[] = {
+    {256, 128, 0.90, 0.80}, {128, 128, 0.90, 0.70}, {128, 64, 0.85, 0.55}, {64, 64, 0.75, 0.40}};
+
+}  // namespace
+
+CudaCost library_cost(const ProductExtents& p, bool tf32, int capability) {
+  const Device d = device_of(capability);
+  // Looking at arguments, and a launch that our graph does not merge with its neighbours.
+  constexpr double kCall = 1.0;
+  const double results = double(p.batch * p.positions * p.columns);
+  const double bytes =
+      4 * (double(p.left_elements) + double(p.batch * p.depth * p.columns) + results);
+  const double memory = bytes / (d.memory_gbs * 1e3);
+  CudaCost best{1e30, ""};
+  for (const LibraryTile& t : kLibraryTiles)
+    for (double splits = 1; splits <= 16; splits *= 2) {
+      if (splits > 1 && double(p.depth) < 128 * splits) break;
+      const double rate = tf32 ? d.tf32 * t.tf32_share : d.multiply_adds * t.share;
+      const double blocks = up(double(p.columns), t.columns) *
+                            up(double(p.positions), t.positions) * double(p.batch) * splits;
+      const double cycles = t.columns * t.positions * up(double(p.depth), splits) / rate;
+      const double arithmetic =
+          (up(blocks, d.processors) * cycles + 3 * kLatency) / (d.gigahertz * 1e3);
+      const double adding =
+          splits > 1 ? 4 * results * (splits + 1) / (d.memory_gbs * 1e3) + kLaunch : 0;
+      const double most = std::max(arithmetic, memory) + adding + kLaunch + kCall;
+      if (most < best.microseconds) best = {most, memory > arithmetic ? "memory" : "arithmetic"};
+    }
+  return best;
 }
 
 BlockTile pick_block_tile(const ProductExtents& p, int columns, int capability) {

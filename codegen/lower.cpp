@@ -35,11 +35,12 @@ bool writes_anywhere(const Value* v) {
 
 Lowering::Lowering(const Graph& graph, const LowerOptions& options)
     : graph_(graph), options_(options), builder_(result_.program),
-      root_places_(graph, builder_,
-                   [this](const Value* v) {
-                     return writes_anywhere(v) &&
-                            (options_.machine.cuda == 0 || runs_on_device(*v->def()));
-                   }),
+      root_places_(
+          graph, builder_,
+          [this](const Value* v) {
+            return writes_anywhere(v) && (options_.machine.cuda == 0 || runs_on_device(*v->def()));
+          },
+          [this](const Value* v) { return lies_apart(v); }),
       places_(&root_places_) {}
 
 Lowered Lowering::run() {
@@ -214,6 +215,7 @@ void Lowering::lower_node(const Node& n) {
     places_->of(n.result());
     return;
   }
+  if (n.is("pad") && library_pads(n)) return;
   if (n.is("pad") && runs_on_device(n)) return lower_device_pad(n);
   if (n.is("dims") && runs_on_device(n)) return lower_device_dims(n);
   lower_host(n);
@@ -318,7 +320,10 @@ Placement Lowering::region_input(const Node& region, int i) {
 }
 
 void Lowering::lower_region(const Node& n) {
-  if (!runs_on_device(n)) keep_on_host(n, cuda_problem(n));
+  const bool device = runs_on_device(n);
+  if (!device) keep_on_host(n, cuda_problem(n));
+  if (const Node* anchor = library_anchor(n))
+    return device ? lower_library(n, *anchor) : lower_without_library(n, *anchor);
   std::vector<Placement> inputs, outputs;
   for (int i = 0; i < n.operand_count(); ++i) inputs.push_back(region_input(n, i));
   for (int i = 0; i < n.result_count(); ++i) outputs.push_back(places_->of(n.result(i)));

@@ -83,10 +83,13 @@ Placement Lowering::invariant_place(const Value* v, const Node& reader) {
 
 void Lowering::lower_body(const Graph& body, const std::vector<Placement>& inputs,
                           const std::vector<Placement>& outputs) {
-  PlacementPlan plan(body, builder_, [this](const Value* v) {
-    return writes_anywhere(v) &&
-           (options_.machine.cuda == 0 || host_only_ || runs_on_device(*v->def()));
-  });
+  PlacementPlan plan(
+      body, builder_,
+      [this](const Value* v) {
+        return writes_anywhere(v) &&
+               (options_.machine.cuda == 0 || host_only_ || runs_on_device(*v->def()));
+      },
+      [this](const Value* v) { return lies_apart(v); });
   plan.on_margin = [this](const Margin& m) { add_fill(m); };
   PlacementPlan* outer = std::exchange(places_, &plan);
   for (size_t i = 0; i < inputs.size(); ++i) plan.set(body.inputs()[i].get(), inputs[i]);

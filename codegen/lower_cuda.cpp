@@ -134,7 +134,9 @@ void Lowering::add_device_fill(const Margin& m) {
   add_kernel_step(fill, {}, {m.placement}, "");
 }
 
-void Lowering::lower_device_pad(const Node& n) {
+void Lowering::lower_device_pad(const Node& n) { add_device_pad(n, places_->of(n.result())); }
+
+void Lowering::add_device_pad(const Node& n, const Placement& to) {
   std::vector<TensorType> types;
   std::vector<Placement> inputs;
   for (const Value* v : n.operands()) {
@@ -145,7 +147,7 @@ void Lowering::lower_device_pad(const Node& n) {
   const Node& pad = scratch_region(
       "pad", types, n.result()->type(),
       [&](Builder& b, const std::vector<Value*>& x) { return b.make("pad", x, n.attrs()); });
-  add_kernel_step(pad, inputs, {places_->of(n.result())}, n.where());
+  add_kernel_step(pad, inputs, {to}, n.where());
 }
 
 /// A kernel per extent: a program records what the device does, extents included. Extent e is the

@@ -1,6 +1,7 @@
 // The walk that turns a graph into a Program, shared by the files that lower its kinds of nodes.
 #pragma once
 
+#include "codegen/library_steps.h"
 #include "codegen/lower.h"
 #include "codegen/placement.h"
 #include "codegen/region_kernel.h"
@@ -19,6 +20,9 @@ namespace tintype {
 
 /// True when the step that produces the value can write to any strided view.
 bool writes_anywhere(const Value* v);
+
+/// The node of a region that a library is to compute, or null.
+const Node* library_anchor(const Node& region);
 
 class Lowering {
  public:
@@ -99,22 +103,58 @@ class Lowering {
                        const std::string& name, const std::string& origin);
   void add_device_fill(const Margin& m);
   void lower_device_pad(const Node& n);
+  void add_device_pad(const Node& n, const Placement& to);
   void lower_device_dims(const Node& n);
   /// A region of its own around one op; `make` builds the body's result from the body's inputs.
   const Node& scratch_region(
       const std::string& name, const std::vector<TensorType>& inputs, const TensorType& result,
       const std::function<Value*(Builder&, const std::vector<Value*>&)>& make);
 
+  // lower_library.cpp
+  /// An input of a region that takes the place of another one: which value of its body it is.
+  struct Stand {
+    const Value* value;
+    TensorType type;
+  };
+  /// What a library reads and writes.
+  struct LibraryOperands {
+    KernelArgument left, right, bias, residual, result;
+    std::vector<int64_t> padding;  ///< of a convolution, per axis
+    LibraryEpilogue epilogue;
+    Placement made;       ///< the result, as the region's anchor has it
+    bool whole = false;   ///< the call computes all of the region
+    bool direct = false;  ///< to where the region's result belongs
+    bool rows = false;    ///< all positions of a product are rows of one matrix
+  };
+  const Node* library_reader(const Use& use) const;
+  /// True for a pad by zeros that convolutions of a library alone read: they pad themselves.
+  bool library_pads(const Node& pad) const;
+  /// True for a value that gets no margins, because a library reads or writes it.
+  bool lies_apart(const Value* v) const;
+  void lower_library(const Node& n, const Node& anchor);
+  void lower_without_library(const Node& n, const Node& anchor);
+  void lower_library_tail(const Node& n, const Node& anchor, const Placement& made);
+  void add_library_call(Step& s, const Node& n, const Node& anchor, const LibraryOperands& o);
+  void place_bias(LibraryOperands& o, const std::map<const Value*, const Value*>& outer);
+  std::optional<LibraryOperands> product_operands(
+      const Node& n, const Node& anchor, const std::map<const Value*, const Value*>& outer);
+  std::optional<LibraryOperands> convolution_operands(
+      const Node& n, const Node& anchor, const std::map<const Value*, const Value*>& outer);
+  Placement dense_on_device(const Value* v, const Node& reader);
+  /// The region with other inputs, without the marks for libraries, and without one node, whose
+  /// result is among the inputs.
+  const Node& variant(const Node& region, const std::vector<Stand>& inputs, const Node* left_out);
+
   const Graph& graph_;
   const LowerOptions& options_;
   Lowered result_;
   ProgramBuilder builder_;
+  bool host_only_ = false;  ///< inside a loop or branch that the host decides; root_places_ asks
   PlacementPlan root_places_;
   PlacementPlan* places_;            ///< of the graph that is being lowered
   std::vector<PendingCopy> copies_;  ///< of outputs and states that no step writes directly
   std::unordered_map<std::string, int32_t> kernel_ids_;
-  Dim repeats_ = 1;         ///< trips of the scans around the current node
-  bool host_only_ = false;  ///< inside a loop or branch that the host decides
+  Dim repeats_ = 1;  ///< trips of the scans around the current node
   /// Copies on the other side, and twins of storages there.
   std::map<std::pair<const Value*, bool>, Placement> copies_elsewhere_;
   std::map<int32_t, int32_t> twins_;

@@ -48,12 +48,14 @@ Shape PlacementPlan::Frame::shape() const {
 }
 
 PlacementPlan::PlacementPlan(const Graph& graph, ProgramBuilder& builder,
-                             const std::function<bool(const Value*)>& writable)
+                             const std::function<bool(const Value*)>& writable,
+                             const std::function<bool(const Value*)>& apart)
     : builder_(builder) {
   for (const auto& n : graph.nodes())
     if (n->is("concat")) plan_concat(*n, writable);
   for (const auto& n : graph.nodes())
-    for (int i = 0; i < n->result_count(); ++i) plan_pads(n->result(i), writable);
+    for (int i = 0; i < n->result_count(); ++i)
+      if (!apart(n->result(i))) plan_pads(n->result(i), writable);
 }
 
 void PlacementPlan::plan_concat(const Node& n, const std::function<bool(const Value*)>& writable) {

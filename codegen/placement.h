@@ -28,8 +28,10 @@ bool is_view(const Node& n);
 class PlacementPlan {
  public:
   /// `writable(v)`: v is produced by a step that can write to any strided view.
+  /// `apart(v)`: v gets no margins.
   PlacementPlan(const Graph& graph, ProgramBuilder& builder,
-                const std::function<bool(const Value*)>& writable);
+                const std::function<bool(const Value*)>& writable,
+                const std::function<bool(const Value*)>& apart);
 
   /// Where the step that produces v has to write. Allocates on first use; margins that become
   /// necessary are handed to `on_margin`.

@@ -4,6 +4,7 @@
 #include "codegen/block_tiles.h"
 #include "codegen/conv_cost.h"
 #include "codegen/region_arguments.h"
+#include "codegen/select_library.h"
 #include "codegen/tiles.h"
 #include "codegen/widen_convs.h"
 #include "codegen/winograd_forms.h"
@@ -13,9 +14,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iomanip>
 #include <numeric>
-#include <sstream>
 
 namespace tintype {
 
@@ -25,17 +24,6 @@ std::vector<int64_t> identity(int rank) {
   std::vector<int64_t> perm(static_cast<size_t>(rank));
   std::iota(perm.begin(), perm.end(), int64_t{0});
   return perm;
-}
-
-/// A weight tensor that is the same in every run.
-bool is_constant_tree(const Value* v) {
-  while (v->def() != nullptr && v->constant() == nullptr) {
-    if (v->def()->operand_count() == 0) return false;
-    for (Value* o : v->def()->operands())
-      if (o != nullptr && !is_constant_tree(o)) return false;
-    return true;
-  }
-  return v->def() != nullptr;
 }
 
 class Selector {
@@ -110,13 +98,18 @@ class Selector {
   /// Weights that stay the same are packed, so that the lanes of a warp load them four at a time.
   bool run_cuda() {
     for (Node* n : graph_.node_list()) {
+      if (n->attrs().has("library")) continue;
+      if (library_wins(*n, o_)) {
+        rewrite_for_library(graph_, n, o_);
+        changed_ = true;
+        continue;
+      }
       if (!n->is("conv") && !n->is("dot")) continue;
       const Value* w = n->operand(1);
       if (n->attrs().integer("block") > 0 || w->dtype() != DType::f32 ||
           !w->shape().back().is_static())
         continue;
       const bool constant = is_constant_tree(w);
-      if (o_.explain) explain_cuda(*n, constant);
       const WinogradForm form =
           n->is("conv") ? pick_winograd_form(*n, n->result()->shape(), constant ? 0 : 1, o_)
                         : WinogradForm{};
@@ -134,24 +127,6 @@ class Selector {
   }
   int64_t cuda_panel(const Node& n) const {
     return cuda_panel(product_extents(n, [this](const Dim& d) { return o_.hint(d); }));
-  }
-
-  void explain_cuda(const Node& n, bool constant) const {
-    const ProductExtents p = product_extents(n, [this](const Dim& d) { return o_.hint(d); });
-    const BlockTile t = pick_block_tile(p, 0, o_.machine.cuda);
-    const CudaCost cost = tile_cost(p, t, o_.machine.cuda);
-    const auto text = [](double microseconds) {
-      std::ostringstream s;
-      s << std::fixed << std::setprecision(1) << microseconds << " us";
-      return s.str();
-    };
-    std::string s = tile_name(n, t) + ": " + text(cost.microseconds) + " (" + cost.limit + ")";
-    if (n.is("conv"))
-      for (const WinogradForm& form : winograd_forms(n, n.result()->shape(), o_))
-        s += ", winograd f" + std::to_string(form.m) + ": " +
-             text(1e3 * winograd_conv_ms(conv_problem(n, n.result()->shape(), o_), form,
-                                         constant ? 0 : 1, o_.machine));
-    o_.explain(n, s);
   }
 
   void pack_dot(Node* n) {

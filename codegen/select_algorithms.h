@@ -12,8 +12,17 @@
 
 namespace tintype {
 
+/// Whether products and convolutions on a CUDA device may be those of NVIDIA's libraries.
+enum class Libraries : uint8_t {
+  automatic,  ///< where they are reckoned to be faster
+  never,
+  always,  ///< wherever they have a function for it
+};
+
 struct SelectAlgorithmsOptions {
   Machine machine;
+  Libraries libraries = Libraries::never;
+  bool tf32 = false;                     ///< libraries may round operands to TF32
   bool strict = false;                   ///< no algorithm that reassociates across taps
   std::map<std::string, int64_t> hints;  ///< likely values of symbols; others count as 1
   /// Told what the candidates for a node on a device are reckoned to cost.

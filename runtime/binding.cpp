@@ -234,8 +234,39 @@ void Executor::Binding::find_device_steps(const Program& program) {
       recordable =
           recordable && c.trip_count == kNoView && c.condition == kNoView && c.trip == kNoView;
       continue;
+    } else if (step.kind == Step::Kind::library) {
+      continue;  // the library queues its work, or the steps behind this one do
     }
     recordable = recordable && steps[i].device;
+  }
+}
+
+LibraryOperand Executor::Binding::library_operand(const Program& program, ViewId id) {
+  if (id == kNoView) return {};
+  return {extents(id), strides(id), &buffer(id).host,
+          !program.views[static_cast<size_t>(id)].motions.empty()};
+}
+
+void Executor::Binding::prepare_libraries(const Program& program, CudaQueue& queue) {
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const Step& step = *steps[i].step;
+    if (step.kind != Step::Kind::library) continue;
+    LibraryUse& note = library_uses.emplace_back();
+    note.step = static_cast<int32_t>(i);
+    note.library = library_name(step.library);
+    const auto operand = [&](ViewId id) { return library_operand(program, id); };
+    const LibraryOperands bound = {operand(step.inputs[0]),        operand(step.inputs[1]),
+                                   operand(step.inputs[2]),        operand(step.inputs[3]),
+                                   operand(step.outputs[0]),       &buffer(step.outputs[1]).host,
+                                   bytes(program, step.outputs[1])};
+    const auto is_empty = [&](ViewId id) { return bytes(program, id) == 0; };
+    if (is_empty(step.inputs[0]) || is_empty(step.inputs[1]) || is_empty(step.outputs[0])) {
+      note.problem = "a tensor is empty";
+      continue;
+    }
+    auto made = prepare_library_call(step.library, bound, queue);
+    if (made.ok()) steps[i].library = std::move(made).value();
+    else note.problem = made.status().message();
   }
 }
 

@@ -1,6 +1,7 @@
 // What an Executor prepares once per set of extents: Halide buffers, argument lists, patch lists.
 #pragma once
 
+#include "runtime/cuda/library_call.h"
 #include "runtime/executor.h"
 
 namespace tintype {
@@ -14,9 +15,10 @@ struct Executor::ReadyStep {
   const Attributes* attributes = nullptr;
   std::span<const Tensor> host_inputs;
   std::span<Tensor> host_outputs;
-  uint64_t fill = 0;    ///< the element to store, in its first bytes
-  int32_t mover = -1;   ///< of a loop: index into Binding::movers
-  bool device = false;  ///< a kernel or a copy that goes to the CUDA queue
+  uint64_t fill = 0;                     ///< the element to store, in its first bytes
+  int32_t mover = -1;                    ///< of a loop: index into Binding::movers
+  bool device = false;                   ///< a kernel or a copy that goes to the CUDA queue
+  std::unique_ptr<LibraryPlan> library;  ///< null where kernels do it
 };
 
 struct Executor::Binding {
@@ -91,9 +93,14 @@ struct Executor::Binding {
   std::vector<size_t> address_begin;
   // With a CUDA device: where inputs and outputs lie for good, and the steps as one graph.
   std::vector<Tensor> staged_inputs, staged_outputs;
+  /// What became of the steps for libraries.
+  std::vector<LibraryUse> library_uses;
   bool recordable = false;  ///< all steps go to the queue
   bool warm = false;        ///< it has run once: modules are loaded, scratch is there
   CudaGraph graph;
+
+  /// Asks the libraries for the steps that are written for them.
+  void prepare_libraries(const Program& program, CudaQueue& queue);
 
   static bool on_device(const Program& program, ViewId id) {
     const auto storage = static_cast<size_t>(program.views[static_cast<size_t>(id)].storage);
@@ -108,6 +115,7 @@ struct Executor::Binding {
   }
   void make_buffers(const Program& program, const Memory& memory);
   void find_device_steps(const Program& program);
+  LibraryOperand library_operand(const Program& program, ViewId id);
   void make_steps(const Program& program, const std::vector<KernelFunction>& functions,
                   void** context);
   void make_movers(const Program& program, std::span<const ViewId> operand_views);

@@ -94,7 +94,11 @@ Result<Executor::Binding*> Executor::binding_for(std::span<const int64_t> symbol
                                queue_ == nullptr ? nullptr : &queue_->program(), state_data_};
   auto made = std::make_unique<Binding>(*program_, *functions_, std::move(plan).value(), memory,
                                         &context_pointer_);
-  if (queue_ != nullptr) stage_ports(*made);
+  if (queue_ != nullptr) {
+    stage_ports(*made);
+    made->prepare_libraries(*program_, *queue_);
+    if (!made->library_uses.empty()) queue_->program().note_libraries(made->library_uses);
+  }
   if (bindings_.size() == kBindings) bindings_.pop_back();
   bindings_.insert(bindings_.begin(), std::move(made));
   return bindings_.front().get();
@@ -146,9 +150,10 @@ Status Executor::run_steps(Binding& binding, size_t begin, size_t end,
       return sum;
     };
     const double before = step_seconds.empty() ? 0 : nested();
-    Status s = step.kind == Step::Kind::loop     ? run_loop(binding, i, step_seconds)
-               : step.kind == Step::Kind::branch ? run_branch(binding, i, step_seconds)
-                                                 : run_step(binding, i);
+    Status s = step.kind == Step::Kind::loop      ? run_loop(binding, i, step_seconds)
+               : step.kind == Step::Kind::branch  ? run_branch(binding, i, step_seconds)
+               : step.kind == Step::Kind::library ? run_library(binding, i, step_seconds)
+                                                  : run_step(binding, i);
     if (!s.ok()) return s;
     if (!step_seconds.empty()) step_seconds[i] += seconds_since(start) - (nested() - before);
     i = behind;
@@ -232,7 +237,8 @@ Status Executor::run_step(Binding& binding, size_t index) {
       return {};
     case Step::Kind::copy: copy(binding, step.inputs[0], step.outputs[0]); return {};
     case Step::Kind::loop:
-    case Step::Kind::branch: break;  // run_steps takes these
+    case Step::Kind::branch:
+    case Step::Kind::library: break;  // run_steps takes these
   }
   return {};
 }

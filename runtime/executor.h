@@ -67,6 +67,7 @@ class Executor {
   /// All steps, or their recording if there is one.
   Status run_queued(Binding& binding, std::span<double> step_seconds);
   Status run_device_step(Binding& binding, size_t index);
+  Status run_library(Binding& binding, size_t index, std::span<double> step_seconds);
   Status device_copy(Binding& binding, ViewId from, ViewId to);
   /// Before the host touches memory that what is queued reads or writes.
   Status wait_for_device();

@@ -117,6 +117,18 @@ Status Executor::run_device_step(Binding& binding, size_t index) {
   return named(describe(step), s);
 }
 
+Status Executor::run_library(Binding& binding, size_t index, std::span<double> step_seconds) {
+  const ReadyStep& ready = binding.steps[index];
+  const Step::Control& c = ready.step->control;
+  const size_t then = index + 1, other = then + static_cast<size_t>(c.span);
+  if (ready.library == nullptr)
+    return run_steps(binding, other, other + static_cast<size_t>(c.otherwise), step_seconds);
+  Status s = ready.library->run();
+  if (s.ok() && wait_for_each_) s = queue_->wait();
+  if (!s.ok()) return named(describe(*ready.step), s);
+  return run_steps(binding, then, other, step_seconds);
+}
+
 Status Executor::device_copy(Binding& binding, ViewId from, ViewId to) {
   auto* source = reinterpret_cast<std::byte*>(binding.buffer(from).host);
   auto* target = reinterpret_cast<std::byte*>(binding.buffer(to).host);

@@ -33,6 +33,18 @@ std::string join_quoted(const std::vector<std::string>& names) {
   return s.empty() ? "none" : s;
 }
 
+/// True for a step behind a library step that is one of two ways, and not the one that was taken.
+bool never_ran(const Program& program, size_t index, const std::vector<double>& seconds) {
+  if (seconds[index] > 0) return false;
+  for (size_t i = 0; i < index; ++i) {
+    const Step& s = program.steps[i];
+    if (s.kind == Step::Kind::library &&
+        index <= i + static_cast<size_t>(s.control.span + s.control.otherwise))
+      return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 Result<std::vector<Tensor>> in_port_order(const Program& program,
@@ -73,11 +85,14 @@ Result<std::vector<StepTime>> profile_steps(Executor& executor, const Program& p
   std::vector<StepTime> times;
   for (size_t i = 0; i < seconds.size(); ++i) {
     const Step& step = program.steps[i];
+    if (never_ran(program, i, seconds)) continue;
     StepTime& t = times.emplace_back();
     t.step = static_cast<int32_t>(i);
     t.milliseconds = seconds[i] * 1e3 / runs;
     if (step.kind == Step::Kind::kernel)
       t.kernel = step.alternatives[static_cast<size_t>(plan.value()->alternatives[i])].kernel;
+    // A library step that did nothing leaves the counting to the kernels behind it.
+    if (step.kind == Step::Kind::library && seconds[i] == 0) continue;
     if (step.flops != -1) t.flops = static_cast<double>(plan.value()->value(step.flops));
   }
   return times;
@@ -144,6 +159,11 @@ Result<std::vector<StepTime>> Model::profile(std::span<const Tensor> inputs, int
     shared_->give_back(std::move(executor));
     return times;
   });
+}
+
+std::vector<LibraryUse> Model::libraries() const {
+  if (shared_ == nullptr || shared_->cuda == nullptr) return {};
+  return shared_->cuda->libraries();
 }
 
 Result<MemoryReport> Model::memory(std::span<const Tensor> inputs) const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "runtime/kernel.h"
+#include "runtime/library_use.h"
 #include "runtime/program.h"
 #include "runtime/status.h"
 #include "runtime/tensor.h"
@@ -65,6 +66,9 @@ class Model {
   /// order.
   Result<std::vector<StepTime>> profile(std::span<const Tensor> inputs, int runs,
                                         const RunOptions& options = {}) const;
+  /// What the steps for libraries came to when new extents were last run; empty before the first
+  /// run, and without such steps.
+  std::vector<LibraryUse> libraries() const;
   /// Memory needed for these input shapes.
   Result<MemoryReport> memory(std::span<const Tensor> inputs) const;
 

@@ -119,17 +119,35 @@ struct KernelInfo {
   std::string algorithm;  ///< "direct", "winograd-f4" ...
 };
 
+/// What a library step computes. Element types are f32; all memory is on the device.
+///
+/// inputs: left, right, bias or kNoView, residual or kNoView; outputs: result, workspace (bytes).
+///   product: result[B,M,N] = f(left[B,M,K] right[B,K,N] + residual[B,M,N] + bias[N]), where B may
+///   be 1 in an operand; the convolution of left[N,H,W,C] with right[F,rows,columns,C/group] to
+///   result[N,P,Q,F], likewise; weight_gradient: result[F,rows,columns,C/group], the gradient of
+///   the weights for left[N,H,W,C] and the gradient right[N,P,Q,F].
+struct LibraryCall {
+  enum class Kind : uint8_t { product, convolution, weight_gradient };
+  Kind kind = Kind::product;
+  bool tf32 = false;  ///< operands may be rounded to 10 bits of fraction; else arithmetic is f32
+  bool relu = false;  ///< f is max(x, 0), else the identity
+  std::vector<int64_t> padding, strides, dilations;  ///< of convolutions, by axis
+  int64_t group = 1;
+};
+
 struct Step {
   enum class Kind : uint8_t {
-    kernel,  ///< call the first alternative whose condition holds
-    host,    ///< evaluate a host op on contiguous views
-    fill,    ///< set every element of each output view to `fill` (margins)
-    copy,    ///< strided copy of inputs[0] to outputs[0], same dtype and extents
-    loop,    ///< run the `span` steps behind this one on every trip
-    branch,  ///< run the `span` steps behind this one, or the `otherwise` steps behind those
+    kernel,   ///< call the first alternative whose condition holds
+    host,     ///< evaluate a host op on contiguous views
+    fill,     ///< set every element of each output view to `fill` (margins)
+    copy,     ///< strided copy of inputs[0] to outputs[0], same dtype and extents
+    loop,     ///< run the `span` steps behind this one on every trip
+    branch,   ///< run the `span` steps behind this one, or the `otherwise` steps behind those
+    library,  ///< call a library and run the `span` steps behind this one; where it is not there or
+              ///< cannot do this, run the `otherwise` steps behind those instead
   };
-  /// What loops and branches decide by. The steps they run come right behind them, nested ones
-  /// included; a loop or branch inside another lies inside it as a whole.
+  /// What loops and branches decide by. The steps they (and library steps) run come right behind
+  /// them, nested ones included; a loop or branch inside another lies inside it as a whole.
   struct Control {
     int32_t span = 0, otherwise = 0;
     ExprId trips = -1;  ///< of a loop; -1: as many as trip_count and condition allow
@@ -156,10 +174,16 @@ struct Step {
   std::vector<ViewId> inputs, outputs;
   double fill = 0.0;
   Control control;
+  LibraryCall library;
   std::string name;    ///< readable, for profiles: "conv_relu 3x3 64->64"
   std::string origin;  ///< names of the model's nodes this step came from, comma separated
   ExprId flops = -1;   ///< multiply-adds * 2 of the mathematical operation; -1 when not counted
 };
+
+/// True for the kinds of steps that run steps behind them.
+constexpr bool spans_steps(Step::Kind kind) {
+  return kind == Step::Kind::loop || kind == Step::Kind::branch || kind == Step::Kind::library;
+}
 
 struct Program {
   std::string model_name;

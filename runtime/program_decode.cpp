@@ -132,7 +132,18 @@ class Decoder {
     s.origin = text(f.origin());
     s.flops = f.flops();
     if (f.control() != nullptr) s.control = control(*f.control());
+    if (f.library() != nullptr) s.library = library(*f.library());
     return s;
+  }
+
+  static LibraryCall library(const file::Library& f) {
+    return {static_cast<LibraryCall::Kind>(f.kind()),
+            f.tf32(),
+            f.relu(),
+            list(f.padding()),
+            list(f.strides()),
+            list(f.dilations()),
+            f.group()};
   }
 
   static Step::Control control(const file::Control& f) {

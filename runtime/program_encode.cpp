@@ -65,11 +65,18 @@ class Encoder {
     });
     return file::CreateStep(b_, static_cast<uint8_t>(s.kind), alternatives, text(s.host_op),
                             b_.CreateVector(attributes), extents, list(s.inputs), list(s.outputs),
-                            s.fill, text(s.name), text(s.origin), s.flops, control(s));
+                            s.fill, text(s.name), text(s.origin), s.flops, control(s), library(s));
+  }
+
+  fb::Offset<file::Library> library(const Step& s) {
+    if (s.kind != Step::Kind::library) return 0;
+    const LibraryCall& c = s.library;
+    return file::CreateLibrary(b_, static_cast<uint8_t>(c.kind), c.tf32, c.relu, list(c.padding),
+                               list(c.strides), list(c.dilations), c.group);
   }
 
   fb::Offset<file::Control> control(const Step& s) {
-    if (s.kind != Step::Kind::loop && s.kind != Step::Kind::branch) return 0;
+    if (!spans_steps(s.kind)) return 0;
     const Step::Control& c = s.control;
     const auto rings = structs<file::Ring>(
         c.rings, [](const auto& ring) { return file::Ring(ring.first, ring.second); });

@@ -169,10 +169,10 @@ class Validator {
       part("step", i);
       close(i);
       const Step& s = p_.steps[i];
-      if (s.kind != Step::Kind::loop && s.kind != Step::Kind::branch) continue;
+      if (!spans_steps(s.kind)) continue;
       const Step::Control& c = s.control;
       if (!require(c.span >= 0 && c.otherwise >= 0 &&
-                       (s.kind == Step::Kind::branch || c.otherwise == 0),
+                       (s.kind != Step::Kind::loop || c.otherwise == 0),
                    "spans a negative number of steps"))
         return;
       const size_t then = i + 1 + static_cast<size_t>(c.span);
@@ -181,7 +181,7 @@ class Validator {
                    "spans steps of another one"))
         return;
       ends.push_back(end);
-      if (s.kind == Step::Kind::branch) ends.push_back(then);
+      if (s.kind != Step::Kind::loop) ends.push_back(then);
       if (!require(ends.size() <= 256, "loops and branches nest more than 128 deep")) return;
     }
     for (size_t i = 0; i < p_.motions.size(); ++i) {
@@ -257,7 +257,8 @@ class Validator {
       for (const Step::Alternative& a : s.alternatives) alternative(a, index);
       return;
     }
-    if (s.kind == Step::Kind::loop || s.kind == Step::Kind::branch) return control(s, index);
+    if (s.kind == Step::Kind::library) return library(s, index);
+    if (spans_steps(s.kind)) return control(s, index);
     for (ViewId v : s.inputs)
       if (v != kNoView || s.kind != Step::Kind::host) use(v, index, false);
     for (ViewId v : s.outputs) use(v, index, true);
@@ -276,6 +277,47 @@ class Validator {
         break;
       default: require(false, "unknown kind");
     }
+  }
+
+  void library(const Step& s, int32_t index) {
+    if (!require(s.inputs.size() == 4 && s.outputs.size() == 2,
+                 "a library step has four inputs and two outputs"))
+      return;
+    const LibraryCall& c = s.library;
+    require(c.kind <= LibraryCall::Kind::weight_gradient, "unknown kind of library step");
+    const bool product = c.kind == LibraryCall::Kind::product;
+    const auto operand = [&](ViewId id, size_t rank, bool write) {
+      use(id, index, write);
+      if (ok())
+        require(p_.views[static_cast<size_t>(id)].extents.size() == rank &&
+                    dtype_of_view(id) == DType::f32 && storage_of(id).device,
+                "an operand of a library step has another rank or type, or is not on the device");
+    };
+    const size_t rank = product ? 3 : 4;
+    operand(s.inputs[0], rank, false);
+    operand(s.inputs[1], rank, false);
+    if (s.inputs[2] != kNoView) operand(s.inputs[2], 1, false);
+    if (s.inputs[3] != kNoView) operand(s.inputs[3], rank, false);
+    operand(s.outputs[0], rank, true);
+    use(s.outputs[1], index, true);
+    if (ok())
+      require(dtype_of_view(s.outputs[1]) == DType::u8 && storage_of(s.outputs[1]).device &&
+                  p_.views[static_cast<size_t>(s.outputs[1])].extents.size() == 1,
+              "the workspace of a library step is no row of bytes on the device");
+    require(s.inputs[2] != kNoView || s.inputs[3] == kNoView || product,
+            "a convolution adds a residual without a bias");
+    require(c.kind != LibraryCall::Kind::weight_gradient ||
+                (!c.relu && s.inputs[2] == kNoView && s.inputs[3] == kNoView),
+            "a weight gradient has an epilogue");
+    if (product) return;
+    for (const std::vector<int64_t>* list : {&c.padding, &c.strides, &c.dilations}) {
+      const int64_t least = list == &c.padding ? 0 : 1;
+      require(list->size() == 2 &&
+                  std::all_of(list->begin(), list->end(),
+                              [least](int64_t v) { return v >= least && v <= INT32_MAX; }),
+              "padding, strides or dilations of a library step are out of range");
+    }
+    require(c.group >= 1 && c.group <= INT32_MAX, "groups of a library step are out of range");
   }
 
   void host_op(const Step& s) {

@@ -110,6 +110,11 @@ nlohmann::json measure(const BenchArguments& a) {
                       {"kernels", m.report.codegen.kernels},
                       {"cached_kernels", m.report.codegen.from_cache},
                       {"gflops", flops / percentile(0.5) * 1e-6}};
+  if (const auto libraries = library_steps(m.model); !libraries.empty()) {
+    std::map<std::string, int> counts;
+    for (const auto& [step, who] : libraries) ++counts[who];
+    j["library_steps"] = counts;
+  }
   if (memory.ok()) {
     j["arena_mb"] = static_cast<double>(memory.value().arena) / 1e6;
     j["unplanned_mb"] = static_cast<double>(memory.value().unplanned) / 1e6;

@@ -18,9 +18,13 @@ void ModelArguments::add_to(CLI::App& app) {
       ->required();
   app.add_option(
          "--math", math,
-         "default: error within 1e-4 of the output's scale; strict: no Winograd, no folded batch norm")
+         "default: error within 1e-4 of the output's scale (1e-2 where a GPU's libraries compute in "
+         "TF32); strict: no Winograd, no folded batch norm, no TF32")
       ->check(CLI::IsMember({"default", "strict"}));
   app.add_option("--target", target, kTargetHelp);
+  app.add_option("--libraries", libraries, kLibrariesHelp)
+      ->check(CLI::IsMember({"auto", "never", "always"}));
+  app.add_flag("--no-tf32", no_tf32, kNoTf32Help);
   app.add_option("--threads", threads, "upper bound on threads; results do not depend on it");
   app.add_option("--cache", cache, "folder of compiled kernels (default: ~/.cache/tintype)");
   app.add_flag("--no-cache", no_cache, "compile every kernel anew and keep none");
@@ -86,6 +90,8 @@ CompileOptions ModelArguments::options() const {
   o.math = math == "strict" ? MathMode::strict : MathMode::standard;
   o.reference = reference;
   o.target = target;
+  o.libraries = parse_libraries(libraries);
+  o.tf32 = !no_tf32;
   o.cache_directory = no_cache ? "" : cache;
   o.hints = dim_values();
   for (const std::string& k : known_inputs) {
@@ -197,6 +203,30 @@ void print_compile_summary(const CompileReport& report) {
   if (isatty(STDERR_FILENO) == 0 || c.kernels == c.from_cache) return;
   fmt::print(stderr, "compiled {} kernels in {:.1f} s ({} more from the cache)\n",
              c.kernels - c.from_cache, c.compile_ms / 1000, c.from_cache);
+}
+
+std::map<int32_t, std::string> library_steps(const Model& model) {
+  std::map<int32_t, std::string> steps;
+  for (const LibraryUse& use : model.libraries())
+    steps[use.step] = use.problem.empty() ? use.library : "kernels";
+  return steps;
+}
+
+void print_libraries(const Model& model) {
+  struct Count {
+    int all = 0, done = 0;
+    std::string problem;
+  };
+  std::map<std::string, Count> counts;
+  for (const LibraryUse& use : model.libraries()) {
+    Count& c = counts[use.library];
+    ++c.all;
+    if (use.problem.empty()) ++c.done;
+    else c.problem = use.problem;
+  }
+  for (const auto& [library, c] : counts)
+    fmt::print(stderr, "{}: {} of {} steps{}\n", library, c.done, c.all,
+               c.problem.empty() ? "" : "; the others are kernels (" + c.problem + ")");
 }
 
 std::string grouped(int64_t n) {

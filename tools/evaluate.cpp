@@ -7,6 +7,7 @@
 #include "tools/command.h"
 #include "tools/config_file.h"
 #include "tools/driver/ensemble.h"
+#include "tools/driver/pipeline.h"
 #include "tools/train_data.h"
 #include "tools/train_report.h"
 #include "tools/trained_model.h"
@@ -34,8 +35,8 @@ struct EvaluateArguments {
   std::vector<int64_t> top_k = {1};
   uint64_t seed = 1;
   int threads = 0;
-  std::string target, cache = "default";
-  bool average_weights = false, json = false;
+  std::string target, libraries = "auto", cache = "default";
+  bool average_weights = false, json = false, no_tf32 = false;
 
   bool given(const char* option) const { return app->get_option(option)->count() > 0; }
 };
@@ -258,6 +259,8 @@ int evaluate(EvaluateArguments& a) {
   options.top_k = a.top_k;
   options.compile.cache_directory = a.cache;
   options.compile.target = a.target;
+  options.compile.libraries = parse_libraries(a.libraries);
+  options.compile.tf32 = !a.no_tf32;
   options.compile.progress = compile_progress();
   options.threads = a.threads;
   std::vector<Samples> samples;
@@ -305,6 +308,9 @@ Runner add_evaluate(CLI::App& parent) {
   app->add_option("--seed", a.seed, "of --validation-split");
   app->add_option("--threads", a.threads, "upper bound; results do not depend on it");
   app->add_option("--target", a.target, kTargetHelp);
+  app->add_option("--libraries", a.libraries, kLibrariesHelp)
+      ->check(CLI::IsMember({"auto", "never", "always"}));
+  app->add_flag("--no-tf32", a.no_tf32, kNoTf32Help);
   app->add_option("--cache", a.cache, "folder of compiled kernels");
   app->add_option("-o,--output", a.output,
                   "folder for evaluation.json, predictions.npy, confusion.svg, predictions.svg");

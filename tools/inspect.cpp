@@ -99,6 +99,12 @@ int profile(const ProfileArguments& a) {
       open_session(m, a.model.path).profile(std::span<const Tensor>(inputs), a.runs, options);
   if (!times.ok()) throw Error(a.model.path + ": " + times.status().message());
   std::vector<StepTime> rows = times.value();
+  const auto libraries = library_steps(m.model);
+  const auto algorithm = [&](const StepTime& s, const std::string& other) {
+    if (const auto it = libraries.find(s.step); it != libraries.end()) return it->second;
+    return s.kernel < 0 ? other
+                        : m.model.program().kernels[static_cast<size_t>(s.kernel)].algorithm;
+  };
   double total = 0;
   for (const StepTime& s : rows) total += s.milliseconds;
   const Program& p = m.model.program();
@@ -106,12 +112,11 @@ int profile(const ProfileArguments& a) {
     nlohmann::json j = nlohmann::json::array();
     for (const StepTime& s : rows) {
       const Step& step = p.steps[static_cast<size_t>(s.step)];
-      j.push_back(
-          {{"ms", s.milliseconds},
-           {"step", step.name},
-           {"from", step.origin},
-           {"flops", s.flops},
-           {"algorithm", s.kernel < 0 ? "" : p.kernels[static_cast<size_t>(s.kernel)].algorithm}});
+      j.push_back({{"ms", s.milliseconds},
+                   {"step", step.name},
+                   {"from", step.origin},
+                   {"flops", s.flops},
+                   {"algorithm", algorithm(s, "")}});
     }
     if (a.json == "-") std::cout << j.dump(1) << "\n";
     else std::ofstream(a.json) << j.dump(1) << "\n";
@@ -128,10 +133,10 @@ int profile(const ProfileArguments& a) {
     fmt::print("{:>7.4f} ms {:>5.1f} % {:>8}  {:<26.26} {:<13} {:.70}\n", s.milliseconds,
                100 * s.milliseconds / total,
                s.flops > 0 ? fmt::format("{:.0f}", s.flops / s.milliseconds * 1e-6) : "", step.name,
-               s.kernel < 0 ? "host" : p.kernels[static_cast<size_t>(s.kernel)].algorithm,
-               step.origin);
+               algorithm(s, "host"), step.origin);
   }
   fmt::print("{:>7.4f} ms in {} steps\n", total, times.value().size());
+  print_libraries(m.model);
   return kOk;
 }
 

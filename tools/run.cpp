@@ -77,6 +77,7 @@ int run(const RunArguments& a) {
   const double ms =
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   if (!results.ok()) throw Error(a.model.path + ": " + results.status().message());
+  print_libraries(m.model);
   const auto labels = a.labels.empty() ? std::vector<std::string>{} : read_lines(a.labels);
   for (size_t i = 0; i < results.value().size(); ++i) {
     const Tensor& t = results.value()[i];

@@ -1,6 +1,7 @@
 // Records of convolution, matrix products, sliding windows and their weight packing.
 //
 // Activations are channels-last: x[N, spatial..., C]. Windows are valid: padding is a separate op.
+// `library` says that a library of the device is to compute a node, in "tf32" or "f32".
 #include "ir/ops/gradients.h"
 
 #include <algorithm>
@@ -167,8 +168,10 @@ void infer_pack(InferContext& c) {
 
 constexpr AttrDef kConv[] = {{"window", AttrKind::integers, true}, {"strides", AttrKind::integers},
                              {"dilations", AttrKind::integers},    {"group", AttrKind::integer},
-                             {"filters", AttrKind::integer, true}, {"block", AttrKind::integer}};
-constexpr AttrDef kDot[] = {{"block", AttrKind::integer}, {"columns", AttrKind::integer}};
+                             {"filters", AttrKind::integer, true}, {"block", AttrKind::integer},
+                             {"library", AttrKind::string}};
+constexpr AttrDef kDot[] = {
+    {"block", AttrKind::integer}, {"columns", AttrKind::integer}, {"library", AttrKind::string}};
 constexpr AttrDef kGateProducts[] = {{"places", AttrKind::integers, true},
                                      {"block", AttrKind::integer},
                                      {"columns", AttrKind::integer}};
@@ -182,7 +185,8 @@ constexpr AttrDef kArgWindow[] = {{"window", AttrKind::integers, true},
 constexpr AttrDef kConvWeightGradient[] = {{"window", AttrKind::integers, true},
                                            {"strides", AttrKind::integers},
                                            {"dilations", AttrKind::integers},
-                                           {"group", AttrKind::integer}};
+                                           {"group", AttrKind::integer},
+                                           {"library", AttrKind::string}};
 constexpr AttrDef kPack[] = {{"perm", AttrKind::integers, true},
                              {"block", AttrKind::integer, true}};
 constexpr OpDef kOps[] = {

@@ -91,22 +91,67 @@ Result<void*> CudaProgram::function(const char* source, const char* name) {
   return known;
 }
 
+void CudaProgram::note_libraries(std::vector<LibraryUse> steps) {
+  const std::lock_guard lock(mutex_);
+  libraries_ = std::move(steps);
+}
+
+std::vector<LibraryUse> CudaProgram::libraries() const {
+  const std::lock_guard lock(mutex_);
+  return libraries_;
+}
+
 CudaGraph::~CudaGraph() {
   if (executable_ != nullptr && device_->make_current().ok())
     device_->driver().executable_graph_release(executable_);
 }
 
 CudaQueue::~CudaQueue() {
-  if (stream_ == nullptr || !device()->make_current().ok()) return;
-  device()->driver().stream_wait(stream_);
-  device()->driver().stream_destroy(stream_);
+  if (stream_ == nullptr && cudnn_ == nullptr && cublaslt_ == nullptr) return;
+  if (!device()->make_current().ok()) return;
+  if (stream_ != nullptr) device()->driver().stream_wait(stream_);
+  if (cudnn_ != nullptr) cudnn_library_->destroy(cudnn_);
+  if (cublaslt_ != nullptr) cublaslt_library_->destroy(cublaslt_);
+  if (stream_ != nullptr) device()->driver().stream_destroy(stream_);
 }
 
 Status CudaQueue::begin() {
   if (Status s = program_->open(); !s.ok()) return s;
   if (stream_ != nullptr) return busy_ ? wait() : Status();  // the last run could not wait
-  return device()->check(device()->driver().stream_create(&stream_, kNonBlockingStream),
-                         "cuStreamCreate");
+  if (Status s = device()->check(device()->driver().stream_create(&stream_, kNonBlockingStream),
+                                 "cuStreamCreate");
+      !s.ok())
+    return s;
+  // A stream that takes the place of one that was dropped.
+  if (cudnn_ == nullptr || cudnn_library_->set_stream(cudnn_, stream_) == cudnn::kSuccess)
+    return {};
+  drop_stream();
+  return {StatusCode::internal, "cudnnSetStream failed"};
+}
+
+Result<void*> CudaQueue::cublaslt(const CublasLt& library) {
+  if (cublaslt_ != nullptr) return cublaslt_;
+  if (const int code = library.create(&cublaslt_); code != cublaslt::kSuccess) {
+    cublaslt_ = nullptr;
+    return Status(StatusCode::internal,
+                  std::string("cublasLtCreate: ") + library.status_text(code));
+  }
+  cublaslt_library_ = &library;
+  return cublaslt_;
+}
+
+Result<void*> CudaQueue::cudnn(const Cudnn& library) {
+  if (cudnn_ != nullptr) return cudnn_;
+  if (const int code = library.create(&cudnn_); code != cudnn::kSuccess) {
+    cudnn_ = nullptr;
+    return Status(StatusCode::internal, std::string("cudnnCreate: ") + library.status_text(code));
+  }
+  cudnn_library_ = &library;
+  const int code = library.set_stream(cudnn_, stream_);
+  if (code == cudnn::kSuccess) return cudnn_;
+  library.destroy(cudnn_);
+  cudnn_ = nullptr;
+  return Status(StatusCode::internal, std::string("cudnnSetStream: ") + library.status_text(code));
 }
 
 Status CudaQueue::copy_to_device(std::byte* to, const void* from, size_t bytes) {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "runtime/cuda/device.h"
+#include "runtime/cuda/libraries.h"
+#include "runtime/library_use.h"
 #include "runtime/program.h"
 
 #include <map>
@@ -27,11 +29,16 @@ class CudaProgram {
   /// A kernel of the PTX text `source`, which must stay where it is; loaded on first use.
   Result<void*> function(const char* source, const char* name);
 
+  /// What the steps for libraries came to when extents were last bound.
+  void note_libraries(std::vector<LibraryUse> steps);
+  std::vector<LibraryUse> libraries() const;
+
  private:
   Status copy_constants();
 
   const std::shared_ptr<const Program> program_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
+  std::vector<LibraryUse> libraries_;
   std::shared_ptr<CudaDevice> device_;
   std::vector<CudaMemory> constants_;  ///< per constant of the program, empty for those of the host
   std::map<const char*, void*> modules_;
@@ -112,12 +119,23 @@ class CudaQueue {
   void abandon_recording();
   Status replay(const CudaGraph& graph);
 
+  // For library steps.
+  void* stream() const { return stream_; }
+  /// Something was queued on the stream.
+  void note_busy() { busy_ = true; }
+  /// The handle of a library, made on first use.
+  Result<void*> cublaslt(const CublasLt& library);
+  Result<void*> cudnn(const Cudnn& library);
+
  private:
   /// Nobody knows whether a stream still records whose recording could not be ended.
   void drop_stream();
 
   const std::shared_ptr<CudaProgram> program_;
   void* stream_ = nullptr;
+  const CublasLt* cublaslt_library_ = nullptr;
+  const Cudnn* cudnn_library_ = nullptr;
+  void *cublaslt_ = nullptr, *cudnn_ = nullptr;
   bool busy_ = false;
   std::vector<CudaMemory> scratch_;  ///< blocks stay: recorded graphs refer to them
   size_t scratch_block_ = 0, scratch_used_ = 0;

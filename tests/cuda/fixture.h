@@ -26,10 +26,12 @@ using test::weights;
 
 using MakeGraph = std::function<std::unique_ptr<Graph>()>;
 
+/// Without libraries: what they do has tests of its own (library_test.cpp).
 inline CompiledModel compiled(std::unique_ptr<Graph> graph, const std::string& target,
                               bool reference = false) {
   CompileOptions options;
   options.target = target;
+  options.libraries = Libraries::never;
   options.reference = reference;
   return compile_graph(std::move(graph), options);
 }

@@ -22,6 +22,7 @@ std::unique_ptr<Graph> network(const std::string& name) { return build_zoo_netwo
 CompiledModel compiled_for(std::unique_ptr<Graph> graph, const std::string& target) {
   CompileOptions options;
   options.target = target;
+  options.libraries = Libraries::never;
   return compile_graph(std::move(graph), options);
 }
 

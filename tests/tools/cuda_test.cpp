@@ -114,6 +114,42 @@ TEST_F(CudaCommand, TheRunnerStandsAlone) {
     EXPECT_THAT(libraries.text, Not(HasSubstr(library)));
 }
 
+TEST_F(CudaCommand, LibrariesAreFoundByNameOrReplaced) {
+  GraphBuilder g("net");
+  auto x = g.input("image", f32("N", 3, 12, 12));
+  g.output(
+      "scores",
+      x.conv2d({.filters = 8, .kernel = 3, .padding = 1}).relu().flatten().linear({.units = 3}));
+  export_onnx(*g.take(), path("net.onnx"));
+  const std::string program = path("net.tt");
+  const Outcome compiled = tintype("compile " + path("net.onnx") +
+                                   " --target cuda --libraries always --no-tf32 -o " + program);
+  ASSERT_EQ(compiled.code, 0) << compiled.text;
+  const std::string run = "run " + program + " --dim N=2 --output " + path("y");
+  const auto with = [&](const std::string& environment, const std::string& command) {
+    return run_shell(environment + "LD_LIBRARY_PATH=" + TINTYPE_STAND_IN_LIBRARIES_DIR + ":" +
+                     TINTYPE_STAND_IN_DIR + " " + TINTYPE_PROGRAM + " " + command);
+  };
+  const Outcome found = with("", run);
+  ASSERT_EQ(found.code, 0) << found.text;
+  EXPECT_THAT(found.text,
+              AllOf(HasSubstr("cuBLASLt: 1 of 1 steps\n"), HasSubstr("cuDNN: 1 of 1 steps\n")));
+  const std::string results = bytes_of(path("y.npy"));
+  const Outcome off = with("TINTYPE_CUDA_LIBRARIES=0 ", run);
+  ASSERT_EQ(off.code, 0) << off.text;
+  EXPECT_THAT(off.text, HasSubstr("cuDNN: 0 of 1 steps; the others are kernels "
+                                  "(TINTYPE_CUDA_LIBRARIES is 0)"));
+  EXPECT_EQ(bytes_of(path("y.npy")).size(), results.size());
+  const Outcome profile = with("", "profile " + program + " --dim N=2");
+  ASSERT_EQ(profile.code, 0) << profile.text;
+  EXPECT_THAT(profile.text,
+              AllOf(HasSubstr("cuBLASLt"), HasSubstr("cuDNN"), Not(HasSubstr("implicit gemm"))));
+  const Outcome explained =
+      tintype("opt " + path("net.onnx") + " --target cuda --dim N=64 --passes default --explain " +
+              "select-algorithms");
+  EXPECT_THAT(explained.text, AllOf(HasSubstr("cuDNN in TF32: "), HasSubstr("cuBLASLt in TF32: ")));
+}
+
 TEST_F(CudaCommand, SaysWhichLibraryIsMissing) {
   if (void* driver = dlopen("libcuda.so.1", RTLD_LAZY)) {
     dlclose(driver);

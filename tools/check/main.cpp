@@ -18,11 +18,12 @@ namespace tintype::check {
 
 namespace {
 
-constexpr double kTolerance = 1e-4;  // of the expected tensor's scale
+/// Of the expected tensor's scale, unless --tolerance says otherwise.
+double tolerance = 1e-4;
 
 constexpr const char* kUsage =
     "usage: tintype-check device\n"
-    "       tintype-check check CASE ...\n"
+    "       tintype-check check [--tolerance T] CASE ...\n"
     "       tintype-check bench [--seconds S] [--batch N] CASE ...\n"
     "CASE is a folder with case.txt. check exits with 1 when a result differs.\n";
 
@@ -115,13 +116,27 @@ void compare(const Expectation& e, const Tensor& got, const std::vector<char>& d
         e.dtype, reinterpret_cast<const std::byte*>(data.data() + e.offset) + i * bytes);
     if (g == w || (std::isnan(g) && std::isnan(w))) continue;
     const double error = std::abs(g - w) / std::max(e.scale, 1e-30);
-    const bool close = is_float(e.dtype) && error <= kTolerance;
+    const bool close = is_float(e.dtype) && error <= tolerance;
     if (!close)
       differs(std::isnan(error) ? HUGE_VAL : error, "element " + std::to_string(places[i]) +
                                                         " is " + number(g) + ", expected " +
                                                         number(w));
     else if (worst.ok && error > worst.error) worst = {error, e.what, true};
   }
+}
+
+/// What libraries did of the steps that are written for them, as members of a JSON object.
+std::string libraries_of(const Model& model) {
+  int done = 0, all = 0;
+  std::string problem;
+  for (const LibraryUse& use : model.libraries()) {
+    ++all;
+    if (use.problem.empty()) ++done;
+    else problem = use.library + ": " + use.problem;
+  }
+  if (all == 0) return "";
+  return ", \"library_steps\": " + std::to_string(all) + ", \"done\": " + std::to_string(done) +
+         (problem.empty() ? "" : ", \"library_problem\": " + quoted(problem));
 }
 
 int check_case(const std::string& folder) {
@@ -146,8 +161,9 @@ int check_case(const std::string& folder) {
     compare(e, state.value(), l.data, worst);
   }
   if (!worst.ok) return fail(folder, worst.what + " (error / scale " + number(worst.error) + ")");
-  std::printf("{\"case\": %s, \"outcome\": \"passed\", \"error\": %s, \"where\": %s}\n",
-              quoted(folder).c_str(), number(worst.error).c_str(), quoted(worst.what).c_str());
+  std::printf("{\"case\": %s, \"outcome\": \"passed\", \"error\": %s, \"where\": %s%s}\n",
+              quoted(folder).c_str(), number(worst.error).c_str(), quoted(worst.what).c_str(),
+              libraries_of(l.model).c_str());
   return 0;
 }
 
@@ -176,11 +192,12 @@ int bench_case(const std::string& folder, double seconds, int64_t batch) {
   const MemoryReport& m = memory.value();
   std::printf(
       "{\"case\": %s, \"batch\": %lld, \"median_ms\": %s, \"least_ms\": %s, \"runs\": %zu, "
-      "\"device_mb\": %s}\n",
+      "\"device_mb\": %s%s}\n",
       quoted(folder).c_str(), static_cast<long long>(batch),
       number(times[times.size() / 2]).c_str(), number(times.front()).c_str(), times.size(),
       number(1e-6 * static_cast<double>(m.device_arena + m.device_constants + m.device_states))
-          .c_str());
+          .c_str(),
+      libraries_of(l.model).c_str());
   return 0;
 }
 
@@ -209,6 +226,8 @@ int main_with(const std::vector<std::string>& arguments) {
       seconds = std::atof(arguments[++i].c_str());
     else if (command == "bench" && arguments[i] == "--batch" && valued)
       batch = std::atoll(arguments[++i].c_str());
+    else if (command == "check" && arguments[i] == "--tolerance" && valued)
+      tolerance = std::atof(arguments[++i].c_str());
     else cases.push_back(arguments[i]);
   }
   if (command == "device" && cases.empty()) return device();

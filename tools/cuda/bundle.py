@@ -28,6 +28,10 @@ from kernel_table import DEPS, STEPS, run, save_npy  # noqa: E402
 LIMIT_MB = 60
 SMALL = ("lenet5", "lstm-rows", "mlp")
 LARGE = ("resnet18", "googlenet", "resnet50", "vgg16")
+# With NVIDIA's libraries, beside our kernels alone: a network or step as the cost model has it, in
+# f32 and in TF32, of which the results are held to 1e-2 of the scale.
+VARIANTS = {"libraries": ("--libraries", "auto", "--no-tf32"), "tf32": ("--libraries", "auto")}
+WITH_LIBRARIES = (*SMALL, "resnet50", "resnet18")
 EVERY = 6  # of the suite's cases, which are many and alike
 # Words of four bytes whose last one varies, and little repeats: weights.
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 1, "lc": 0, "lp": 2, "pb": 2}]
@@ -38,21 +42,33 @@ class Bundler:
         self.tintype, self.target, self.folder, self.work = tintype, target, folder, work
         self.cases = []
 
-    def pack(self, name, model, kind, *options, must=True):
+    def pack(self, name, model, kind, *options, must=True, variant=None):
         """A case; when the target has no kernel for one of its nodes, none, unless it must."""
-        folder = self.folder / "cases" / name
+        case = {"name": name if variant is None else f"{name}+{variant}", "kind": kind}
+        if variant is not None:
+            case.update(base=name, variant=variant)
+        folder = self.folder / "cases" / case["name"]
         done = run([self.tintype, "bundle", model, "--target", self.target, "-o", folder,
-                    *options], check=must)
+                    *VARIANTS.get(variant, ("--libraries", "never")), *options], check=must)
         if done.returncode == 0:
-            self.cases.append({"name": name, "kind": kind})
+            self.cases.append(case)
             print(done.stdout.strip().splitlines()[-1], file=sys.stderr, flush=True)
         return done.returncode == 0
+
+    def pack_variants(self, network, *arguments):
+        self.pack(*arguments)
+        if network in WITH_LIBRARIES:
+            for variant in VARIANTS:
+                self.pack(*arguments, variant=variant)
 
     def network(self, name):
         model = self.work / f"{name}.onnx"
         run([self.tintype, "zoo", name, "-o", model])
         kind = "network" if name in LARGE else "small network"
-        self.pack(name, model, kind, "--coarse-weights", "--dim", "N=1")
+        if name == "resnet18":  # its step shows what libraries do
+            self.pack(name, model, kind, "--coarse-weights", "--dim", "N=1")
+        else:
+            self.pack_variants(name, name, model, kind, "--coarse-weights", "--dim", "N=1")
         model.unlink()
 
     def step(self, name, optimizer):
@@ -68,10 +84,11 @@ class Bundler:
              "--epochs", "1", "--batch", "8", "--optimizer", optimizer, "--save-step", step,
              "--diagnostics", "0", "--force", "-o", self.work / "run"])
         large = name in LARGE
-        self.pack(f"{name}-{optimizer.split(',')[0]}", step,
-                  "training step" if large else "small training step", "--coarse-weights",
-                  "--dim", f"N={16 if large else 8}", "--input",
-                  f"learning_rate={self.work / 'rate.npy'}", "--runs", "1" if large else "3")
+        self.pack_variants(name, f"{name}-{optimizer.split(',')[0]}", step,
+                           "training step" if large else "small training step",
+                           "--coarse-weights", "--dim", f"N={16 if large else 8}", "--input",
+                           f"learning_rate={self.work / 'rate.npy'}",
+                           "--runs", "1" if large else "3")
 
     def operator(self, case):
         inputs = []

@@ -27,6 +27,7 @@ STEPS = {  # network -> extents of an example
     "mlp": (1, 28, 28), "lenet5": (1, 28, 28), "resnet18": (3, 64, 64), "lstm-rows": (1, 28, 28)}
 OPTIMIZERS = ("sgd,lr=0.1,momentum=0.9", "adam,lr=0.001")
 TILED = ("dot", "conv", "weight gradient")  # kernels with register tiles: these must not spill
+OURS = ("--target", "cuda", "--libraries", "never")
 REGISTERS = "128"  # what the runtime asks of the driver, kCudaRegisters
 
 
@@ -47,7 +48,7 @@ def fill_with_zoo(tintype, cache, work):
     for network in json.loads(run([tintype, "zoo", "--json"]).stdout):
         model = work / "model.onnx"
         run([tintype, "zoo", network["name"], "-o", model])
-        run([tintype, "compile", model, "--target", "cuda", "--cache", cache, "-o", work / "m.tt"])
+        run([tintype, "compile", model, *OURS, "--cache", cache, "-o", work / "m.tt"])
         yield network["name"]
     for left in work.glob("m*"):
         left.unlink()
@@ -65,8 +66,7 @@ def fill_with_steps(tintype, cache, work):
             run([tintype, "train", network, "--data", work / "x.npy", work / "y.npy", "--epochs",
                  "1", "--batch", "8", "--optimizer", optimizer, "--save-step", step, "--force",
                  "-o", work / "run", "--diagnostics", "0"])
-            run([tintype, "compile", step, "--target", "cuda", "--cache", cache, "-o",
-                 work / "m.tt"])
+            run([tintype, "compile", step, *OURS, "--cache", cache, "-o", work / "m.tt"])
             yield f"{network}, {optimizer.split(',')[0]}"
 
 
@@ -78,7 +78,8 @@ def fill_with_operators(tintype, cache, work):
                    for c in (suites[-1] / folder).glob("*"))
     # There is no device to run them on: what matters is that they are compiled.
     for i in range(0, len(cases), 200):
-        run([tintype, "verify", "--target", "host,cuda", "--cache", cache, *cases[i:i + 200]],
+        run([tintype, "verify", "--target", "host,cuda", *OURS[2:], "--cache", cache,
+             *cases[i:i + 200]],
             check=False)
         yield f"cases {i} to {min(i + 200, len(cases))}"
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "codegen/compile.h"
+#include "codegen/select_algorithms.h"
 #include "frontend/onnx/import.h"
 #include "ir/graph.h"
 #include "passes/pass.h"
@@ -18,8 +19,10 @@
 namespace tintype {
 
 enum class MathMode : uint8_t {
-  standard,  ///< error within 1e-4 of the output's scale; Winograd convolution, folded BN
-  strict,    ///< no algorithm that reassociates across taps, no folding into weights
+  /// Error within 1e-4 of the output's scale; Winograd convolution, folded BN. On a CUDA device,
+  /// products and convolutions of NVIDIA's libraries in TF32, as the peers have it: within 1e-2.
+  standard,
+  strict,  ///< no algorithm that reassociates across taps, no folding into weights
 };
 
 struct CompileOptions {
@@ -31,6 +34,10 @@ struct CompileOptions {
   /// before.
   std::string passes;
   std::vector<std::string> disabled_passes;  ///< names of passes to leave out
+  /// With a CUDA device: whether products and convolutions may be those of cuBLASLt and cuDNN, in
+  /// TF32 unless math is strict. Where the machine that runs has no library, kernels do them.
+  Libraries libraries = Libraries::automatic;
+  bool tf32 = true;    ///< false keeps libraries to f32 arithmetic, as strict does
   std::string target;  ///< as codegen/machine.h reads it: "cuda,sm_90"; empty is this computer
   std::string cache_directory = "default";  ///< "" turns the kernel cache off
   std::map<std::string, int64_t> hints;     ///< likely values of symbols, for choosing tiles

@@ -15,8 +15,14 @@ namespace {
 constexpr PassOption kSelect[] = {
     {"target", "this computer", "Halide target string that the cost model reckons for"},
     {"winograd", "1", "0 keeps to algorithms that add in the order of the window"},
+    {"libraries", "auto",
+     "whether a CUDA device may use cuBLASLt and cuDNN: auto, never or always"},
+    {"tf32", "1", "0 lets these keep to f32 arithmetic"},
     {"extents", "", "likely values of symbols, as in N:8;H:224; others count as 1"},
 };
+
+constexpr std::pair<std::string_view, Libraries> kLibraries[] = {
+    {"auto", Libraries::automatic}, {"never", Libraries::never}, {"always", Libraries::always}};
 
 std::string text_of(const std::map<std::string, int64_t>& extents) {
   std::string text;
@@ -30,6 +36,8 @@ bool select(Graph& graph, PassContext& context) {
   SelectAlgorithmsOptions options;
   options.machine = target.empty() ? host_machine() : machine_for(target);
   options.strict = !context.flag("winograd", true);
+  options.tf32 = context.flag("tf32", true);
+  options.libraries = parse_libraries(context.text("libraries", "auto"));
   options.hints = context.extents("extents");
   if (context.explaining())
     options.explain = [&context](const Node& n, const std::string& what) {
@@ -53,6 +61,12 @@ void register_codegen_passes() {
 
 }  // namespace
 
+Libraries parse_libraries(std::string_view name) {
+  for (const auto& [text, value] : kLibraries)
+    if (text == name) return value;
+  throw Error("libraries are 'auto', 'never' or 'always', got '" + std::string(name) + "'");
+}
+
 std::string_view pipeline_name(const CompileOptions& options) {
   if (options.reference) return "reference";
   return options.math == MathMode::strict ? "strict" : "default";
@@ -73,6 +87,9 @@ PassPipeline pipeline_for(const CompileOptions& options) {
          {kPass, std::string_view("merge-projections"), std::string_view("recompute")})
       set_default(pipeline, pass, "extents", text_of(options.hints));
   if (options.math == MathMode::strict) set_default(pipeline, kPass, "winograd", "0");
+  if (options.math == MathMode::strict || !options.tf32) set_default(pipeline, kPass, "tf32", "0");
+  for (const auto& [text, value] : kLibraries)
+    if (value == options.libraries) set_default(pipeline, kPass, "libraries", std::string(text));
   // One kernel for all of attention divides after the second product instead of before it, and
   // there is none for CUDA.
   const bool cuda = options.target.find("cuda") != std::string::npos;

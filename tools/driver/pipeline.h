@@ -9,6 +9,9 @@
 
 namespace tintype {
 
+/// "auto", "never" or "always"; an Error says so.
+Libraries parse_libraries(std::string_view name);
+
 /// The name of the pipeline that `options` asks for apart from options.passes: "default", "strict"
 /// or "reference".
 std::string_view pipeline_name(const CompileOptions& options);

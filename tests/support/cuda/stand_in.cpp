@@ -4,6 +4,7 @@
 #include "tests/support/cuda/ptx.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -141,6 +142,7 @@ struct StandInState final : ptx::Memory {
   std::set<Graph*> graphs, executables;
   std::map<void*, std::unique_ptr<ptx::Module>> modules;
   std::map<void*, std::unique_ptr<Function>> functions;
+  int library_objects = 0;
   void* context = nullptr;  ///< the primary one
   int retained = 0;
   static thread_local void* thread_context;
@@ -501,6 +503,48 @@ const CudaDriver stand_in_driver = make_driver();
 
 }  // namespace
 
+namespace stand_in {
+
+int enter(const char* function, int failure, const std::function<int()>& work) {
+  const std::lock_guard lock(the->mutex);
+  if (the->enter(function) != 0 || the->broken != 0) return failure;
+  return work();
+}
+
+int enqueue(void* stream, std::function<int()> work) {
+  return the->enqueue(stream, std::move(work)) == 0 ? 0 : -1;
+}
+
+std::byte* memory(const void* address, size_t bytes) {
+  return the->at(reinterpret_cast<uint64_t>(address), bytes);
+}
+
+int note(const std::string& what, int code) { return the->note(what, code); }
+size_t library_workspace() { return the->settings.library_workspace; }
+bool interprets() { return the->settings.interpret; }
+int& objects() { return the->library_objects; }
+
+float operand(float x, bool rounded) {
+  if (!rounded) return x;
+  auto bits = std::bit_cast<uint32_t>(x);
+  bits += 0xFFF + (bits >> 13 & 1);  // to the nearest, ties to even
+  return std::bit_cast<float>(bits & ~uint32_t{0x1FFF});
+}
+
+}  // namespace stand_in
+
+namespace {
+
+/// What a CudaStandIn puts in the place of the machine's libraries.
+const CudaLibraries& libraries(bool there) {
+  static const CudaLibraries none = {nullptr, nullptr, "libcublasLt.so.13: not on the stand-in",
+                                     "libcudnn.so.9: not on the stand-in"};
+  static const CudaLibraries both = {&CudaStandIn::cublaslt(), &CudaStandIn::cudnn(), "", ""};
+  return there ? both : none;
+}
+
+}  // namespace
+
 CudaStandIn::CudaStandIn() : CudaStandIn(Settings()) {}
 
 CudaStandIn::CudaStandIn(const Settings& settings)
@@ -508,10 +552,12 @@ CudaStandIn::CudaStandIn(const Settings& settings)
   if (the != nullptr) throw std::logic_error("there is a stand-in for the CUDA driver already");
   the = state_.get();
   set_cuda_driver(&stand_in_driver);
+  set_cuda_libraries(&libraries(settings.libraries));
 }
 
 CudaStandIn::~CudaStandIn() {
   set_cuda_driver(nullptr);
+  set_cuda_libraries(nullptr);
   the = nullptr;
 }
 
@@ -552,6 +598,7 @@ std::string CudaStandIn::leaks() const {
   add(state_->modules.size(), "modules");
   add(state_->graphs.size() + state_->executables.size(), "graphs");
   add(static_cast<size_t>(std::max(state_->retained, 0)), "contexts");
+  add(static_cast<size_t>(state_->library_objects), "objects of libraries");
   return text;
 }
 

@@ -8,9 +8,11 @@
 #pragma once
 
 #include "runtime/cuda/driver.h"
+#include "runtime/cuda/libraries.h"
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,9 +27,12 @@ class CudaStandIn {
     int capability = 90;
     int devices = 1;
     size_t memory = size_t{8} << 30;
-    bool interpret = true;  ///< false: launches are checked and counted, results stay undefined
+    bool interpret = true;   ///< false: launches are checked and counted, results stay undefined
+    bool libraries = false;  ///< there are a cuBLASLt and a cuDNN
+    size_t library_workspace = 512;  ///< bytes that their algorithms want
   };
-  /// Takes the place of the machine's driver as long as it lives; there can be one at a time.
+  /// Takes the place of the machine's driver and libraries as long as it lives; there can be one at
+  /// a time.
   CudaStandIn();
   explicit CudaStandIn(const Settings& settings);
   ~CudaStandIn();
@@ -35,6 +40,10 @@ class CudaStandIn {
   CudaStandIn& operator=(const CudaStandIn&) = delete;
 
   const CudaDriver& driver() const;
+  /// Of libraries that compute on the host, in f32 or with operands rounded to TF32 as they are
+  /// told; their calls count as calls of the driver do.
+  static const CublasLt& cublaslt();
+  static const Cudnn& cudnn();
   /// Names of the driver's functions in the order of the calls.
   const std::vector<std::string>& calls() const;
   size_t count(const std::string& function) const;
@@ -56,5 +65,26 @@ class CudaStandIn {
  private:
   std::unique_ptr<StandInState> state_;
 };
+
+// For the stand-ins of libraries (stand_in_cublaslt.cpp, stand_in_cudnn.cpp).
+namespace stand_in {
+
+/// Counts a call of the function, and does `work` unless the call has to fail, with `failure`.
+int enter(const char* function, int failure, const std::function<int()>& work);
+/// Work on a stream, done when the stream is waited for. Less than 0: there is no such stream.
+int enqueue(void* stream, std::function<int()> work);
+/// Memory of the device, null where there is none of that size.
+std::byte* memory(const void* address, size_t bytes);
+/// Records what went wrong and returns the code.
+int note(const std::string& what, int code);
+size_t library_workspace();
+bool interprets();
+/// Counts what the libraries made and did not destroy.
+int& objects();
+
+/// A number with the 10 bits of fraction that tensor cores see, if it is `rounded`.
+float operand(float x, bool rounded);
+
+}  // namespace stand_in
 
 }  // namespace tintype

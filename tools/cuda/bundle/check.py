@@ -3,10 +3,12 @@
 
 usage: check.py [--quick] [--seconds S]
 
-Values: every result of every case within 1e-4 of the scale of the CPU's. Sanitizers: memcheck and
-racecheck over the small cases, no report. Times: a run with its inputs in host memory and its
-results back there, the same for PyTorch (from and to pinned memory), f32 without TF32 on both
-sides; PyTorch's time without the copies stands beside it. Exits with 1 when something is wrong.
+Values: every result of every case within 1e-4 of the scale of the CPU's; those of cuBLASLt and cuDNN
+in TF32 (NAME+tf32) within 1e-2. Sanitizers: memcheck and racecheck over the small cases of our
+kernels alone, no report. Times: a run with its inputs in host memory and its results back there, the
+same for PyTorch (from and to pinned memory); PyTorch's time without the copies stands beside it. In
+f32 our kernels alone, then with NVIDIA's libraries (NAME+libraries), against PyTorch without TF32;
+then with TF32 on both sides. Exits with 1 when something is wrong.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 CHECK = HERE / "tintype-check"
+TF32_TOLERANCE = "1e-2"
 BATCHES = {"network": (1, 32), "small network": (1, 32)}
 STEP_BATCHES = {"mlp": 128, "lenet5": 64, "resnet18": 16, "lstm-rows": 64}
 
@@ -41,7 +44,9 @@ def lines_of(command):
 def check_values(cases):
     rows = []
     for case in cases:
-        found, code, rest = lines_of([CHECK, "check", f"cases/{case['name']}"])
+        tolerance = TF32_TOLERANCE if case.get("variant") == "tf32" else "1e-4"
+        found, code, rest = lines_of([CHECK, "check", "--tolerance", tolerance,
+                                      f"cases/{case['name']}"])
         row = found[-1] if found else {"outcome": "failed", "message": rest.strip() or f"code {code}"}
         if code != 0:
             row["outcome"] = "failed"
@@ -111,11 +116,11 @@ def median_ms(work, seconds):
     return 1e3 * statistics.median(times)
 
 
-def torch_worker(name, training, compiled, batch, seconds):
+def torch_worker(name, training, compiled, tf32, batch, seconds):
     import torch
 
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.benchmark = True
     model, shape, classes = torch_network(name, torch.nn)
     if training and name == "resnet18":
@@ -155,11 +160,12 @@ def torch_worker(name, training, compiled, batch, seconds):
                       "torch": torch.__version__}))
 
 
-def torch_times(name, training, batch, seconds):
+def torch_times(name, training, tf32, batch, seconds):
     times = {}
     for how in ("eager", "compile"):
         found, code, rest = lines_of([sys.executable, __file__, "--torch", name, how, str(batch),
-                                      "train" if training else "infer", "--seconds", str(seconds)])
+                                      "train" if training else "infer",
+                                      "tf32" if tf32 else "f32", "--seconds", str(seconds)])
         times[how] = found[-1] if found and code == 0 else {"error": rest.strip()[-300:]}
     return times
 
@@ -171,19 +177,25 @@ def measure(cases, seconds):
         peers = torch.cuda.is_available()
     except ImportError:
         peers = False
-    rows = []
+    rows, known = [], {}
     for case in cases:
         training = case["kind"].endswith("step")
-        network = case["name"].rsplit("-", 1)[0] if training else case["name"]
+        name, variant = case.get("base", case["name"]), case.get("variant")
+        network = name.rsplit("-", 1)[0] if training else name
         for batch in (STEP_BATCHES[network],) if training else BATCHES.get(case["kind"], ()):
             found, code, rest = lines_of([CHECK, "bench", "--seconds", str(seconds), "--batch",
                                           str(batch), f"cases/{case['name']}"])
-            row = {"case": case["name"], "batch": batch, "training": training}
+            row = {"case": name, "batch": batch, "training": training,
+                   "math": "TF32" if variant == "tf32" else "f32",
+                   "who": "with libraries" if variant else "own kernels"}
             row["tintype"] = found[-1] if found and code == 0 else {
                 "error": (found[-1].get("message", "") if found else rest)[-300:]}
-            # PyTorch's step is one of SGD.
-            if peers and not case["name"].endswith("-adam"):
-                row["torch"] = torch_times(network, training, batch, seconds)
+            # PyTorch's step is one of SGD. Its time in f32 stands beside both of ours.
+            key = (network, training, batch, row["math"])
+            if peers and not name.endswith("-adam"):
+                if key not in known:
+                    known[key] = torch_times(network, training, variant == "tf32", batch, seconds)
+                row["torch"] = known[key]
             rows.append(row)
             print(row_text(row), flush=True)
     return rows
@@ -206,18 +218,26 @@ def row_text(row):
         return f"{v:.3f}" if v is not None else "-"
 
     what = f"{row['case']}{' (training step)' if row['training'] else ''}"
-    return (f"| {what} | {row['batch']} | {cell(ours)} | {cell(eager)} | {cell(compiled)} "
+    return (f"| {what} | {row['batch']} | {row['math']} | {row['who']} | {cell(ours)} | {cell(eager)} | {cell(compiled)} "
             f"| {cell(min(device) if device else None)} | {cell(ratio)} |")
 
 
 def report(results):
     values = results["values"]
     good = [r for r in values if r["outcome"] == "passed"]
-    worst = max((r.get("error") or 0 for r in good), default=0)
+    rounded = [r for r in good if r["case"].endswith("+tf32")]
+    exact = [r for r in good if r not in rounded]
+
+    def worst(rows):
+        return max((r.get("error") or 0 for r in rows), default=0)
+
     lines = [f"Tintype for CUDA, {results['date']}", f"device: {json.dumps(results['device'])}", "",
-             f"values: {len(good)} of {len(values)} cases within 1e-4 of the CPU's scale; "
-             f"largest error {worst:.2e}"]
+             f"values: {len(good)} of {len(values)} cases within 1e-4 of the CPU's scale (1e-2 in "
+             f"TF32); largest error {worst(exact):.2e} ({worst(rounded):.2e} in TF32)"]
     lines += [f"  {r['case']}: {r.get('message', '')}" for r in values if r["outcome"] != "passed"]
+    asked, done = (sum(r.get(k, 0) for r in good) for k in ("library_steps", "done"))
+    lines.append(f"steps for libraries in them: {asked}, of which libraries did {done}")
+    lines += sorted({f"  {r['library_problem']}" for r in good if r.get("library_problem")})
     for tool, found in results.get("sanitizers", {}).items():
         if tool == "skipped":
             lines.append(f"sanitizers: {found}")
@@ -226,8 +246,8 @@ def report(results):
         lines += [f"  {r['case']}: {r['text']}" for r in found["reports"]]
     if results.get("times"):
         lines += ["", "Milliseconds, medians, copies included; ratio: better of PyTorch's two / Tintype.",
-                  "", "| case | batch | Tintype | eager | torch.compile | PyTorch without copies | ratio |",
-                  "|---|---|---|---|---|---|---|"]
+                  "", "| case | batch | math | Tintype's products | Tintype | eager | torch.compile "
+                  "| PyTorch without copies | ratio |", "|---|---|---|---|---|---|---|---|---|"]
         lines += [row_text(r) for r in results["times"]]
     return "\n".join(lines) + "\n"
 
@@ -236,11 +256,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--quick", action="store_true", help="small cases, values alone")
     parser.add_argument("--seconds", type=float, default=2, help="per measurement")
-    parser.add_argument("--torch", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--torch", nargs=5, help=argparse.SUPPRESS)
     a = parser.parse_args()
     if a.torch:
-        name, how, batch, kind = a.torch
-        return torch_worker(name, kind == "train", how == "compile", int(batch), a.seconds)
+        name, how, batch, kind, math = a.torch
+        return torch_worker(name, kind == "train", how == "compile", math == "tf32", int(batch),
+                            a.seconds)
     bundle = json.loads((HERE / "cases.json").read_text())
     cases = bundle["cases"]
     small = [c for c in cases if c["kind"] not in ("network", "training step")]
@@ -250,7 +271,7 @@ def main():
     results = {"date": datetime.date.today().isoformat(), "target": bundle["target"],
                "device": device[-1], "values": check_values(small if a.quick else cases)}
     if not a.quick:
-        results["sanitizers"] = sanitize(small)
+        results["sanitizers"] = sanitize([c for c in small if "variant" not in c])
         results["times"] = measure([c for c in cases if c["kind"] != "operator"], a.seconds)
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     text = report(results)

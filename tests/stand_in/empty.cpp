@@ -1,0 +1,2 @@
+// A library of which the name counts: tests/CMakeLists.txt says what for.
+namespace tintype {}

@@ -1,0 +1,250 @@
+// A cuBLASLt on the host: descriptors with the attributes that the runtime sets, one algorithm, and
+// products of column-major matrices.
+#include "tests/support/cuda/stand_in.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <vector>
+
+namespace tintype {
+
+namespace {
+
+using namespace stand_in;
+using cublaslt::Algorithm, cublaslt::Candidate;
+constexpr int kExecutionFailed = 13, kInternalError = 14;
+
+struct Layout {
+  uint64_t rows, columns;
+  int64_t leading;
+  int32_t batch = 1;
+  int64_t stride = 0;
+
+  size_t bytes() const {
+    return 4 * (static_cast<size_t>((batch - 1) * stride +
+                                    (static_cast<int64_t>(columns) - 1) * leading) +
+                rows);
+  }
+};
+
+struct Product {
+  int compute;
+  int32_t transpose_a = 0, transpose_b = 0, epilogue = cublaslt::kNoEpilogue;
+  const float* bias = nullptr;
+};
+
+struct Preference {
+  uint64_t most_workspace = 0;
+  std::map<int, uint32_t> alignment;
+};
+
+template <typename F>
+int call(const char* name, const F& work) {
+  return enter(name, kInternalError, work);
+}
+
+template <typename T, typename... A>
+int make(const char* name, void** out, A... of) {
+  return call(name, [&] {
+    *out = new T{of...};
+    ++objects();
+    return 0;
+  });
+}
+
+template <typename T>
+int drop(const char* name, void* object) {
+  return call(name, [&] {
+    delete static_cast<T*>(object);
+    --objects();
+    return 0;
+  });
+}
+
+template <typename T>
+int store(T& to, const void* from, size_t bytes) {
+  if (bytes != sizeof(T)) return note("an attribute of another size", cublaslt::kInvalidValue);
+  std::memcpy(&to, from, bytes);
+  return 0;
+}
+
+int set_layout(void* object, int attribute, const void* value, size_t bytes) {
+  return call("cublasLtMatrixLayoutSetAttribute", [&] {
+    auto& l = *static_cast<Layout*>(object);
+    if (attribute == cublaslt::kBatchCount) return store(l.batch, value, bytes);
+    if (attribute == cublaslt::kBatchStride) return store(l.stride, value, bytes);
+    return note("an unknown attribute of a layout", cublaslt::kInvalidValue);
+  });
+}
+
+int set_product(void* object, int attribute, const void* value, size_t bytes) {
+  return call("cublasLtMatmulDescSetAttribute", [&] {
+    auto& p = *static_cast<Product*>(object);
+    if (attribute == cublaslt::kTransposeA) return store(p.transpose_a, value, bytes);
+    if (attribute == cublaslt::kTransposeB) return store(p.transpose_b, value, bytes);
+    if (attribute == cublaslt::kEpilogue) return store(p.epilogue, value, bytes);
+    if (attribute == cublaslt::kBiasPointer) return store(p.bias, value, bytes);
+    return note("an unknown attribute of a product", cublaslt::kInvalidValue);
+  });
+}
+
+int set_preference(void* object, int attribute, const void* value, size_t bytes) {
+  return call("cublasLtMatmulPreferenceSetAttribute", [&] {
+    auto& p = *static_cast<Preference*>(object);
+    if (attribute == cublaslt::kMostWorkspace) return store(p.most_workspace, value, bytes);
+    return store(p.alignment[attribute], value, bytes);
+  });
+}
+
+/// Why the library would not do a product, or "".
+std::string problem(const Product& p, const Layout& a, const Layout& b, const Layout& c,
+                    const Layout& d) {
+  const auto rows = [](const Layout& l, int t) { return t != 0 ? l.columns : l.rows; };
+  const auto columns = [](const Layout& l, int t) { return t != 0 ? l.rows : l.columns; };
+  if (rows(a, p.transpose_a) != d.rows || columns(b, p.transpose_b) != d.columns ||
+      columns(a, p.transpose_a) != rows(b, p.transpose_b) || c.rows != d.rows ||
+      c.columns != d.columns)
+    return "matrices of a product do not fit";
+  for (const Layout* l : {&a, &b, &c, &d})
+    if (l->rows == 0 || l->columns == 0 || l->leading < static_cast<int64_t>(l->rows) ||
+        l->batch != d.batch)
+      return "a matrix of a product is empty, overlaps itself, or has another batch";
+  if (d.batch > 1 && d.stride == 0) return "results of a batch overlap";
+  return "";
+}
+
+int find(void*, void* product, void* a, void* b, void* c, void* d, void* preference, int most,
+         Candidate* list, int* found) {
+  return call("cublasLtMatmulAlgoGetHeuristic", [&] {
+    const auto& p = *static_cast<Product*>(product);
+    const std::string wrong = problem(p, *static_cast<Layout*>(a), *static_cast<Layout*>(b),
+                                      *static_cast<Layout*>(c), *static_cast<Layout*>(d));
+    if (!wrong.empty() || most < 1) return note(wrong, cublaslt::kInvalidValue);
+    const auto& wanted = *static_cast<Preference*>(preference);
+    *found = library_workspace() <= wanted.most_workspace ? 1 : 0;
+    if (*found == 0) return 0;
+    list[0] = {};
+    list[0].workspace = library_workspace();
+    std::copy_n("stand-in", 8, reinterpret_cast<char*>(&list[0].algorithm));
+    // What the choice relies on, to be held against the addresses of each call.
+    for (int i = 0; i < 4; ++i)
+      list[0].algorithm.data[1 + i] = wanted.alignment.at(cublaslt::kAlignmentA + i);
+    return 0;
+  });
+}
+
+struct Call {
+  Product product;
+  float alpha, beta;
+  const void *a, *b, *c;
+  void* d;
+  Layout la, lb, lc, ld;
+  void* workspace;
+};
+
+const float* floats(const void* address, const Layout& l) {
+  return reinterpret_cast<const float*>(memory(address, l.bytes()));
+}
+
+int compute(const Call& k) {
+  const Product& p = k.product;
+  const float *a = floats(k.a, k.la), *b = floats(k.b, k.lb), *c = floats(k.c, k.lc);
+  auto* d = const_cast<float*>(floats(k.d, k.ld));
+  const bool has_bias = (p.epilogue & cublaslt::kBias) != 0;
+  const float* bias =
+      has_bias ? reinterpret_cast<const float*>(memory(p.bias, 4 * k.ld.rows)) : nullptr;
+  std::byte* workspace = memory(k.workspace, library_workspace());
+  if (a == nullptr || b == nullptr || c == nullptr || d == nullptr ||
+      (has_bias && bias == nullptr) || workspace == nullptr)
+    return note("a product reads or writes outside of all blocks", 700);
+  std::memset(workspace, 0xEE, library_workspace());
+  const bool rounded = p.compute == cublaslt::kComputeTf32;
+  const auto at = [](const Layout& l, bool transposed, int64_t batch, int64_t row, int64_t column) {
+    if (transposed) std::swap(row, column);
+    return static_cast<size_t>(batch * l.stride + column * l.leading + row);
+  };
+  const auto rows = static_cast<int64_t>(k.ld.rows), columns = static_cast<int64_t>(k.ld.columns);
+  const auto depth = static_cast<int64_t>(p.transpose_a != 0 ? k.la.rows : k.la.columns);
+  for (int64_t n = 0; n < k.ld.batch; ++n)
+    for (int64_t j = 0; j < columns; ++j)
+      for (int64_t i = 0; i < rows; ++i) {
+        double sum = 0;
+        for (int64_t s = 0; s < depth; ++s)
+          sum += double{operand(a[at(k.la, p.transpose_a != 0, n, i, s)], rounded)} *
+                 double{operand(b[at(k.lb, p.transpose_b != 0, n, s, j)], rounded)};
+        float& to = d[at(k.ld, false, n, i, j)];
+        float value = static_cast<float>(sum) * k.alpha;
+        if (k.beta != 0) value += k.beta * c[at(k.lc, false, n, i, j)];
+        if (has_bias) value += bias[i];
+        to = (p.epilogue & cublaslt::kRelu) != 0 ? std::max(value, 0.0f) : value;
+      }
+  return 0;
+}
+
+int multiply(void*, void* product, const void* alpha, const void* a, void* la, const void* b,
+             void* lb, const void* beta, const void* c, void* lc, void* d, void* ld,
+             const Algorithm* algorithm, void* workspace, size_t bytes, void* stream) {
+  return call("cublasLtMatmul", [&] {
+    const Call k = {*static_cast<Product*>(product),
+                    *static_cast<const float*>(alpha),
+                    *static_cast<const float*>(beta),
+                    a,
+                    b,
+                    c,
+                    d,
+                    *static_cast<Layout*>(la),
+                    *static_cast<Layout*>(lb),
+                    *static_cast<Layout*>(lc),
+                    *static_cast<Layout*>(ld),
+                    workspace};
+    if (const std::string wrong = problem(k.product, k.la, k.lb, k.lc, k.ld); !wrong.empty())
+      return note(wrong, cublaslt::kInvalidValue);
+    if (algorithm == nullptr || bytes < library_workspace())
+      return note("a product without an algorithm or its workspace", cublaslt::kInvalidValue);
+    const void* addresses[] = {a, b, c, d};
+    for (int i = 0; i < 4; ++i)
+      if (reinterpret_cast<uintptr_t>(addresses[i]) % algorithm->data[1 + i] != 0)
+        return note("an operand of a product is not aligned", cublaslt::kInvalidValue);
+    if (!interprets()) return 0;
+    return enqueue(stream, [k] { return compute(k); }) == 0 ? 0 : kExecutionFailed;
+  });
+}
+
+CublasLt make_table() {
+  CublasLt t;
+  t.version = [] { return size_t{130000}; };
+  t.status_text = [](int) { return "said the stand-in for cuBLASLt"; };
+  t.create = [](void** out) { return make<int>("cublasLtCreate", out, 0); };
+  t.destroy = [](void* handle) { return drop<int>("cublasLtDestroy", handle); };
+  t.layout_create = [](void** out, int type, uint64_t rows, uint64_t columns, int64_t leading) {
+    if (type != cublaslt::kFloat) return note("a matrix of another type", cublaslt::kInvalidValue);
+    return make<Layout>("cublasLtMatrixLayoutCreate", out, rows, columns, leading);
+  };
+  t.layout_destroy = [](void* l) { return drop<Layout>("cublasLtMatrixLayoutDestroy", l); };
+  t.layout_set = set_layout;
+  t.product_create = [](void** out, int compute_type, int) {
+    return make<Product>("cublasLtMatmulDescCreate", out, compute_type);
+  };
+  t.product_destroy = [](void* p) { return drop<Product>("cublasLtMatmulDescDestroy", p); };
+  t.product_set = set_product;
+  t.preference_create = [](void** out) {
+    return make<Preference>("cublasLtMatmulPreferenceCreate", out);
+  };
+  t.preference_destroy = [](void* p) {
+    return drop<Preference>("cublasLtMatmulPreferenceDestroy", p);
+  };
+  t.preference_set = set_preference;
+  t.candidates = find;
+  t.multiply = multiply;
+  return t;
+}
+
+}  // namespace
+
+const CublasLt& CudaStandIn::cublaslt() {
+  static const CublasLt table = make_table();
+  return table;
+}
+
+}  // namespace tintype
