@@ -4,7 +4,6 @@
 #include "tests/support/cuda/ptx.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -524,26 +523,7 @@ size_t library_workspace() { return the->settings.library_workspace; }
 bool interprets() { return the->settings.interpret; }
 int& objects() { return the->library_objects; }
 
-float operand(float x, bool rounded) {
-  if (!rounded) return x;
-  auto bits = std::bit_cast<uint32_t>(x);
-  bits += 0xFFF + (bits >> 13 & 1);  // to the nearest, ties to even
-  return std::bit_cast<float>(bits & ~uint32_t{0x1FFF});
-}
-
 }  // namespace stand_in
-
-namespace {
-
-/// What a CudaStandIn puts in the place of the machine's libraries.
-const CudaLibraries& libraries(bool there) {
-  static const CudaLibraries none = {nullptr, nullptr, "libcublasLt.so.13: not on the stand-in",
-                                     "libcudnn.so.9: not on the stand-in"};
-  static const CudaLibraries both = {&CudaStandIn::cublaslt(), &CudaStandIn::cudnn(), "", ""};
-  return there ? both : none;
-}
-
-}  // namespace
 
 CudaStandIn::CudaStandIn() : CudaStandIn(Settings()) {}
 
@@ -552,7 +532,7 @@ CudaStandIn::CudaStandIn(const Settings& settings)
   if (the != nullptr) throw std::logic_error("there is a stand-in for the CUDA driver already");
   the = state_.get();
   set_cuda_driver(&stand_in_driver);
-  set_cuda_libraries(&libraries(settings.libraries));
+  set_cuda_libraries(&stand_in::libraries(settings.libraries));
 }
 
 CudaStandIn::~CudaStandIn() {

@@ -82,6 +82,9 @@ bool interprets();
 /// Counts what the libraries made and did not destroy.
 int& objects();
 
+/// What a CudaStandIn puts in the place of the machine's libraries.
+const CudaLibraries& libraries(bool there);
+
 /// A number with the 10 bits of fraction that tensor cores see, if it is `rounded`.
 float operand(float x, bool rounded);
 

@@ -3,6 +3,7 @@
 #include "tests/support/cuda/stand_in.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <map>
 #include <vector>
@@ -246,5 +247,23 @@ const CublasLt& CudaStandIn::cublaslt() {
   static const CublasLt table = make_table();
   return table;
 }
+
+namespace stand_in {
+
+const CudaLibraries& libraries(bool there) {
+  static const CudaLibraries none = {nullptr, nullptr, "libcublasLt.so.13: not on the stand-in",
+                                     "libcudnn.so.9: not on the stand-in"};
+  static const CudaLibraries both = {&CudaStandIn::cublaslt(), &CudaStandIn::cudnn(), "", ""};
+  return there ? both : none;
+}
+
+float operand(float x, bool rounded) {
+  if (!rounded) return x;
+  auto bits = std::bit_cast<uint32_t>(x);
+  bits += 0xFFF + (bits >> 13 & 1);  // to the nearest, ties to even
+  return std::bit_cast<float>(bits & ~uint32_t{0x1FFF});
+}
+
+}  // namespace stand_in
 
 }  // namespace tintype
