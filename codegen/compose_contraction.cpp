@@ -117,6 +117,9 @@ void Composer::define_dot(const Node& n) {
   const RDom r(0, depth, "r");
   const Index left = batch_index(a, 2, index);
   Expr row = index[batch], column = index[batch + 1];
+  if (spec_.guarded_rows ||
+      spec_.depth_block > 0)  // what is read behind the last row is not stored
+    row = Halide::min(row, extent(a, a->shape().size() - 2) - 1);
   if (spec_.cuda) {  // as in convolutions
     row = Halide::min(row, extent(a, a->shape().size() - 2) - 1);
     if (block == 0) column = Halide::min(column, extent(b, b->shape().size() - 1) - 1);

@@ -89,11 +89,14 @@ std::string KernelSpec::text() const {
       " tail=" + std::to_string(static_cast<int>(tail)) +
       " depth=" + std::to_string(depth_multiple) +
       (schedule == ScheduleKind::cell
-           ? " tasks=" + std::to_string(tasks) + (split_rows ? " of rows" : "")
+           ? " tasks=" + std::to_string(tasks) + (split_rows ? " of rows" : "") +
+                 (gates_apart ? " gate by gate" : "")
            : "") +
       (channels > 0 ? " run=" + std::to_string(run) + " channels=" + std::to_string(channels) +
                           " filters=" + std::to_string(filters)
                     : "") +
+      (depth_block > 0 ? " depth_block=" + std::to_string(depth_block) : "") +
+      (guarded_rows ? " guarded" : "") +
       (prefetch > 0 ? " prefetch=" + std::to_string(prefetch) : "") +
       (lanes > 0 ? " lanes=" + std::to_string(lanes) : "") + (cuda ? " cuda" : "") +
       (block.columns > 0 ? tile_text(block) : "") + "\n";

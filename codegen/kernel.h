@@ -92,11 +92,14 @@ struct KernelSpec {
   int run = 1;                    ///< of a Winograd convolution: tiles along an image line per task
   int channels = 0, filters = 0;  ///< of a Winograd convolution: addresses are constant distances
   int prefetch = 0;               ///< lines of weights to fetch ahead per step of the reduction
-  int tasks = 1;            ///< of a cell: pieces that its hidden units or sequences divide into
-  bool split_rows = false;  ///< of a cell: its sequences, not its hidden units
-  int lanes = 0;            ///< f32 elements per vector; 0: as many as the machine has
-  bool cuda = false;        ///< runs on the machine's CUDA device
-  BlockTile block;          ///< of a tiled product
+  int tasks = 1;             ///< of a cell: pieces that its hidden units or sequences divide into
+  bool split_rows = false;   ///< of a cell: its sequences, not its hidden units
+  bool gates_apart = false;  ///< of a cell: the sums of one gate at a time are in registers
+  int depth_block = 0;  ///< of a product: steps of the sum that all tiles of a task take in turn
+  bool guarded_rows = false;  ///< the last tile of a product leaves out rows that there are not
+  int lanes = 0;              ///< f32 elements per vector; 0: as many as the machine has
+  bool cuda = false;          ///< runs on the machine's CUDA device
+  BlockTile block;            ///< of a tiled product
 
   /// Canonical text: equal texts mean equal machine code on one machine.
   std::string text() const;

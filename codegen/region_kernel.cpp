@@ -35,6 +35,7 @@ void expand_tiles(std::vector<KernelChoice>& out, KernelChoice c, const Dim& pos
   c.position_extent = positions;
   c.least = rows;
   small.spec.rows = 1;
+  small.spec.depth_block = 0;
   out.push_back(std::move(c));
   out.push_back(std::move(small));
 }
@@ -103,6 +104,14 @@ Dim tiles_along(const Dim& extent, const Node& transform, size_t axis) {
   return wide ? ceil_div(extent, Dim(transform.attrs().integer("m"))) : extent;
 }
 
+/// A number that divides the extent whatever its symbols are.
+int64_t known_divisor(const Dim& d) {
+  if (d.is_static()) return d.value();
+  int64_t divisor = 0;
+  for (const DimTerm& t : d.poly()->terms) divisor = std::gcd(divisor, t.coefficient);
+  return divisor;
+}
+
 std::vector<KernelChoice> contraction_choices(const Node& region, const Node& anchor,
                                               const std::vector<Buffer>& buffers,
                                               const RegionOptions& options) {
@@ -136,15 +145,19 @@ std::vector<KernelChoice> contraction_choices(const Node& region, const Node& an
     }
   }
   const Value* w = anchor.operand(1);
-  const int64_t depth = static_or(w->shape()[w->shape().size() - 2], 1);
-  c.spec.depth_multiple = depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
+  const Dim& steps = w->shape()[w->shape().size() - 2];
+  const int64_t divisor = known_divisor(steps);
+  c.spec.depth_multiple = divisor % 4 == 0 ? 4 : divisor % 2 == 0 ? 2 : 1;
   c.algorithm = anchor.is("conv") ? (merged ? "direct 1x1" : "direct") : "gemm";
   const Dim positions = c.arguments.back().extents[c.arguments.back().extents.size() - 2];
   const int spare = anchor.is("conv") && !merged ? kImageSpare : kMatrixSpare;
-  const int rows =
-      pick_tile(options.hint(positions), c.spec.vectors, total_depth(anchor), spare, machine, whole)
-          .rows;
-  if (block > 0) {
+  if (anchor.is("dot"))
+    c.spec.depth_block = depth_block(c.spec.vectors, options.hint(steps), machine);
+  const int64_t depth = c.spec.depth_block > 0 ? c.spec.depth_block : total_depth(anchor);
+  const int rows = pick_tile(options.hint(positions), c.spec.vectors, depth, spare, machine).rows;
+  c.spec.guarded_rows = whole && positions.value() % rows != 0;
+  if (rows == 1) c.spec.depth_block = 0;
+  if (block > 0 && c.spec.depth_block == 0) {
     const int64_t tiles = (options.hint(positions) + rows - 1) / rows;
     const bool image = anchor.is("conv") && !merged;
     c.spec.prefetch = prefetched_lines(c.spec, image ? tiles * image_rows_per_task(anchor)
@@ -153,6 +166,14 @@ std::vector<KernelChoice> contraction_choices(const Node& region, const Node& an
   std::vector<KernelChoice> out;
   expand_tiles(out, c, positions, rows);
   return out;
+}
+
+/// Every product of a cell makes all of its gates.
+bool all_gates(const Node& anchor) {
+  const Dim& gates = anchor.result()->shape()[0];
+  if (!anchor.is("gate_products")) return true;
+  const size_t axis = anchor.attrs().integer("block") > 0 ? 2 : 0;
+  return anchor.operand(1)->shape()[axis] == gates && anchor.operand(3)->shape()[axis] == gates;
 }
 
 std::vector<KernelChoice> cell_choices(const Node& region, const Node& anchor,
@@ -187,11 +208,12 @@ std::vector<KernelChoice> cell_choices(const Node& region, const Node& anchor,
     depth = std::gcd(depth, static_or(anchor.operand(2)->shape().back(), 1));
   c.spec.depth_multiple = depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
   const int64_t batch = options.hint(rows);
-  const int tile = pick_cell_tile(gates, units, batch, lanes, c.spec.vectors, machine).rows;
+  const CellTile tile = pick_cell_tile(gates, units, batch, lanes, c.spec.vectors, machine);
+  c.spec.gates_apart = tile.apart && c.spec.tail != PanelTail::masked && all_gates(anchor);
   c.spec.tasks = machine.cores;
   c.spec.split_rows = splits_sequences(batch, machine);
   std::vector<KernelChoice> out;
-  expand_tiles(out, c, rows, tile);
+  expand_tiles(out, c, rows, tile.rows);
   return out;
 }
 

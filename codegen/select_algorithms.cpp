@@ -6,15 +6,18 @@
 #include "codegen/region_arguments.h"
 #include "codegen/select_library.h"
 #include "codegen/tiles.h"
+#include "codegen/weights.h"
 #include "codegen/widen_convs.h"
 #include "codegen/winograd_forms.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
+#include "ir/ops/control.h"
 #include "runtime/winograd.h"
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <unordered_set>
 
 namespace tintype {
 
@@ -32,6 +35,8 @@ class Selector {
 
   bool run() {
     if (o_.machine.cuda != 0) return run_cuda();
+    for (Node* n : graph_.node_list())
+      if (n->is("scan") || n->is("loop")) select_in_loop(*n);
     for (Node* n : graph_.node_list()) {
       if (n->is("conv")) select_conv(n);
       else if (n->is("dot")) select_dot(n);
@@ -46,18 +51,21 @@ class Selector {
   /// Panel width in vectors: the one that wastes least on the last panel and the last tile. Wide
   /// panels need fewer broadcasts per multiply-add; a panel that leaves the second-level cache is
   /// fetched again for every tile of positions. `depth` counts the weights per filter. Panels are
-  /// at least `narrowest` vectors wide, and a multiple of `step`.
+  /// at least `narrowest` vectors wide, and a multiple of `step`; `blocks` says that tiles may take
+  /// the weights in several turns.
   int panel_vectors(int64_t channels, int64_t positions, int64_t depth, int spare,
-                    int narrowest = 1, int step = 1) const {
+                    int narrowest = 1, int step = 1, bool blocks = false) const {
     double best_cost = 1e30;
     int best = step;
     for (int v = step; v <= kMostPanelVectors; v += step) {
       if (v < narrowest) continue;
       const int64_t width = v * o_.machine.lanes;
       const double panels = std::ceil(static_cast<double>(channels) / static_cast<double>(width));
-      const TileChoice tile = pick_tile(positions, v, depth, spare, o_.machine);
+      const int near = blocks ? depth_block(v, depth, o_.machine) : 0;
+      const int64_t steps = near > 0 ? near : depth;
+      const TileChoice tile = pick_tile(positions, v, steps, spare, o_.machine);
       const bool spills =
-          4 * depth * width > o_.machine.l2_bytes * 3 / 4 && positions > 2 * tile.rows;
+          4 * steps * width > o_.machine.l2_bytes * 3 / 4 && positions > 2 * tile.rows;
       const double cost = panels * v * tile.cost * (spills ? 1.4 : 1.0);
       if (cost < best_cost - 1e-9) {
         best_cost = cost;
@@ -66,6 +74,8 @@ class Selector {
     }
     return best;
   }
+
+  static constexpr int64_t kFewPositions = 16;
 
   /// Packing what changes from run to run reads and writes it once; 128 positions take ten times as
   /// long as that. It pays where panels are used for many tiles, where a panel's rows lie on more
@@ -77,7 +87,7 @@ class Selector {
         n != nullptr && n->is("transpose") && n->attrs().integers("perm").back() + 1 != w->rank();
     constexpr int64_t kReachOfTranslations = 1024 * 4096;
     const bool far = 4 * o_.hint(product(w->shape())) > kReachOfTranslations;
-    return columns >= 2 * o_.machine.lanes && positions >= (apart || far ? 16 : 256);
+    return columns >= 2 * o_.machine.lanes && positions >= (apart || far ? kFewPositions : 256);
   }
 
   void replace(Node* n, Value* v) {
@@ -154,6 +164,23 @@ class Selector {
 
   // ---- CPU ----------------------------------------------------------------------------------
 
+  /// Products of a loop with weights that are the same on every trip: simplify-control packs them
+  /// once, before the loop.
+  void select_in_loop(const Node& loop) {
+    Selector inside(*loop.body(), o_);
+    inside.steady_ = steady_values(loop);
+    if (loop.is("scan")) inside.trips_ = o_.hint(ScanView(loop).trips);
+    for (Node* n : loop.body()->node_list()) {
+      if (n->is("dot") && inside.is_steady(n->operand(1))) inside.select_dot(n);
+      else if (n->is("gate_products") && inside.is_steady(n->operand(1)) &&
+               inside.is_steady(n->operand(3)))
+        inside.select_gate_products(n);
+    }
+    changed_ = changed_ || inside.changed_;
+  }
+
+  bool is_steady(const Value* v) const { return steady_.count(v) != 0; }
+
   void select_dot(Node* n) {
     Value* w = n->operand(1);
     if (n->attrs().integer("block") > 0 || w->dtype() != DType::f32 ||
@@ -161,7 +188,7 @@ class Selector {
       return;
     const bool constant = is_constant_tree(w);
     if (is_cell_product(*n)) {
-      if (constant) select_cell(n);
+      if (constant || is_steady(w)) select_cell(n);
       return;
     }
     const bool matrix = w->rank() == 2 || (constant && w->rank() == 3 && w->shape()[0].is(1));
@@ -169,10 +196,14 @@ class Selector {
     const int64_t columns = w->shape().back().value();
     const Shape& out = n->result()->shape();
     const int64_t positions = o_.hint(product(Shape(out.begin(), out.end() - 1)));
-    if (!constant && !worth_packing(w, columns, positions)) return;
-    const int64_t block = panel_vectors(columns, positions,
-                                        o_.hint(w->shape()[w->shape().size() - 2]), kMatrixSpare) *
-                          o_.machine.lanes;
+    const int64_t depth = o_.hint(w->shape()[w->shape().size() - 2]);
+    const int64_t uses = positions * (is_steady(w) ? trips_ : 1);
+    if (!constant && !worth_packing(w, columns, uses) &&
+        !(uses >= kFewPositions && columns >= 2 * o_.machine.lanes &&
+          crowds_cache(depth, columns, o_.machine)))
+      return;
+    const int64_t block =
+        panel_vectors(columns, positions, depth, kMatrixSpare, 1, 1, true) * o_.machine.lanes;
     Builder b = builder_before(n);
     if (w->rank() == 3) w = b.reshape(w, {w->shape()[1], w->shape()[2]});
     Value* packed = b.make("pack", {w}, {{"perm", identity(2)}, {"block", block}});
@@ -213,9 +244,10 @@ class Selector {
   void select_gate_products(Node* n) {
     const Dim columns = n->result()->shape()[2];
     if (n->attrs().integer("block") > 0 || n->result()->dtype() != DType::f32 ||
-        !columns.is_static() || !is_constant_tree(n->operand(1)) ||
-        !is_constant_tree(n->operand(3)))
+        !columns.is_static())
       return;
+    for (const int i : {1, 3})
+      if (!is_constant_tree(n->operand(i)) && !is_steady(n->operand(i))) return;
     const int64_t block = cell_block(*n);
     Builder b = builder_before(n);
     AttrMap attrs = n->attrs();
@@ -407,10 +439,9 @@ class Selector {
     const int64_t depth = o_.hint(tiles.back()), count = o_.hint(tiles_hint);
     const int64_t points = tiles[0].value();
     const int64_t block =
-        o_.machine.cuda != 0
-            ? cuda_panel({points, count, filters, depth, points * count * depth})
-            : panel_vectors(filters, count, depth, kMatrixSpare, narrowest, step) *
-                  o_.machine.lanes;
+        o_.machine.cuda != 0 ? cuda_panel({points, count, filters, depth, points * count * depth})
+                             : panel_vectors(filters, count, depth, kMatrixSpare, narrowest, step) *
+                                   o_.machine.lanes;
     packing.set("block", block);
     Value* u = b.make("winograd_weight", {n->operand(1)}, packing);
     Value* flat = flat_tiles(b, v);
@@ -543,6 +574,8 @@ class Selector {
   Graph& graph_;
   const SelectAlgorithmsOptions& o_;
   bool changed_ = false;
+  std::unordered_set<const Value*> steady_;  ///< in the body of a loop, from trip to trip
+  int64_t trips_ = 1;
 };
 
 }  // namespace

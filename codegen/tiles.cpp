@@ -37,19 +37,24 @@ int most_rows(int vectors, int spare, const Machine& machine) {
 
 }  // namespace
 
-TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare, const Machine& machine,
-                     bool whole) {
+TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare,
+                     const Machine& machine) {
   const int most = most_rows(vectors, spare, machine);
   const bool far = 4 * depth * vectors * machine.lanes > kFirstLevelBytes;
   const auto positions = static_cast<double>(std::max<int64_t>(extent, 1));
   TileChoice best{1, 1e30};
   for (int rows = 1; rows <= most && rows <= std::max<int64_t>(extent, 1); ++rows) {
-    if (whole && extent % rows != 0) continue;
     const double cycles = step_cycles(rows, vectors, far ? 1 : 0, machine);
     const double cost = std::ceil(positions / rows) * cycles / (positions * vectors);
     if (cost < best.cost - 1e-9) best = {rows, cost};
   }
   return best;
+}
+
+int depth_block(int vectors, int64_t depth, const Machine& machine) {
+  if (machine.registers > 16) return 0;
+  const int64_t steps = kFirstLevelBytes / 2 / (int64_t{4} * vectors * machine.lanes);
+  return 2 * depth > 3 * steps ? static_cast<int>(steps) : 0;
 }
 
 WinogradRun pick_winograd_run(int64_t columns, int64_t points, int64_t channels, int64_t filters,
@@ -93,14 +98,23 @@ double cell_cost(int64_t gates, int64_t vectors, int64_t rows, double panels, in
   return panels * std::ceil(static_cast<double>(batch) / height) * cycles;
 }
 
+/// The same for one gate alone, whose weights all sequences of a tile bring from the second-level
+/// cache again.
+double gate_cost(int64_t vectors, int64_t rows, double panels, int64_t batch,
+                 const Machine& machine) {
+  const double cycles = step_cycles(static_cast<int>(rows), static_cast<int>(vectors), 1, machine);
+  return panels * std::ceil(static_cast<double>(batch) / static_cast<double>(rows)) * cycles;
+}
+
 /// A tile that leaves fewer registers spills and runs at half the speed. Where a multiply-add reads
 /// broadcasts from memory: the sums, `weights` vectors and the addresses of the rows. Elsewhere:
 /// the sums, the weights or the broadcasts of all rows, whichever are fewer, and one of the other.
 int64_t most_cell_rows(int64_t weights, const Machine& machine) {
-  if (machine.broadcasts) return (machine.registers - weights - kMatrixSpare) / weights;
   int64_t rows = 1;
-  while (weights * (rows + 1) + std::min(weights, rows + 1) + 1 <= machine.registers) ++rows;
-  return rows;
+  if (machine.broadcasts) rows = (machine.registers - weights - kMatrixSpare) / weights;
+  else
+    while (weights * (rows + 1) + std::min(weights, rows + 1) + 1 <= machine.registers) ++rows;
+  return std::max<int64_t>(1, rows);
 }
 
 }  // namespace
@@ -113,23 +127,34 @@ bool splits_sequences(int64_t batch, const Machine& machine) {
 CellTile pick_cell_tile(int64_t gates, const Dim& units, int64_t batch, int64_t lanes,
                         int fixed_vectors, const Machine& machine) {
   if (splits_sequences(batch, machine)) batch = (batch + machine.cores - 1) / machine.cores;
-  const int64_t widest = std::clamp<int64_t>((machine.registers - 3) / gates, 1, 4);
   const bool fixed = fixed_vectors > 0 || !units.is_static();
-  const int64_t from = fixed ? std::max(fixed_vectors, 1) : 1;
   CellTile best;
   double best_cost = 1e30;
-  for (int64_t v = from; v <= (fixed ? from : widest); ++v) {
-    const double panels =
-        fixed ? 1.0
-              : std::ceil(static_cast<double>(units.value()) / static_cast<double>(v * lanes));
-    const int64_t most = std::max<int64_t>(1, most_cell_rows(gates * v, machine));
-    for (int64_t rows = 1; rows <= std::clamp<int64_t>(batch, 1, most); ++rows) {
-      const double cost = cell_cost(gates, v, rows, panels, batch, machine);
-      if (cost > best_cost - 1e-9) continue;
-      best = {static_cast<int>(v), static_cast<int>(rows)};
-      best_cost = cost;
+  const auto try_tiles = [&](bool apart, int64_t narrowest, int64_t widest) {
+    const int64_t at_once = apart ? 1 : gates;
+    if (fixed) narrowest = widest = std::max(fixed_vectors, 1);
+    for (int64_t v = narrowest; v <= widest; ++v) {
+      const double panels =
+          fixed ? 1.0
+                : std::ceil(static_cast<double>(units.value()) / static_cast<double>(v * lanes));
+      const int64_t most =
+          std::min(std::max<int64_t>(batch, 1), most_cell_rows(at_once * v, machine));
+      for (int64_t rows = 1; rows <= most; ++rows) {
+        const double cost =
+            apart ? static_cast<double>(gates) * gate_cost(v, rows, panels, batch, machine)
+                  : cell_cost(gates, v, rows, panels, batch, machine);
+        if (cost > best_cost - 1e-9) continue;
+        best = {static_cast<int>(v), static_cast<int>(rows), apart};
+        best_cost = cost;
+      }
     }
-  }
+  };
+  try_tiles(false, 1, std::clamp<int64_t>((machine.registers - 3) / gates, 1, 4));
+  // Where all gates fit with this many sequences, taking one at a time gains nothing. Tall tiles of
+  // one vector would spend more on elements of the state than on multiply-adds.
+  constexpr int64_t kEnoughRows = 4;
+  if (most_cell_rows(gates, machine) < kEnoughRows)
+    try_tiles(true, widest_panel(machine), widest_panel(machine));
   return best;
 }
 

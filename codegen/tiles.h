@@ -35,10 +35,13 @@ inline constexpr int kImageSpare = 0;
 /// The best number of rows for `extent` positions and panels of `vectors` vectors by `depth` steps:
 /// it fills the registers, keeps the multiply-add pipeline busy, wastes little on the last tile,
 /// and reads the panel seldom where it lies in the second-level cache.
-/// With `whole`, only numbers of rows that divide the extent: no tile then reaches back into
-/// another.
-TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare, const Machine& machine,
-                     bool whole = false);
+TileChoice pick_tile(int64_t extent, int vectors, int64_t depth, int spare, const Machine& machine);
+
+/// Steps of a product's sum that all tiles of a task take before any takes more, so that as many
+/// rows of a panel of `vectors` stay in the first-level cache; 0 where the tiles take all `depth`
+/// steps at once. With vectors of 16, a step's multiply-adds take long enough to bring the next
+/// rows.
+int depth_block(int vectors, int64_t depth, const Machine& machine);
 
 struct WinogradRun {
   int rows = 1;     ///< tiles of the image in a register tile
@@ -53,8 +56,9 @@ WinogradRun pick_winograd_run(int64_t columns, int64_t points, int64_t channels,
                               int vectors, const Machine& machine);
 
 struct CellTile {
-  int vectors = 1;  ///< of hidden units
-  int rows = 1;     ///< sequences
+  int vectors = 1;     ///< of hidden units
+  int rows = 1;        ///< sequences
+  bool apart = false;  ///< gate after gate, whose sums wait in memory for the others
 };
 
 /// True where the sequences of a recurrent cell are divided among the cores, false where its hidden
@@ -64,7 +68,8 @@ bool splits_sequences(int64_t batch, const Machine& machine);
 
 /// The tile of a recurrent cell: the sums of all gates of `vectors` vectors of hidden units for
 /// `rows` sequences fit the registers, keep the multiply-add pipeline busy and waste little on the
-/// last panel and the last sequences. `fixed_vectors` > 0 where the weights are packed already.
+/// last panel and the last sequences. Where few registers would leave room for few sequences, each
+/// gate gets all of them in turn. `fixed_vectors` > 0 where the weights are packed already.
 CellTile pick_cell_tile(int64_t gates, const Dim& units, int64_t batch, int64_t lanes,
                         int fixed_vectors, const Machine& machine);
 

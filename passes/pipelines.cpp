@@ -25,12 +25,14 @@ std::span<const NamedPipeline> named_pipelines() {
            "canonical",
            "merge-projections",  // while products are not packed yet
            "select-algorithms",
+           "simplify-control",  // what a loop would pack again on every trip is packed before
            "finish",
        })},
       {"strict", "the same without rewrites that round differently",
        joined({
            "canonical",
            "select-algorithms{winograd=0}",
+           "simplify-control",
            "finish",
        })},
       {"canonical", "core ops, channels last, nothing redundant",

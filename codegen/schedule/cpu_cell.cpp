@@ -1,6 +1,7 @@
 // The CPU schedule of a recurrent cell: a product with several matrices at once, whose slices meet
 // in pointwise ops.
 #include "codegen/schedule/schedules.h"
+#include "codegen/tiles.h"
 
 #include <algorithm>
 
@@ -25,25 +26,36 @@ void schedule_sums(Anchor& a, int index, int lanes, bool masked, const KernelSpe
   const bool some_gates = domain.dimensions() > 1;
   const VarOrRVar gate = some_gates ? VarOrRVar(domain[1]) : VarOrRVar(a.vars[2]);
   const int64_t weights = a.node->result()->shape()[0].value() * spec.vectors;
-  const bool by_gate = !machine.broadcasts && spec.rows < weights;
+  const bool by_gate = !machine.broadcasts && !spec.gates_apart && spec.rows < weights;
   std::vector<VarOrRVar> order = {a.vars[0], gate, a.vars[1]};
   if (by_gate) std::swap(order[1], order[2]);
   for (const Halide::RVar& r : rvars)
     if (!some_gates || r.name() != domain[1].name()) order.emplace_back(r);
   update.reorder(order)
       .vectorize(a.vars[0], lanes, masked ? TailStrategy::Predicate : TailStrategy::Auto)
-      .unroll(a.vars[1])
-      .unroll(gate);
+      .unroll(a.vars[1]);
+  if (!spec.gates_apart) update.unroll(gate);
   if (!masked) update.unroll(a.vars[0]);
-  if (spec.depth_multiple > 1) update.unroll(domain[0], std::min(spec.depth_multiple, 2));
+  const int steps = spec.gates_apart ? kDepthUnroll : 2;
+  if (spec.depth_multiple > 1) update.unroll(domain[0], std::min(spec.depth_multiple, steps));
+}
+
+/// The loops of a tile's sums.
+void schedule_tile(Func& sums, const Anchor& a, int panel, int lanes, const KernelSpec& spec) {
+  const Var &unit = a.vars[0], &row = a.vars[1];
+  const bool masked = spec.tail == PanelTail::masked;
+  if (spec.tail == PanelTail::padded) sums.bound_extent(unit, panel);
+  sums.vectorize(unit, lanes, masked ? TailStrategy::Predicate : TailStrategy::Auto).unroll(row);
+  if (!masked) sums.unroll(unit);
 }
 
 }  // namespace
 
 // A tile is `rows` sequences by `vectors` vectors of hidden units: the sums of all gates stay in
 // registers while the state runs by, then the pointwise part turns them into all results of the
-// kernel. With few sequences the time goes into reading the matrices: each thread gets the same
-// panels on every step, so that they stay in its caches. With many, each gets the same sequences.
+// kernel. With few registers the sums of one gate after the other do, and are put down. With few
+// sequences the time goes into reading the matrices: each thread gets the same panels on every
+// step, so that they stay in its caches. With many, each gets the same sequences.
 void schedule_cell(Composition& c, const KernelSpec& spec, const Machine& machine) {
   const int lanes = vector_lanes(spec, machine);
   const int panel = lanes * spec.vectors;
@@ -72,16 +84,18 @@ void schedule_cell(Composition& c, const KernelSpec& spec, const Machine& machin
   else out.split(ko, task, ko, share(units, panel), TailStrategy::GuardWithIf);
   std::vector<VarOrRVar> loops = {ki, bi, bt, ko, task};
   if (c.vars.size() > 2) loops.emplace_back(c.vars[2]);  // of extent 1
-  out.reorder(loops).vectorize(ki, lanes).unroll(ki).unroll(bi).parallel(task);
-  const TailStrategy inner = masked ? TailStrategy::Predicate : TailStrategy::Auto;
-  const int64_t gates = a.node->result()->shape()[0].value();
-  if (spec.tail == PanelTail::padded) a.func.bound_extent(a.vars[0], panel);
-  a.func.compute_at(out, bt)
-      .bound(a.vars[2], 0, static_cast<int>(gates))
-      .vectorize(a.vars[0], lanes, inner)
-      .unroll(a.vars[1])
-      .unroll(a.vars[2]);
-  if (!masked) a.func.unroll(a.vars[0]);
+  out.reorder(loops).vectorize(ki, lanes).parallel(task);
+  const auto gates = static_cast<int>(a.node->result()->shape()[0].value());
+  if (spec.gates_apart) {
+    Func sums = a.func.in();
+    schedule_tile(sums, a, panel, lanes, spec);
+    sums.compute_at(out, bt).bound(a.vars[2], 0, gates).reorder(a.vars[0], a.vars[1], a.vars[2]);
+    a.func.compute_at(sums, a.vars[2]);
+  } else {
+    out.unroll(ki).unroll(bi);
+    a.func.compute_at(out, bt).bound(a.vars[2], 0, gates).unroll(a.vars[2]);
+  }
+  schedule_tile(a.func, a, panel, lanes, spec);
   for (int i = 0; i < a.func.num_update_definitions(); ++i)
     schedule_sums(a, i, lanes, masked, spec, machine);
 }

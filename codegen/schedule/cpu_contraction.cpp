@@ -12,6 +12,34 @@ using Halide::TailStrategy;
 using Halide::Var;
 using Halide::VarOrRVar;
 
+namespace {
+
+// A panel that does not fit the first-level cache would come from the second for every tile. So all
+// tiles of a task take some steps of their sums while as many rows of the panel stay in the first,
+// and keep the sums in memory meanwhile.
+void schedule_depth_blocks(Anchor& a, Func& out, const Var& task, const KernelSpec& spec,
+                           int lanes) {
+  const Var &channel = a.vars[0], &x = a.vars[1];
+  Var part("part"), xt("sums_xt"), xi("sums_xi");
+  Halide::RVar outer("outer"), step("step");
+  Halide::Stage sum = a.func.update();
+  sum.split(a.domain[0], outer, step, spec.depth_block, TailStrategy::GuardWithIf);
+  Func block = sum.rfactor(outer, part);
+  a.func.compute_at(out, task).vectorize(channel, lanes).unroll(channel);
+  sum = a.func.update();
+  sum.split(x, xt, xi, spec.rows, TailStrategy::RoundUp)
+      .reorder({channel, xi, xt, outer})
+      .vectorize(channel, lanes)
+      .unroll(channel)
+      .unroll(xi);
+  block.compute_at(a.func, xt).vectorize(channel, lanes).unroll(channel).unroll(x);
+  block.update().reorder({channel, x, step}).vectorize(channel, lanes).unroll(channel).unroll(x);
+  if (spec.depth_multiple > 1)
+    block.update().unroll(step, std::min(spec.depth_multiple, kDepthUnroll));
+}
+
+}  // namespace
+
 // One tile is `rows` output positions by `vectors` vectors of channels, held in registers while the
 // reduction runs: per step `vectors` loads of weights, `rows` broadcasts, rows * vectors
 // multiply-adds. Tiles shift inwards at the end of a row of positions, so a row has at least `rows`
@@ -32,7 +60,9 @@ void schedule_contraction(Composition& c, const KernelSpec& spec, const Machine&
     dim.set_extent((dim.extent() / panel) * panel);
   }
   out.split(channel, ko, ki, panel, panel_tail);
-  if (spec.rows > 1) out.split(x, xt, xi, spec.rows, TailStrategy::ShiftInwards);
+  const TailStrategy row_tail =
+      spec.guarded_rows ? TailStrategy::GuardWithIf : TailStrategy::ShiftInwards;
+  if (spec.rows > 1) out.split(x, xt, xi, spec.rows, row_tail);
   else out.split(x, xt, xi, 1);
   std::vector<VarOrRVar> order = {ki, xi};
   std::vector<VarOrRVar> tasks;
@@ -61,8 +91,10 @@ void schedule_contraction(Composition& c, const KernelSpec& spec, const Machine&
     tasks.emplace_back(c.vars[d]);
   }
   out.reorder(order).vectorize(ki, lanes).unroll(ki).unroll(xi);
-  parallel_over(out, tasks);
+  const VarOrRVar task = parallel_over(out, tasks);
   if (spec.tail == PanelTail::padded) a.func.bound_extent(a.vars[0], panel);
+  if (spec.depth_block > 0) return schedule_depth_blocks(a, out, task.var, spec, lanes);
+  if (spec.guarded_rows) a.func.bound_extent(a.vars[1], spec.rows);
   a.func.compute_at(out, xt).vectorize(a.vars[0], lanes).unroll(a.vars[0]).unroll(a.vars[1]);
   std::vector<VarOrRVar> inner = {a.vars[0], a.vars[1]};
   for (const Halide::RVar& r : a.func.rvars()) inner.emplace_back(r);  // none for a depth of 1

@@ -246,6 +246,20 @@ TEST(Products, MatMulAndGemmMatchForAnyExtents) {
       });
 }
 
+// Sums so long that tiles take them in several turns, with a rest or without, whatever is known of
+// their length, over a last tile that is whole or not.
+TEST(Products, LongSumsMatchForAnyExtents) {
+  for (const int64_t m : {1, 5, 6, 64, 131})
+    for (const int64_t k : {512, 777})
+      expect_same([m, k](Graph& g, Builder& b) {
+        Value* x = g.add_input("x", {DType::f32, {m, k}});
+        Value* y = b.make("MatMul", {x, weights(b, {k, 40}, 1)});
+        Value* z = g.add_input("z", {DType::f32, {k, 48}});
+        g.add_output("y", y);
+        g.add_output("z", b.unary("abs", b.make("MatMul", {x, z})));
+      });
+}
+
 /// x op y for all pairs of special values, as IEEE 754 has it.
 template <typename T>
 void expect_special_values(DType dtype) {

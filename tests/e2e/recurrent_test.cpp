@@ -218,6 +218,35 @@ TEST(Recurrent, ResultsDoNotDependOnTheNumberOfThreads) {
   }
 }
 
+// Weights that change from run to run are packed once a run, before the steps that use them.
+TEST(Recurrent, WeightsThatAreInputsArePackedBeforeTheLoop) {
+  for (const int64_t hidden : {32, 19}) {
+    Graph graph("lstm");
+    Builder b(graph);
+    Value* x = graph.add_input("x", {DType::f32, {6, 20, 5}});
+    Value* w = graph.add_input("w", {DType::f32, {1, 4 * hidden, 5}});
+    Value* r = graph.add_input("r", {DType::f32, {1, 4 * hidden, hidden}});
+    const Node* n = b.create("LSTM", {x, w, r}, {{"hidden_size", hidden}}, 3);
+    for (int i = 0; i < 3; ++i) graph.add_output("y" + std::to_string(i), n->result(i));
+    const CompiledModel m = compile_graph(graph.clone());
+    int packs = 0;
+    bool in_loop = false;
+    for (const Step& s : m.model.program().steps) {
+      in_loop = in_loop || s.kind == Step::Kind::loop;
+      const bool pack = s.name.find("pack") != std::string::npos;
+      packs += pack ? 1 : 0;
+      EXPECT_FALSE(pack && in_loop) << "units: " << hidden;
+    }
+    EXPECT_GE(packs, 1) << "units: " << hidden;
+    const std::vector<Tensor> inputs = {random_values({6, 20, 5}, 1),
+                                        random_values({1, 4 * hidden, 5}, 2),
+                                        random_values({1, 4 * hidden, hidden}, 3)};
+    const std::vector<Tensor> want = evaluate(graph, inputs);
+    const std::vector<Tensor> got = run(m.model, inputs);
+    for (size_t i = 0; i < want.size(); ++i) EXPECT_EQ(difference(got[i], want[i], 1e-5), "");
+  }
+}
+
 TEST(Recurrent, LengthsThatDoNotFitTheDataAreRefused) {
   const CompiledModel m = compile_graph(symbolic_lstm(5));
   const Tensor x = random_values({4, 2, 3}, 5);

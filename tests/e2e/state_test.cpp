@@ -209,7 +209,8 @@ INSTANTIATE_TEST_SUITE_P(Extents, UpdateOfProduct,
                          testing::Values(std::tuple(1, 3, 1), std::tuple(784, 8, 64),
                                          std::tuple(13, 5, 32), std::tuple(16, 4, 10),
                                          std::tuple(7, 1, 48), std::tuple(40, 300, 80),
-                                         std::tuple(12, 64, 128), std::tuple(5, 2, 17)));
+                                         std::tuple(12, 64, 128), std::tuple(5, 2, 17),
+                                         std::tuple(50, 700, 64), std::tuple(128, 517, 32)));
 
 /// The update of a convolution's weights, whatever makes the gradient.
 void update_of_conv(Graph& g, Builder& b, int channels, int filters) {
