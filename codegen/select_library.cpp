@@ -3,6 +3,7 @@
 
 #include "codegen/conv_cost.h"
 #include "codegen/library_steps.h"
+#include "codegen/weights.h"
 #include "codegen/winograd_forms.h"
 #include "ir/builder.h"
 
@@ -48,16 +49,6 @@ double library_microseconds(const Node& n, const ProductExtents& p,
 }
 
 }  // namespace
-
-bool is_constant_tree(const Value* v) {
-  while (v->def() != nullptr && v->constant() == nullptr) {
-    if (v->def()->operand_count() == 0) return false;
-    for (Value* o : v->def()->operands())
-      if (o != nullptr && !is_constant_tree(o)) return false;
-    return true;
-  }
-  return v->def() != nullptr;
-}
 
 bool library_wins(const Node& n, const SelectAlgorithmsOptions& options) {
   const bool ours = n.is("conv") || n.is("dot");

@@ -5,9 +5,6 @@
 
 namespace tintype {
 
-/// A weight tensor that is the same in every run.
-bool is_constant_tree(const Value* v);
-
 /// Whether a library is to do a node. The reckoning behind that is told to those who ask.
 bool library_wins(const Node& n, const SelectAlgorithmsOptions& options);
 
