@@ -23,8 +23,8 @@ int64_t host_l2_bytes() {
   return file >> kib && kib > 0 ? kib * 1024 : int64_t{1} << 20;
 }
 
-/// Halide takes a processor's model for what it can run, but a hypervisor may withhold instructions:
-/// a Zen 4 without AVX-512, say.
+/// Halide takes a processor's model for what it can run, but a hypervisor may withhold
+/// instructions: a Zen 4 without AVX-512, say.
 std::string host_target() {
   const std::string all = Halide::get_host_target().to_string();
   std::string target;

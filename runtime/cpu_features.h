@@ -7,8 +7,8 @@
 
 namespace tintype {
 
-/// Whether this CPU, and the operating system with it, runs what Halide lets LLVM use under the name
-/// of a target's feature, "avx2". True for names that are no instruction sets.
+/// Whether this CPU, and the operating system with it, runs what Halide lets LLVM use under the
+/// name of a target's feature, "avx2". True for names that are no instruction sets.
 bool cpu_has(std::string_view feature);
 
 /// `target` is a Halide target string, "x86-64-linux-avx-avx2-fma-...". Fails with unsupported,
