@@ -10,6 +10,7 @@
 #include "ir/custom_ops.h"
 #include "ir/diagnostic.h"
 #include "passes/attention_region.h"
+#include "passes/dependency_search.h"
 #include "passes/node_set.h"
 
 #include <algorithm>
@@ -42,7 +43,8 @@ class Fuser {
   Fuser(Graph& graph, int max_ops, bool single_ops, bool attention, const PassContext& context)
       : graph_(graph), max_ops_(max_ops), single_ops_(single_ops),
         attention_(attention && !single_ops), context_(context), numbers_(graph), taken_(numbers_),
-        inside_(numbers_), seen_(numbers_), group_of_(graph.size(), kNoGroup) {
+        inside_(numbers_), search_(numbers_, inside_), seen_(numbers_),
+        group_of_(graph.size(), kNoGroup) {
     for (const State& state : graph.states()) {
       const Value* next = graph.output(static_cast<size_t>(state.next));
       while (next->def() != nullptr && next->def()->is("reshape")) next = next->def()->operand(0);
@@ -78,9 +80,6 @@ class Fuser {
   using Group = std::vector<Node*>;
   static constexpr size_t kMostResults = 12;  ///< of the kernel of a step
   static constexpr size_t kNoGroup = static_cast<size_t>(-1);
-  /// Nodes that growing one group may look at to find out whether an operand depends on it. Where a
-  /// shortcut leads far on, what it skips would be looked at from everywhere along the way.
-  static constexpr size_t kMostVisited = 512;
   using Allowed = std::function<bool(const Node&)>;
   using Closed = std::function<bool(const std::vector<Value*>& open)>;
 
@@ -349,12 +348,12 @@ class Fuser {
   Group grow(Node* seed, const Allowed& allowed, const Closed& closed) {
     Group group = {seed};
     gather_inside(group);
-    begin_search();
+    search_.begin(*seed);
     size_t best = 1;
     while (static_cast<int>(group.size()) < max_ops_) {
       const std::vector<Value*> open = leaving(group);
       if (closed(open)) best = group.size();
-      Node* next = first_user(open, *seed, allowed);
+      Node* next = first_user(open, allowed);
       if (next == nullptr) break;
       add(group, next);
     }
@@ -363,7 +362,7 @@ class Fuser {
   }
 
   /// The first node, in the graph's order, that may join the group at hand.
-  Node* first_user(const std::vector<Value*>& open, const Node& seed, const Allowed& allowed) {
+  Node* first_user(const std::vector<Value*>& open, const Allowed& allowed) {
     const auto later = [this](const Node* a, const Node* b) { return number(a) > number(b); };
     std::vector<Node*> users;
     for (const Value* v : open)
@@ -372,53 +371,11 @@ class Fuser {
     std::make_heap(users.begin(), users.end(), later);
     while (!users.empty()) {
       Node* n = users.front();
-      const auto waits = waits_for_.find(n);
-      if (waits == waits_for_.end() || inside_.has(waits->second)) {
-        const Node* on = dependent_operand(*n, seed);
-        if (on == nullptr) return n;
-        waits_for_[n] = on;
-      }
+      if (search_.obstacle(*n) == nullptr) return n;
       std::pop_heap(users.begin(), users.end(), later);
       users.pop_back();
     }
     return nullptr;
-  }
-
-  void begin_search() {
-    seen_.clear();
-    visited_ = 0;
-    waits_for_.clear();
-  }
-
-  /// What makes an operand of n and, outside the group at hand, depends on the group; else null.
-  const Node* dependent_operand(const Node& n, const Node& seed) {
-    for (int i = 0; i < n.operand_count(); ++i) {
-      const Node* def = n.operand(i) == nullptr ? nullptr : n.operand(i)->def();
-      if (def != nullptr && !inside_.has(def) && depends_on_group(*def, seed)) return def;
-    }
-    return nullptr;
-  }
-
-  /// As far as a bounded search can tell. seen_ holds what does not depend on the group: nor will
-  /// it when the group has grown, for it grows by nodes that depend on it already.
-  bool depends_on_group(const Node& n, const Node& seed) {
-    std::vector<const Node*> open = {&n}, fresh;
-    while (!open.empty()) {
-      const Node* m = open.back();
-      open.pop_back();
-      if (number(m) < number(&seed)) continue;
-      if (inside_.has(m) || visited_ == kMostVisited) {
-        for (const Node* f : fresh) seen_.erase(f);
-        return true;
-      }
-      if (!seen_.insert(m)) continue;
-      fresh.push_back(m);
-      ++visited_;
-      for (int i = 0; i < m->operand_count(); ++i)
-        if (const Value* v = m->operand(i); v != nullptr && v->def() != nullptr)
-          open.push_back(v->def());
-    }
-    return false;
   }
 
   /// Pulls in pointwise producers and gathers that nobody outside the group reads, nor `except`: an
@@ -459,7 +416,7 @@ class Fuser {
     const std::string name = region_name(g);
     context_.matched(*g.front(), "region " + name + " of " + std::to_string(g.size()) + " ops");
     gather_inside(g);
-    begin_search();
+    search_.begin(*g.front());
     std::unordered_set<const Node*> told(g.begin(), g.end());
     for (const Value* v : leaving(g))
       for (const Use& u : v->uses())
@@ -475,7 +432,7 @@ class Fuser {
       return "the region has max-ops=" + std::to_string(max_ops_) + " ops";
     if (n.result()->shape() != v.shape())
       return "its result is " + n.result()->type().text() + ", the region's " + v.type().text();
-    if (dependent_operand(n, *g.front()) != nullptr) return "another operand depends on the region";
+    if (search_.obstacle(n) != nullptr) return "another operand depends on the region";
     return "more than one value would leave the region";
   }
 
@@ -588,10 +545,9 @@ class Fuser {
   const PassContext& context_;
   std::unordered_set<const Value*> next_states_;
   const NodeNumbers numbers_;
-  NodeSet taken_, inside_, seen_;
-  size_t visited_ = 0;  ///< by the searches for one group
-  /// Users that may not join the group at hand before another node does.
-  std::unordered_map<const Node*, const Node*> waits_for_;
+  NodeSet taken_, inside_;
+  DependencySearch search_;  ///< for the group at hand
+  NodeSet seen_;
   std::vector<Group> groups_;
   std::vector<size_t> group_of_;  ///< by number of the node
 };

@@ -3,6 +3,7 @@
 #include "tools/command.h"
 #include "tools/driver/pipeline.h"
 #include "tools/driver/state_values.h"
+#include "tools/model_inputs.h"
 
 #include <algorithm>
 #include <chrono>
@@ -65,7 +66,7 @@ nlohmann::json measure(const BenchArguments& a) {
   CompiledModel m = open_without_states(a.model.path, options, states);
   const double ready = since(start);
   const std::vector<Tensor> inputs =
-      make_inputs(m.model, a.inputs, with_batch(m.model, a.model.dim_values(), a.batch), "", 1);
+      make_inputs(m.model, a.inputs, with_batch(m.model, a.model.dim_values(), a.batch), 1);
   Session session = open_session(m, a.model.path);
   give_state_values(*session.states(), states);
   states.clear();

@@ -6,6 +6,7 @@
 #include "tools/check/case.h"
 #include "tools/command.h"
 #include "tools/driver/pipeline.h"
+#include "tools/model_inputs.h"
 
 #include <algorithm>
 #include <cmath>
@@ -82,7 +83,7 @@ void require_plain(const std::string& name) {
 std::vector<Tensor> add_inputs(const BundleArguments& a, const Model& model, check::Case& c,
                                Data& data) {
   for (const std::string& f : a.inputs) split_assignment(f, "--input");
-  std::vector<Tensor> inputs = make_inputs(model, a.inputs, a.model.dim_values(), "", a.seed);
+  std::vector<Tensor> inputs = make_inputs(model, a.inputs, a.model.dim_values(), a.seed);
   for (size_t i = 0; i < inputs.size(); ++i) {
     const std::string& name = model.program().inputs[i].name;
     require_plain(name);

@@ -1,4 +1,4 @@
-// Options, inputs and messages that the subcommands share.
+// Options and messages that the subcommands share.
 #include "tools/command.h"
 
 #include "ir/diagnostic.h"
@@ -7,6 +7,7 @@
 #include "tools/driver/data_files.h"
 #include "tools/driver/pipeline.h"
 
+#include <charconv>
 #include <fmt/format.h>
 #include <fstream>
 #include <unistd.h>
@@ -51,6 +52,22 @@ std::pair<std::string, std::string> split_assignment(const std::string& text,
   if (at == std::string::npos || at == 0)
     throw Error(option + " expects NAME=VALUE, got '" + text + "'");
   return {text.substr(0, at), text.substr(at + 1)};
+}
+
+std::vector<int64_t> parse_extents(const std::string& text, const std::string& option) {
+  std::vector<int64_t> extents;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at < end) {
+    int64_t value = 0;
+    const auto [next, error] = std::from_chars(at, end, value);
+    const bool separated = next == end || (*next == 'x' && next + 1 != end);
+    if (error != std::errc() || value < 1 || value > 1 << 20 || !separated)
+      throw Error(option + " expects extents such as 28 or 1x28x28, got '" + text + "'");
+    extents.push_back(value);
+    at = next == end ? end : next + 1;
+  }
+  return extents;
 }
 
 namespace {
@@ -117,64 +134,6 @@ CompileOptions ModelArguments::options() const {
     for (const std::string& name : load_patterns(p)) before += name + ",";
   if (passes.empty() && !before.empty()) o.passes = before + std::string(pipeline_name(o));
   return o;
-}
-
-std::vector<Tensor> make_inputs(const Model& model, const std::vector<std::string>& files,
-                                const std::map<std::string, int64_t>& dims,
-                                const std::string& preprocess, uint64_t seed) {
-  const Program& p = model.program();
-  std::vector<Tensor> inputs(p.inputs.size());
-  std::vector<std::string> names;
-  for (const Port& port : p.inputs) names.push_back(port.name);
-  size_t next = 0;
-  for (const std::string& f : files) {
-    const size_t eq = f.find('=');
-    size_t at = next;
-    std::string path = f;
-    if (eq != std::string::npos) {
-      at = static_cast<size_t>(std::find(names.begin(), names.end(), f.substr(0, eq)) -
-                               names.begin());
-      if (at == names.size())
-        throw Error("the model has no input '" + f.substr(0, eq) + "'" +
-                    did_you_mean(f.substr(0, eq), names));
-      path = f.substr(eq + 1);
-    } else if (next >= names.size()) {
-      throw Error("the model has " + std::to_string(names.size()) +
-                  " inputs, but more files are given");
-    }
-    Preprocess how;
-    if (preprocess == "imagenet") {
-      // The crop is the image size of the model where that is fixed.
-      int crop = 224;
-      const auto& port_dims = p.inputs[at].dims;
-      if (port_dims.size() == 4) {
-        const ExtentExpr& e = p.expressions[static_cast<size_t>(port_dims[2])];
-        if (e.kind == ExtentExpr::Kind::constant) crop = static_cast<int>(e.value);
-      }
-      how = Preprocess::imagenet(crop);
-    } else if (!preprocess.empty()) {
-      throw Error("--preprocess expects 'imagenet', got '" + preprocess + "'");
-    }
-    inputs[at] = load_tensor(path, how);
-    next = at + 1;
-  }
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    if (inputs[i].defined()) continue;
-    std::vector<int64_t> extents;
-    for (ExprId id : p.inputs[i].dims) {
-      const ExtentExpr& e = p.expressions[static_cast<size_t>(id)];
-      if (e.kind == ExtentExpr::Kind::constant) {
-        extents.push_back(e.value);
-      } else if (e.kind == ExtentExpr::Kind::symbol) {
-        auto it = dims.find(p.symbols[static_cast<size_t>(e.value)].name);
-        extents.push_back(it == dims.end() ? 1 : it->second);
-      } else {
-        throw Error("input '" + names[i] + "' has a computed extent; give a file for it");
-      }
-    }
-    inputs[i] = random_tensor(p.inputs[i].dtype, extents, seed + i);
-  }
-  return inputs;
 }
 
 Session open_session(const CompiledModel& model, const std::string& path) {

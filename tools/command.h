@@ -57,10 +57,8 @@ struct ModelArguments {
 std::pair<std::string, std::string> split_assignment(const std::string& text,
                                                      const std::string& option);
 
-/// Inputs of a model in port order: from files given as NAME=FILE or FILE, random for the rest.
-std::vector<Tensor> make_inputs(const Model& model, const std::vector<std::string>& files,
-                                const std::map<std::string, int64_t>& dims,
-                                const std::string& preprocess, uint64_t seed);
+/// "28", "28x32", "1x28x28": positive extents. Throws Error naming the option.
+std::vector<int64_t> parse_extents(const std::string& text, const std::string& option);
 
 /// A session of the model, for programs with states and without.
 Session open_session(const CompiledModel& model, const std::string& path);

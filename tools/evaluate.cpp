@@ -51,6 +51,7 @@ Json data_options(const std::string& run) {
   Json chosen = Json::object();
   try {
     const Json config = Json::parse(file);
+    chosen["seed"] = std::to_string(EvaluateArguments().seed);  // that of runs that name none
     for (const char* name : kDataOptions)
       if (config.contains(name)) chosen[name] = config[name];
   } catch (const Json::exception& e) {

@@ -1,5 +1,6 @@
 // tintype check, profile, show: what a model contains and where its time goes.
 #include "codegen/lower.h"
+#include "frontend/plot/history.h"
 #include "ir/diagnostic.h"
 #include "ir/print.h"
 #include "passes/autodiff.h"
@@ -7,6 +8,7 @@
 #include "tools/command.h"
 #include "tools/driver/graphviz.h"
 #include "tools/driver/pipeline.h"
+#include "tools/model_inputs.h"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -92,7 +94,7 @@ struct ProfileArguments {
 
 int profile(const ProfileArguments& a) {
   CompiledModel m = open_model(a.model.path, a.model.options());
-  const std::vector<Tensor> inputs = make_inputs(m.model, a.inputs, a.model.dim_values(), "", 1);
+  const std::vector<Tensor> inputs = make_inputs(m.model, a.inputs, a.model.dim_values(), 1);
   RunOptions options;
   options.threads = a.model.threads;
   auto times =
@@ -119,7 +121,8 @@ int profile(const ProfileArguments& a) {
                    {"algorithm", algorithm(s, "")}});
     }
     if (a.json == "-") std::cout << j.dump(1) << "\n";
-    else std::ofstream(a.json) << j.dump(1) << "\n";
+    else if (const Status saved = save_text(j.dump(1) + "\n", a.json); !saved.ok())
+      throw Error(saved.message());
     return kOk;
   }
   std::sort(rows.begin(), rows.end(),

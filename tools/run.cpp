@@ -3,6 +3,7 @@
 #include "ir/diagnostic.h"
 #include "tools/command.h"
 #include "tools/driver/data_files.h"
+#include "tools/model_inputs.h"
 
 #include <algorithm>
 #include <chrono>
@@ -18,7 +19,8 @@ namespace {
 struct RunArguments {
   ModelArguments model;
   std::vector<std::string> inputs;
-  std::string image, preprocess, labels, output;
+  ImageArguments images;
+  std::string labels, output;
   int top = 5;
   uint64_t seed = 1;
 };
@@ -32,7 +34,8 @@ std::vector<std::string> read_lines(const std::string& path) {
 }
 
 /// Rows of a [N, classes] tensor as their most probable classes.
-void print_top(const Tensor& t, int top, const std::vector<std::string>& labels) {
+void print_top(const Tensor& t, int top, const std::vector<std::string>& labels,
+               const std::vector<std::string>& images) {
   const int64_t classes = t.dims().back();
   const int64_t rows = classes == 0 ? 0 : t.size() / classes;
   for (int64_t r = 0; r < rows; ++r) {
@@ -51,7 +54,9 @@ void print_top(const Tensor& t, int top, const std::vector<std::string>& labels)
     probabilities = probabilities && std::abs(sum - 1) < 1e-3;
     double normalizer = 0;
     for (int64_t i = 0; i < classes; ++i) normalizer += std::exp(at(i) - at(order[0]));
-    if (rows > 1) fmt::print("row {}\n", r);
+    const bool of_images = images.size() == static_cast<size_t>(rows);
+    if (of_images && rows > 1) fmt::print("{}\n", images[static_cast<size_t>(r)]);
+    else if (rows > 1) fmt::print("row {}\n", r);
     for (int64_t i = 0; i < shown; ++i) {
       const int64_t c = order[static_cast<size_t>(i)];
       const double p = probabilities ? at(c) : std::exp(at(c) - at(order[0])) / normalizer;
@@ -63,13 +68,34 @@ void print_top(const Tensor& t, int top, const std::vector<std::string>& labels)
   }
 }
 
+/// The inputs, and the names of the classes where the images' settings have them.
+std::vector<Tensor> inputs_of(const RunArguments& a, const Model& model,
+                              std::vector<std::string>& classes) {
+  std::vector<Tensor> inputs(model.program().inputs.size());
+  const auto preprocess = [&](size_t input) {
+    ImageSettings s = image_settings(a.images, a.model.path, model, input);
+    if (!s.source.empty()) fmt::print("images are prepared as {} says\n", s.source);
+    classes = std::move(s.classes);
+    return s.preprocess;
+  };
+  if (const auto& images = a.images.images; !images.empty()) {
+    if (inputs.empty()) throw Error("--image: the model has no input");
+    inputs[0] = load_images(images, preprocess(0));
+    check_image(model, 0, inputs[0], images[0]);
+  } else if (a.images.any_setting() && a.inputs.empty()) {
+    throw Error("there is no image to prepare; give --image FILE or --input NAME=FILE");
+  }
+  read_inputs(model, a.inputs, preprocess, inputs);
+  fill_inputs(model, a.model.dim_values(), a.seed, inputs);
+  return inputs;
+}
+
 int run(const RunArguments& a) {
   CompiledModel m = open_model(a.model.path, a.model.options());
   print_compile_summary(m.report);
-  std::vector<std::string> files = a.inputs;
-  if (!a.image.empty()) files.insert(files.begin(), a.image);
-  const std::vector<Tensor> inputs =
-      make_inputs(m.model, files, a.model.dim_values(), a.preprocess, a.seed);
+  std::vector<std::string> labels;
+  const std::vector<Tensor> inputs = inputs_of(a, m.model, labels);
+  if (!a.labels.empty()) labels = read_lines(a.labels);
   RunOptions options;
   options.threads = a.model.threads;
   const auto start = std::chrono::steady_clock::now();
@@ -78,11 +104,11 @@ int run(const RunArguments& a) {
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   if (!results.ok()) throw Error(a.model.path + ": " + results.status().message());
   print_libraries(m.model);
-  const auto labels = a.labels.empty() ? std::vector<std::string>{} : read_lines(a.labels);
   for (size_t i = 0; i < results.value().size(); ++i) {
     const Tensor& t = results.value()[i];
     fmt::print("{}: {}\n", m.model.program().outputs[i].name, t.type_string());
-    if (is_float(t.dtype()) && t.rank() == 2 && t.size() > 1) print_top(t, a.top, labels);
+    if (is_float(t.dtype()) && t.rank() == 2 && t.size() > 1)
+      print_top(t, a.top, labels, a.images.images);
     if (a.output.empty()) continue;
     const std::string number = results.value().size() > 1 ? "." + std::to_string(i) : "";
     if (Status s = save_npy(t, a.output + number + ".npy"); !s.ok()) throw Error(s.message());
@@ -98,10 +124,9 @@ Runner add_run(CLI::App& parent) {
   CLI::App* app = parent.add_subcommand("run", "run a model once");
   args->model.add_to(*app);
   app->add_option("--input", args->inputs,
-                  "[NAME=]FILE: .npy, .pb or an image; random where none is given (repeatable)");
-  app->add_option("--image", args->image, "an image for the first input");
-  app->add_option("--preprocess", args->preprocess,
-                  "imagenet: resize, crop, scale and normalise as torchvision's models expect");
+                  "[NAME=]FILE: .npy, .npz, .pb or an image; random where none is given "
+                  "(repeatable)");
+  args->images.add_to(*app);
   app->add_option("--labels", args->labels, "file with one class name per line");
   app->add_option("--top", args->top, "classes to print");
   app->add_option("--seed", args->seed, "of random inputs");

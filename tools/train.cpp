@@ -1,5 +1,7 @@
 // tintype train: a network of the zoo or an ONNX model, trained on files, to a folder of results.
 #include "frontend/data/safetensors.h"
+#include "frontend/train/initialization.h"
+#include "frontend/train/parameters.h"
 #include "frontend/train/spec.h"
 #include "frontend/zoo/zoo.h"
 #include "ir/diagnostic.h"
@@ -31,7 +33,7 @@ struct TrainArguments {
   bool no_tf32 = false;
   DataArguments data;
   std::string loss, optimizer = "adam", schedule = "constant";
-  std::string freeze, clip, regularize, average, early_stopping, recompute;
+  std::string init, freeze, clip, regularize, average, early_stopping, recompute;
   std::vector<std::string> groups;
   std::vector<int64_t> top_k = {1};
   int64_t epochs = 10, diagnostics = 1, show = 0, keep_checkpoints = 0;
@@ -81,8 +83,7 @@ Loaded load_model_and_data(const TrainArguments& a) {
   const auto shapes = build_zoo_network(a.model, options);
   TrainingData data = open_training_data(a.data, data_names(shapes->graph()), a.seed);
   options.input = data.input_dims();
-  options.classes = data.training->classes();
-  if (data.validation) options.classes = std::max(options.classes, data.validation->classes());
+  options.classes = data.outputs();
   options.shapes_only = false;
   return {build_zoo_network(a.model, options)->take(), std::move(data)};
 }
@@ -162,12 +163,15 @@ void check(const TrainArguments& a) {
                 ", replace it with --force, or give another folder with -o");
 }
 
-void load_weights(Trainer& trainer, const std::string& path) {
-  if (path.empty()) return;
+/// Before anything is compiled: frozen parameters are constants of the program.
+void load_weights(Graph& graph, const std::string& path) {
   const Result<SafetensorsFile> file = load_safetensors(path);
   if (!file.ok()) throw Error(file.status().message());
   try {
-    trainer.set_weights(file.value().tensors);
+    const std::vector<std::string> kept = set_weights(graph, file.value().tensors);
+    if (!kept.empty())
+      fmt::print(stderr, "warning: {} has nothing for {} of the model's weights, '{}' first\n",
+                 path, kept.size(), kept[0]);
   } catch (const Error& e) {
     throw Error(path + ": " + e.what());
   }
@@ -211,9 +215,12 @@ int train(TrainArguments& a) {
   apply_resumed(a);
   check(a);
   Loaded loaded = load_model_and_data(a);
+  if (!a.init.empty()) initialize_weights(*loaded.graph, parse_initializer(a.init), a.seed);
+  if (!a.weights.empty()) load_weights(*loaded.graph, a.weights);
   settle_targets(loaded.data, *loaded.graph,
                  a.loss.empty() ? std::nullopt : std::optional(parse_loss(a.loss)), a.data);
-  if (a.loss.empty()) a.loss = loaded.data.reconstruct ? "mse" : "cross_entropy";
+  if (a.loss.empty()) a.loss = loaded.data.numbers() ? "mse" : "cross_entropy";
+  check_targets(loaded.data, parse_loss(a.loss));
   if (a.data.batch == 0) a.data.batch = loaded.data.training->size();
   if (!a.save_step.empty())
     save_graph(*make_training_graph(loaded.graph->clone(), trainer_options(a).training).graph,
@@ -221,7 +228,6 @@ int train(TrainArguments& a) {
   Trainer trainer(std::move(loaded.graph), trainer_options(a));
   const TrainingData& data = loaded.data;
   const auto batches = data.batches(trainer, a.data, a.seed);
-  load_weights(trainer, a.weights);
   const RunFolder folder(a.output);
   if (!a.resume.empty()) folder.restore(trainer, data, a.data, a.seed);
   if (!a.json)
@@ -259,11 +265,13 @@ Runner add_train(CLI::App& parent) {
   app->add_option("model", a.model)->group("");  // the line above says what it is
   a.data.add_to(*app);
   app->add_option("--loss", a.loss,
-                  "cross_entropy (the default), binary_cross_entropy, mse, huber ...");
+                  "cross_entropy (default for classes), mse (default for numbers), huber ...");
   app->add_option("--optimizer", a.optimizer, "sgd, adam, adamw, rmsprop ..., as adam,lr=1e-3");
   app->add_option("--schedule", a.schedule, "[step:][warmup,length=N+]cosine, step, plateau ...");
   app->add_option("--epochs", a.epochs, "times through the data, in all")
       ->check(CLI::PositiveNumber);
+  app->add_option("--init", a.init,
+                  "draw weights anew: he_normal, xavier_uniform, constant,value=0.1 ...");
   app->add_option("--freeze", a.freeze, "regular expression: parameters that stay as they are");
   app->add_option("--group", a.groups, "REGEX,rate=0.1,weight_decay=0,max_norm=3 (repeatable)");
   app->add_option("--clip", a.clip, "gradients: value=V, norm=V or global_norm=V");

@@ -7,7 +7,6 @@
 #include "tools/driver/data_files.h"
 
 #include <algorithm>
-#include <charconv>
 #include <fmt/format.h>
 
 namespace tintype::cli {
@@ -21,23 +20,6 @@ template <typename T>
 T checked(Result<T> result, const std::string& where) {
   if (!result.ok()) throw Error(where + ": " + result.status().message());
   return std::move(result).value();
-}
-
-/// "28", "28x32", "1x28x28".
-std::vector<int64_t> parse_extents(const std::string& text, const std::string& option) {
-  std::vector<int64_t> extents;
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  while (at < end) {
-    int64_t value = 0;
-    const auto [next, error] = std::from_chars(at, end, value);
-    const bool separated = next == end || (*next == 'x' && next + 1 != end);
-    if (error != std::errc() || value < 1 || value > 1 << 20 || !separated)
-      throw Error(option + " expects extents such as 28 or 1x28x28, got '" + text + "'");
-    extents.push_back(value);
-    at = next == end ? end : next + 1;
-  }
-  return extents;
 }
 
 bool is_named(const std::vector<std::string>& files) {
@@ -211,6 +193,32 @@ void settle_targets(TrainingData& data, const Graph& model, const std::optional<
   throw Error(is_named(a.data)
                   ? "--data: no file for 'target'; give target=FILE"
                   : "--data: " + a.data[0] + " has no targets; give a second file for 'target'");
+}
+
+void check_targets(const TrainingData& data, const Loss& loss) {
+  if (data.reconstruct) return;
+  const Field& target = data.training->fields().back();
+  const std::string given = "--loss " + text_of(loss);
+  if (target.label && !takes_labels(loss))
+    throw Error(given + " takes numbers as targets, but those of the data are classes; "
+                        "cross_entropy, multi_margin and nll take classes");
+  if (is_float(target.dtype) && takes_labels(loss))
+    throw Error(given + " takes classes as targets, but those of the data are numbers, " +
+                type_string(target.dtype, target.dims) +
+                "; mse, l1 and huber take numbers, cross_entropy,probabilities=1 distributions");
+}
+
+bool TrainingData::numbers() const {
+  const std::vector<Field>& fields = training->fields();
+  return reconstruct || (fields.size() > 1 && is_float(fields.back().dtype));
+}
+
+int64_t TrainingData::outputs() const {
+  const Field& target = training->fields().back();
+  if (training->fields().size() < 2 || !is_float(target.dtype))
+    return std::max(training->classes(), validation ? validation->classes() : 0);
+  if (target.dims.size() > 1) return 0;
+  return target.dims.empty() ? 1 : target.dims[0];
 }
 
 std::vector<int64_t> TrainingData::input_dims() const {

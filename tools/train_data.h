@@ -51,6 +51,11 @@ struct TrainingData {
                                                 int64_t batch) const;
   /// Extents of one input as batches hold it.
   std::vector<int64_t> input_dims() const;
+  /// Whether targets are numbers, not classes.
+  bool numbers() const;
+  /// Width of the output that the targets ask for: the classes, or the numbers of one sample; 0
+  /// where that is open.
+  int64_t outputs() const;
 };
 
 /// Decides what the target is: that of the data, or the input. A model whose output has the shape
@@ -59,6 +64,10 @@ struct TrainingData {
 /// when there is nothing to learn from.
 void settle_targets(TrainingData& data, const Graph& model, const std::optional<Loss>& loss,
                     const DataArguments& arguments);
+
+/// Throws Error, with what goes together, when the loss wants classes and the targets are numbers,
+/// or the other way round.
+void check_targets(const TrainingData& data, const Loss& loss);
 
 /// Reads what --data and --validation name: one folder or file with inputs and perhaps targets, two
 /// files, or NAME=FILE for each of `names` (inputs, then "target"). Throws Error.

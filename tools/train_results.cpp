@@ -5,6 +5,7 @@
 #include "frontend/data/safetensors.h"
 #include "frontend/onnx/export.h"
 #include "frontend/plot/plots.h"
+#include "frontend/train/parameters.h"
 #include "ir/diagnostic.h"
 #include "tools/classification.h"
 #include "tools/driver/data_files.h"
@@ -196,7 +197,7 @@ void RunFolder::restore(Trainer& trainer, const TrainingData& data, const DataAr
 void RunFolder::save_results(Trainer& trainer, const TrainingData& data,
                              const DataArguments& arguments) const {
   export_onnx(*trainer.trained(), file("model.onnx"));
-  throw_unless(save_safetensors({trainer.weights(), {}}, file("weights.safetensors")));
+  throw_unless(save_safetensors({weights_of(*trainer.trained()), {}}, file("weights.safetensors")));
   if (const auto filters = first_filters(trainer))
     throw_unless(save_png(*filters, file("filters.png")));
   if (data.reconstruct)

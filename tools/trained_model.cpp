@@ -68,17 +68,6 @@ TrainedModel load_run(const std::string& path, const std::string& folder) {
   return m;
 }
 
-/// What training changes in a model: parameters and running statistics, by name.
-std::map<std::string, Tensor> weights_of(const Graph& graph) {
-  std::map<std::string, Tensor> weights;
-  const auto add = [&](const Value* v) { weights.emplace(v->name(), *v->constant()); };
-  for (const Parameter& p : find_parameters(graph)) add(p.value);
-  for (const Node* norm : find_running_norms(graph))
-    for (const int statistic : {3, 4})
-      if (!norm->operand(statistic)->name().empty()) add(norm->operand(statistic));
-  return weights;
-}
-
 }  // namespace
 
 std::unique_ptr<Graph> import_for_training(const std::string& path) {

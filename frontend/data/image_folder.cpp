@@ -54,10 +54,11 @@ class ImageFolder final : public Dataset {
     if (!image.ok()) return image.status();
     const Image& i = image.value();
     if (i.width != size_.width || i.height != size_.height)
-      return {StatusCode::invalid_argument,
-              fmt::format("{}: has {}x{} pixels, the first image has {}x{}; give a size to scale "
-                          "all images to",
-                          file.path, i.width, i.height, size_.width, size_.height)};
+      return {
+          StatusCode::invalid_argument,
+          fmt::format("{}: has {}x{} pixels, the first image has {}x{}; give a size (--resize) to "
+                      "scale all images to",
+                      file.path, i.width, i.height, size_.width, size_.height)};
     auto* out = reinterpret_cast<uint8_t*>(to[0]);
     const auto channels = static_cast<size_t>(i.channels);
     for (size_t c = 0; c < channels; ++c)

@@ -97,9 +97,13 @@ Result<Normalization> Normalization::standard(const Dataset& dataset) {
 }
 
 Result<Normalization> Normalization::parse(std::string_view text, const Dataset& dataset) {
-  if (text == "none") return Normalization{};
   if (text == "unit") return unit(dataset);
   if (text == "standard") return standard(dataset);
+  return parse(text);
+}
+
+Result<Normalization> Normalization::parse(std::string_view text) {
+  if (text == "none") return Normalization{};
   return without_throwing([&]() -> Result<Normalization> {
     Normalization n;
     std::string_view rest = text;

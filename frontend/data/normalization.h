@@ -20,7 +20,9 @@ struct Normalization {
   /// Mean 0 and deviation 1 over `dataset`, which should be the training set: per channel of
   /// images, per element of flat inputs. An element that never varies keeps its scale.
   static Result<Normalization> standard(const Dataset& dataset);
-  /// "none", "unit", "standard", or "mean=0.5:0.4:0.3,std=0.2" (in the units of the file).
+  /// "none", or numbers (in the units of the file): "mean=0.5:0.4:0.3,std=0.2".
+  static Result<Normalization> parse(std::string_view text);
+  /// The same, or what fits a dataset: "unit", "standard".
   static Result<Normalization> parse(std::string_view text, const Dataset& dataset);
 
   /// Text that `parse` reads back exactly: "mean=0.5,std=0.25".

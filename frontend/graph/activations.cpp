@@ -73,6 +73,12 @@ Variable Variable::global_avg_pool(const std::string& name) const {
 Variable Variable::add(Variable other, const std::string& name) const {
   return binary("Add", "add", other, name);
 }
+Variable Variable::sub(Variable other, const std::string& name) const {
+  return binary("Sub", "sub", other, name);
+}
+Variable Variable::div(Variable other, const std::string& name) const {
+  return binary("Div", "div", other, name);
+}
 Variable Variable::mul(Variable other, const std::string& name) const {
   return binary("Mul", "mul", other, name);
 }
@@ -87,6 +93,16 @@ Variable Variable::flatten(int64_t axis, const std::string& name) const {
 }
 Variable Variable::transpose(const std::vector<int64_t>& perm, const std::string& name) const {
   return unary("Transpose", "transpose", name, {{"perm", perm}});
+}
+
+Variable Variable::slice(int64_t axis, int64_t begin, int64_t end, const std::string& name) const {
+  const std::string layer = builder_->begin("slice", name);
+  if (axis < -value_->rank() || axis >= value_->rank())
+    throw Error(layer + ": there is no axis " + std::to_string(axis) + " in " +
+                value_->type().text());
+  const auto one = [&](int64_t v) { return builder_->constant(Tensor::from<int64_t>({1}, {v})); };
+  return builder_->finish(layer, "slice",
+                          builder_->node(layer, "Slice", {*this, one(begin), one(end), one(axis)}));
 }
 
 Variable Variable::reshape(const std::vector<int64_t>& extents, const std::string& name) const {
@@ -118,5 +134,26 @@ Variable Variable::maxout(int64_t pieces, const std::string& name) const {
                                     {*this, one(p), one(shape()[1].value()), one(1), one(pieces)}));
   return builder_->finish(layer, "maxout", builder_->node(layer, "Max", slices));
 }
+
+namespace {
+
+Variable number_beside(const Variable& x, double value) {
+  return x.builder().scalar(value, x.value()->dtype());
+}
+
+}  // namespace
+
+Variable operator+(const Variable& a, const Variable& b) { return a.add(b); }
+Variable operator-(const Variable& a, const Variable& b) { return a.sub(b); }
+Variable operator*(const Variable& a, const Variable& b) { return a.mul(b); }
+Variable operator/(const Variable& a, const Variable& b) { return a.div(b); }
+Variable operator+(const Variable& a, double b) { return a + number_beside(a, b); }
+Variable operator-(const Variable& a, double b) { return a - number_beside(a, b); }
+Variable operator*(const Variable& a, double b) { return a * number_beside(a, b); }
+Variable operator/(const Variable& a, double b) { return a / number_beside(a, b); }
+Variable operator+(double a, const Variable& b) { return number_beside(b, a) + b; }
+Variable operator-(double a, const Variable& b) { return number_beside(b, a) - b; }
+Variable operator*(double a, const Variable& b) { return number_beside(b, a) * b; }
+Variable operator/(double a, const Variable& b) { return number_beside(b, a) / b; }
 
 }  // namespace tintype

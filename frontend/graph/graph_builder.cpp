@@ -61,8 +61,28 @@ Variable GraphBuilder::parameter(const std::string& layer, std::string_view whic
   return v;
 }
 
+Variable GraphBuilder::parameter(const std::string& name, std::vector<int64_t> dims,
+                                 const Initializer& how) {
+  const std::string full = prefix_ + name;
+  const size_t dot = full.rfind('.');
+  if (dot == std::string::npos || dot + 1 == full.size())
+    throw Error("parameter '" + full + "': expected a name of the form layer.parameter");
+  if (!names_.insert(full).second)
+    throw Error("parameter '" + full + "': the name is taken; give each parameter its own");
+  pending_parameters_ = 0;
+  const int64_t from = dims.size() > 1 ? dims.front() : 1;
+  const int64_t to = dims.size() > 1 ? dims.back() : 1;
+  const Variable v =
+      parameter(full.substr(0, dot), full.substr(dot + 1), std::move(dims), how, from, to);
+  return finish(full, "parameter", v);
+}
+
 Variable GraphBuilder::constant(Tensor value) {
   return {*this, Builder(*graph_).constant(std::move(value))};
+}
+
+Variable GraphBuilder::scalar(double value, DType dtype) {
+  return {*this, Builder(*graph_).scalar(value, dtype)};
 }
 
 Variable GraphBuilder::node(const std::string& layer, std::string_view op,

@@ -183,14 +183,20 @@ class Variable {
   /// Identity in inference; the ratio is kept for training.
   Variable dropout(double ratio = 0.5, const std::string& name = "") const;
 
+  // Element by element; extents of 1 are repeated. There are operators, too: 1 - z, x * y + b.
   Variable add(Variable other, const std::string& name = "") const;
+  Variable sub(Variable other, const std::string& name = "") const;
   Variable mul(Variable other, const std::string& name = "") const;
+  Variable div(Variable other, const std::string& name = "") const;
   Variable matmul(Variable other, const std::string& name = "") const;
   /// All axes from `axis` on become one.
   Variable flatten(int64_t axis = 1, const std::string& name = "") const;
   /// 0 keeps an extent, -1 takes what is left.
   Variable reshape(const std::vector<int64_t>& shape, const std::string& name = "") const;
   Variable transpose(const std::vector<int64_t>& perm, const std::string& name = "") const;
+  /// Positions [begin, end) of an axis; negative ones count from its end, and an end beyond it is
+  /// its end.
+  Variable slice(int64_t axis, int64_t begin, int64_t end, const std::string& name = "") const;
 
  private:
   Variable pool(std::string_view op, std::string_view stem, const Pool2d& options) const;
@@ -202,6 +208,20 @@ class Variable {
   GraphBuilder* builder_;
   Value* value_;
 };
+
+// A number takes the type of the variable beside it.
+Variable operator+(const Variable& a, const Variable& b);
+Variable operator-(const Variable& a, const Variable& b);
+Variable operator*(const Variable& a, const Variable& b);
+Variable operator/(const Variable& a, const Variable& b);
+Variable operator+(const Variable& a, double b);
+Variable operator-(const Variable& a, double b);
+Variable operator*(const Variable& a, double b);
+Variable operator/(const Variable& a, double b);
+Variable operator+(double a, const Variable& b);
+Variable operator-(double a, const Variable& b);
+Variable operator*(double a, const Variable& b);
+Variable operator/(double a, const Variable& b);
 
 /// What a layer computes and costs, for one image where the batch extent is a symbol.
 struct Layer {
@@ -233,6 +253,7 @@ class GraphBuilder {
                   const std::string& name = "");
   /// A constant without a name of its own.
   Variable constant(Tensor value);
+  Variable scalar(double value, DType dtype = DType::f32);
 
   /// Names of layers made until the Scope ends start with "<name>/"; scopes nest.
   class Scope {
@@ -253,6 +274,10 @@ class GraphBuilder {
   std::unique_ptr<Graph> take();
 
   // What layers are made of; for layers that this file does not have.
+
+  /// A parameter by itself, with a row of its own in layers(): a weight [from, to], a bias, or
+  /// whatever a hand-written layer shares among its steps.
+  Variable parameter(const std::string& name, std::vector<int64_t> dims, const Initializer& how);
 
   /// Starts a layer: its full name, unique in the graph.
   std::string begin(std::string_view stem, const std::string& name);

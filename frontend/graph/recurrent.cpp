@@ -205,13 +205,51 @@ Variable Variable::avg_pool1d(const Pool1d& o) const {
   return pool1d("AveragePool", "avg_pool", o);
 }
 
-Variable last_step(Variable y, const std::string& name) {
+namespace {
+
+Variable one_step(Variable y, int64_t t, const char* stem, const std::string& name) {
   GraphBuilder& g = y.builder();
-  const std::string layer = g.begin("last_step", name);
+  const std::string layer = g.begin(stem, name);
   last_extent(layer, y, 3);
+  if (const Dim& steps = y.shape()[1];
+      steps.is_static() && (t >= steps.value() || t < -steps.value()))
+    wrong(layer, "there is no step " + std::to_string(t) + " in " + y.value()->type().text());
   const Variable step =
-      g.node(layer, "Slice", {y, integers(g, {-1}), integers(g, {INT64_MAX}), integers(g, {1})});
-  return g.finish(layer, "last_step", g.node(layer, "Squeeze", {step, integers(g, {1})}));
+      g.node(layer, "Slice",
+             {y, integers(g, {t}), integers(g, {t == -1 ? INT64_MAX : t + 1}), integers(g, {1})});
+  return g.finish(layer, stem, g.node(layer, "Squeeze", {step, integers(g, {1})}));
+}
+
+}  // namespace
+
+Variable at_step(Variable y, int64_t t, const std::string& name) {
+  return one_step(y, t, "step", name);
+}
+Variable last_step(Variable y, const std::string& name) {
+  return one_step(y, -1, "last_step", name);
+}
+
+Variable zero_state(Variable y, int64_t units, const std::string& name) {
+  GraphBuilder& g = y.builder();
+  const std::string layer = g.begin("zero_state", name);
+  last_extent(layer, y, 3);
+  if (units < 1) wrong(layer, "expected a positive number of units, got " + std::to_string(units));
+  const Variable rows = g.node(layer, "Shape", {y}, {{"start", int64_t{0}}, {"end", int64_t{1}}});
+  const Variable shape =
+      g.node(layer, "Concat", {rows, integers(g, {units})}, {{"axis", int64_t{0}}});
+  return g.finish(layer, "zero_state", g.node(layer, "ConstantOfShape", {shape}));
+}
+
+Variable from_steps(const std::vector<Variable>& steps, const std::string& name) {
+  if (steps.empty()) throw Error("from_steps: expected at least one step, got none");
+  GraphBuilder& g = steps[0].builder();
+  const std::string layer = g.begin("steps", name);
+  std::vector<Variable> slices;
+  for (const Variable& step : steps) {
+    last_extent(layer, step, 2);
+    slices.push_back(g.node(layer, "Unsqueeze", {step, integers(g, {1})}));
+  }
+  return g.finish(layer, "steps", g.node(layer, "Concat", slices, {{"axis", int64_t{1}}}));
 }
 
 namespace {

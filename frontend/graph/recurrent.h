@@ -73,6 +73,12 @@ struct Pool1d {
   int64_t padding = 0;
 };
 
+/// Step t of N,T,features, as [N, features]; -1 is the last.
+Variable at_step(Variable y, int64_t t, const std::string& name = "");
+/// Zeros [N, units], for as many sequences as N,T,features has: the state before the first step.
+Variable zero_state(Variable y, int64_t units, const std::string& name = "");
+/// Steps [N, features] one after the other, as N,T,features.
+Variable from_steps(const std::vector<Variable>& steps, const std::string& name = "");
 /// The outputs of the last step of N,T,features: [N, features].
 Variable last_step(Variable y, const std::string& name = "");
 /// The mean and the largest of all steps of N,T,features: [N, features].

@@ -228,6 +228,14 @@ void settle_inputs(onnx::ModelProto& model, const ImportOptions& options) {
   }
 }
 
+/// Shapes of outputs follow from the nodes, and some who write models leave them out; ONNX's
+/// checker wants every tensor to have one. drop_hints takes it away again.
+void settle_outputs(onnx::ModelProto& model) {
+  for (auto& output : *model.mutable_graph()->mutable_output())
+    if (output.type().has_tensor_type())
+      output.mutable_type()->mutable_tensor_type()->mutable_shape();
+}
+
 /// What the model says about types of computed values is not needed, and when it is wrong or meant
 /// for other input shapes, the converter would stumble over it.
 void drop_hints(onnx::ModelProto& model) {
@@ -274,6 +282,7 @@ PreparedModel prepare_model(const std::string& skeleton, const ImportOptions& op
   settle_inputs(model, options);
   *prepared.interface.mutable_input() = model.graph().input();
   *prepared.interface.mutable_output() = model.graph().output();
+  settle_outputs(model);
 
   // From version 4 on, initializers need not be inputs. Moved weights rely on that, and so do many
   // models that claim to be older.

@@ -1,6 +1,8 @@
 // Roles of operands, and the search from constants to them.
 #include "frontend/train/parameters.h"
 
+#include "ir/diagnostic.h"
+
 #include <algorithm>
 #include <optional>
 #include <string_view>
@@ -109,6 +111,45 @@ std::vector<Parameter> find_parameters(const Graph& graph) {
     parameters.push_back({v, agree ? axes[0] : kNoUnits, static_cast<int>(axes.size())});
   }
   return parameters;
+}
+
+namespace {
+
+/// The constants that weights_of reads.
+std::map<std::string, Value*> named_weights(const Graph& graph) {
+  std::map<std::string, Value*> named;
+  for (const Parameter& p : find_parameters(graph)) named.emplace(p.value->name(), p.value);
+  for (Node* norm : find_running_norms(graph))
+    for (const int statistic : {3, 4})
+      if (Value* v = norm->operand(statistic); !v->name().empty()) named.emplace(v->name(), v);
+  return named;
+}
+
+}  // namespace
+
+std::map<std::string, Tensor> weights_of(const Graph& graph) {
+  std::map<std::string, Tensor> weights;
+  for (const auto& [name, value] : named_weights(graph)) weights.emplace(name, *value->constant());
+  return weights;
+}
+
+std::vector<std::string> set_weights(Graph& graph, const std::map<std::string, Tensor>& weights) {
+  std::vector<std::string> names, kept;
+  const std::map<std::string, Value*> named = named_weights(graph);
+  for (const auto& [name, value] : named) names.push_back(name);
+  for (const auto& [name, tensor] : weights) {
+    const auto found = named.find(name);
+    if (found == named.end())
+      throw Error("the model has no weight '" + name + "'" + did_you_mean(name, names));
+    const Tensor& old = *found->second->constant();
+    if (tensor.dtype() != old.dtype() || tensor.dims() != old.dims())
+      throw Error("'" + name + "' is " + tensor.type_string() + ", in the model it is " +
+                  old.type_string());
+    found->second->def()->attrs().set("value", tensor);
+  }
+  for (const std::string& name : names)
+    if (weights.count(name) == 0) kept.push_back(name);
+  return kept;
 }
 
 std::vector<Node*> find_running_norms(const Graph& graph) {

@@ -4,6 +4,8 @@
 #include "ir/graph.h"
 
 #include <cstdint>
+#include <map>
+#include <string>
 #include <vector>
 
 namespace tintype {
@@ -21,6 +23,12 @@ struct Parameter {
 /// weights, biases, scales or tables, directly or through nodes that only move elements; in graph
 /// order. Rank-0 constants are taken for parts of formulas.
 std::vector<Parameter> find_parameters(const Graph& graph);
+
+/// What training changes in a model: parameters and running statistics, by name.
+std::map<std::string, Tensor> weights_of(const Graph& graph);
+/// Gives the model these values, and returns the names of what keeps its own. Throws Error for
+/// names that the model lacks, and for other types and shapes than it has.
+std::vector<std::string> set_weights(Graph& graph, const std::map<std::string, Tensor>& weights);
 
 /// The batch normalisations whose running mean and variance are constants.
 std::vector<Node*> find_running_norms(const Graph& graph);

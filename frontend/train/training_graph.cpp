@@ -195,17 +195,23 @@ void add_updates(const Step& s, const std::vector<Value*>& gradients, Diagnostic
   groups.require_all_matched();
 }
 
-// average += w (p - average)
-void add_averages(const Step& s) {
+// average += w (p - average), of the running statistics, too: averaged weights normalise with what
+// their neighbours on the way saw.
+void add_averages(const Step& s, const std::vector<std::string>& statistics) {
   require_new_input(s.graph, "average_weight");
   Value* w = s.graph.add_input("average_weight", {DType::f32, {}});
-  for (const StatefulParameter& p : s.model.trainable) {
+  std::vector<Value*> averaged;
+  for (const StatefulParameter& p : s.model.trainable) averaged.push_back(p.state);
+  for (const State& state : s.graph.states())
+    if (std::find(statistics.begin(), statistics.end(), state.current->name()) != statistics.end())
+      averaged.push_back(state.current);
+  for (Value* v : averaged) {
     Builder b(s.graph);
-    b.set_origins({"average of " + p.name});
-    const State* state = s.graph.state_of(p.state);
+    b.set_origins({"average of " + v->name()});
+    const State* state = s.graph.state_of(v);
     Value* next = s.graph.output(static_cast<size_t>(state->next));
-    Value* average = s.graph.add_state("average/" + p.name, state->initial.clone());
-    s.graph.set_next(average, lerp(b, average, next, b.cast(w, p.state->dtype())));
+    Value* average = s.graph.add_state("average/" + v->name(), state->initial.clone());
+    s.graph.set_next(average, lerp(b, average, next, b.cast(w, v->dtype())));
   }
 }
 
@@ -287,7 +293,7 @@ TrainingGraph make_training_graph(std::unique_ptr<Graph> model, const TrainingOp
   Value* rate = graph.add_input("learning_rate", {DType::f32, {}});
   const Step step = {graph, options, stateful, rate};
   add_updates(step, parameter_gradients, options.diagnostics ? &probe : nullptr);
-  if (options.average) add_averages(step);
+  if (options.average) add_averages(step, out.statistics);
   hold_unless_finite(graph, loss);
   if (options.diagnostics) out.diagnostics = probe.finish(graph);
   graph.sort();

@@ -3,7 +3,7 @@
 // All programs of one model share their states by name (runtime/session.h):
 //   <parameter>, <running statistic>     under the names they have in the model
 //   optimizer/<parameter>/<slot>         what the optimizer keeps
-//   average/<parameter>                  averaged weights
+//   average/<name>                       averaged weights and running statistics
 //   step                                 i64: steps done
 //   seed                                 u32: of dropout
 #pragma once
@@ -51,7 +51,7 @@ struct TrainingOptions {
   double max_norm = 0;    ///< limit of each unit's incoming weights; 0: none
   Clipping clipping = {};
   std::vector<int64_t> top_k = {1};  ///< accuracies to count where targets are labels
-  /// Adds "average/<parameter>" states and the input "average_weight" w: average += w (p -
+  /// Adds "average/<name>" states and the input "average_weight" w: average += w (p -
   /// average).
   bool average = false;
   uint64_t seed = 1;

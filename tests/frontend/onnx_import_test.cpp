@@ -49,6 +49,13 @@ TEST(OnnxImport, TypesNamesAndOrigins) {
   EXPECT_EQ(only(*g, "Conv").result()->name(), "c");
 }
 
+TEST(OnnxImport, OutputsNeedNoShape) {
+  GraphParts parts = conv_relu();
+  // TypeProto.tensor_type with an element type alone.
+  parts.outputs = {value("y", Message().message(1, Message().integer(1, kFloat)))};
+  EXPECT_EQ(import_onnx(view(model(parts)))->output(0)->type().text(), "f32[N,4,height,8]");
+}
+
 TEST(OnnxImport, LargeWeightsStayInTheFile) {
   const std::string bytes = model(conv_relu(64));
   // Memory that the importer does not have to copy, at an odd and at an aligned address.

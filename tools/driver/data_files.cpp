@@ -26,46 +26,129 @@ T value_or_error(Result<T> result) {
 
 Preprocess Preprocess::imagenet(int crop) {
   Preprocess p;
-  p.resize = crop == 299 ? 342 : crop * 256 / 224;
-  p.crop = crop;
+  p.shorter = crop == 299 ? 342 : crop * 256 / 224;
+  p.crop = {crop, crop};
   p.mean = {0.485f, 0.456f, 0.406f};
   p.deviation = {0.229f, 0.224f, 0.225f};
   return p;
 }
 
-Tensor load_image(const std::string& path, const Preprocess& preprocess) {
-  Image image = value_or_error(load_image_file(path, 3));
-  if (preprocess.resize > 0) {
-    const double scale =
-        static_cast<double>(preprocess.resize) / std::min(image.width, image.height);
+namespace {
+
+Image padded(const Image& image, int margin) {
+  Image out = {image.width + 2 * margin, image.height + 2 * margin, image.channels, {}};
+  const auto row = static_cast<size_t>(image.width * image.channels);
+  const auto wide = static_cast<size_t>(out.width * out.channels);
+  out.pixels.resize(wide * static_cast<size_t>(out.height));
+  const size_t first = static_cast<size_t>(margin) * wide + (wide - row) / 2;
+  for (size_t y = 0; y < static_cast<size_t>(image.height); ++y)
+    std::copy_n(image.pixels.begin() + static_cast<std::ptrdiff_t>(y * row), row,
+                out.pixels.begin() + static_cast<std::ptrdiff_t>(first + y * wide));
+  return out;
+}
+
+Image scaled(Image image, const Preprocess& p, const std::string& path) {
+  const auto checked = [&](Result<Image> r) {
+    if (!r.ok()) throw Error(path + ": " + r.status().message());
+    return std::move(r).value();
+  };
+  if (p.shorter > 0) {
+    const double scale = static_cast<double>(p.shorter) / std::min(image.width, image.height);
     const int width = std::max(1, static_cast<int>(std::lround(image.width * scale)));
     const int height = std::max(1, static_cast<int>(std::lround(image.height * scale)));
-    image = value_or_error(resized(image, width, height));
+    image = checked(resized(image, width, height));
+  } else if (p.resize[0] > 0) {
+    image = checked(resized_to_cover(image, p.resize[1], p.resize[0]));
   }
-  if (preprocess.crop > image.width || preprocess.crop > image.height)
-    throw Error(path + ": image of " + std::to_string(image.width) + "x" +
-                std::to_string(image.height) + " is smaller than the crop of " +
-                std::to_string(preprocess.crop));
-  if (preprocess.crop > 0) image = center_crop(image, preprocess.crop, preprocess.crop);
-  Tensor t = Tensor::empty(DType::f32, {1, 3, image.height, image.width});
+  if (p.pad > 0) image = padded(image, p.pad);
+  if (p.crop[0] == 0) return image;
+  if (p.crop[0] > image.height || p.crop[1] > image.width)
+    throw Error(path + ": image of " + std::to_string(image.height) + "x" +
+                std::to_string(image.width) + " is smaller than the crop of " +
+                std::to_string(p.crop[0]) + "x" + std::to_string(p.crop[1]));
+  return center_crop(image, p.crop[1], p.crop[0]);
+}
+
+/// The entry of a channel in a list with one for each or one for all.
+float entry(const std::vector<float>& list, size_t channel, size_t channels, float missing,
+            const std::string& what) {
+  if (list.size() > 1 && list.size() != channels)
+    throw Error(what + ": " + std::to_string(list.size()) + " values for an image of " +
+                std::to_string(channels) + (channels == 1 ? " channel" : " channels"));
+  return list.empty() ? missing : list[list.size() == 1 ? 0 : channel];
+}
+
+}  // namespace
+
+Tensor load_image(const std::string& path, const Preprocess& p) {
+  const Image image = scaled(value_or_error(load_image_file(path, p.channels)), p, path);
+  Tensor t = Tensor::empty(DType::f32, {1, image.channels, image.height, image.width});
   auto out = t.mutable_values<float>();
+  const auto channels = static_cast<size_t>(image.channels);
   size_t i = 0;
-  for (size_t c = 0; c < 3; ++c)
-    for (size_t at = c; at < image.pixels.size(); at += 3)
-      out[i++] = (static_cast<float>(image.pixels[at]) / 255.0f - preprocess.mean[c]) /
-                 preprocess.deviation[c];
+  for (size_t c = 0; c < channels; ++c) {
+    const float mean = entry(p.mean, c, channels, 0, path + ": means");
+    const float deviation = entry(p.deviation, c, channels, 1, path + ": deviations");
+    for (size_t at = c; at < image.pixels.size(); at += channels)
+      out[i++] = (static_cast<float>(image.pixels[at]) / p.unit - mean) / deviation;
+  }
   return t;
 }
 
-Tensor load_tensor(const std::string& path, const Preprocess& preprocess) {
+Tensor load_images(const std::vector<std::string>& paths, const Preprocess& preprocess) {
+  Tensor all;
+  for (size_t n = 0; n < paths.size(); ++n) {
+    const Tensor one = load_image(paths[n], preprocess);
+    if (n == 0) {
+      std::vector<int64_t> dims = one.dims();
+      dims[0] = static_cast<int64_t>(paths.size());
+      all = Tensor::empty(DType::f32, dims);
+    }
+    const auto from = one.values<float>();
+    const auto to = all.mutable_values<float>();
+    if (!std::equal(one.dims().begin() + 1, one.dims().end(), all.dims().begin() + 1))
+      throw Error(paths[n] + ": becomes " + one.type_string() + ", the first image " +
+                  load_image(paths[0], preprocess).type_string() +
+                  "; scale all to the same extents");
+    std::copy(from.begin(), from.end(), to.begin() + static_cast<std::ptrdiff_t>(n * from.size()));
+  }
+  return all;
+}
+
+namespace {
+
+std::string ending_of(const std::string& path) {
   std::string ending = std::filesystem::path(path).extension().string();
   std::transform(ending.begin(), ending.end(), ending.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return ending;
+}
+
+Tensor load_only_array(const std::string& path) {
+  const std::map<std::string, Tensor> arrays = value_or_error(load_npz(path));
+  if (arrays.size() == 1) return arrays.begin()->second;
+  std::string names;
+  for (const auto& [name, array] : arrays) names += (names.empty() ? "" : ", ") + name;
+  throw Error(path + ": expected one array, found " + std::to_string(arrays.size()) +
+              (names.empty() ? "" : ": " + names));
+}
+
+}  // namespace
+
+bool is_image_name(const std::string& path) {
+  const std::string ending = ending_of(path);
+  const auto images = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".gif", ".tga"};
+  return std::find(images.begin(), images.end(), ending) != images.end();
+}
+
+Tensor load_tensor(const std::string& path, const Preprocess& preprocess) {
+  const std::string ending = ending_of(path);
   if (ending == ".npy") return value_or_error(load_npy(path));
+  if (ending == ".npz") return load_only_array(path);
   if (ending == ".pb") return load_tensor_proto(path);
-  for (const char* image : {".png", ".jpg", ".jpeg", ".bmp", ".ppm"})
-    if (ending == image) return load_image(path, preprocess);
-  throw Error(path + ": expected .npy, .pb, .png, .jpg, .bmp or .ppm");
+  if (is_image_name(path)) return load_image(path, preprocess);
+  throw Error(path + ": expected .npy, .npz, .pb or an image: .png, .jpg, .bmp, .ppm, .pgm, .gif, "
+                     ".tga");
 }
 
 Tensor random_tensor(DType dtype, const std::vector<int64_t>& dims, uint64_t seed) {

@@ -10,22 +10,31 @@
 
 namespace tintype {
 
-/// How an image becomes a tensor f32[1,3,H,W]: resized so that the shorter side is `resize` (0: no
-/// resizing), the middle `crop` x `crop` cut out (0: all), scaled to [0, 1], then (x - mean) / std.
+/// How an image becomes a tensor f32[1,C,H,W]: scaled, a margin of zeros added, the middle cut out,
+/// then (byte / unit - mean) / deviation. Zero extents leave an image as it is.
 struct Preprocess {
-  int resize = 0;
-  int crop = 0;
-  std::array<float, 3> mean = {0, 0, 0};
-  std::array<float, 3> deviation = {1, 1, 1};
+  using Extents = std::array<int, 2>;  ///< height, width
 
-  /// "imagenet": 256, 224, and the means and deviations of torchvision's models.
+  int channels = 3;     ///< 1, 3, or 0: grey stays grey, all else becomes colours
+  int shorter = 0;      ///< scaled so that this is the shorter side, or
+  Extents resize = {};  ///< scaled to cover these extents, and the middle cut out
+  int pad = 0;
+  Extents crop = {};
+  float unit = 255;
+  std::vector<float> mean = {}, deviation = {};  ///< of channels, or one for all; empty: 0, 1
+
+  /// The shorter side 256, the middle 224 x 224, means and deviations of torchvision's models.
   static Preprocess imagenet(int crop = 224);
 };
 
-/// Reads .npy, .pb (a TensorProto), or an image (.png, .jpg, .jpeg, .bmp, .ppm). Throws Error
-/// naming the file and what is wrong with it.
+/// Reads .npy, .npz (if it holds one array), .pb (a TensorProto), or an image. Throws Error naming
+/// the file and what is wrong with it.
 Tensor load_tensor(const std::string& path, const Preprocess& preprocess = {});
+/// Whether load_tensor takes a file of this name for an image.
+bool is_image_name(const std::string& path);
 Tensor load_image(const std::string& path, const Preprocess& preprocess);
+/// One tensor [N,C,H,W] of several images, which must come out alike.
+Tensor load_images(const std::vector<std::string>& paths, const Preprocess& preprocess);
 
 /// Uniform in [0, 1) for floats, small integers for the rest; the same for the same seed.
 Tensor random_tensor(DType dtype, const std::vector<int64_t>& dims, uint64_t seed);

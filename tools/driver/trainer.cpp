@@ -127,9 +127,7 @@ struct Trainer::State {
 
   /// The value that inference uses: of the average when there is one.
   Tensor current(const std::string& name) const {
-    const bool has_average = averages() && progress.averaged > 0 &&
-                             std::find(train.about.statistics.begin(), train.about.statistics.end(),
-                                       name) == train.about.statistics.end();
+    const bool has_average = averages() && progress.averaged > 0;
     return checked(states->get(has_average ? "average/" + name : name), "training");
   }
 
