@@ -310,8 +310,7 @@ Runner add_train(CLI::App& parent) {
   app->add_flag("--json", a.json, "print the history as JSON");
   app->add_flag("-v,--verbose", a.verbose, "a line per epoch, on a terminal or not");
   app->footer(
-      "Examples:\n  tintype train lenet5 --data mnist/ --augment shift=2 --epochs 20 -o run\n"
-      "  tintype train model.onnx --data x=x.npy target=y.npy --loss mse --freeze '^conv'");
+      "Examples:\n  tintype train lenet5 --data mnist/ --augment shift=2 --epochs 20 -o run");
   return [args] {
     if (!args->config.empty()) apply_config(*args->app, args->config);
     return train(*args);

@@ -124,6 +124,12 @@ TEST_F(EvaluateCommand, AveragedWeightsCountInCheckpointsToo) {
   EXPECT_EQ(evaluate(path("run"))["averaged"], evaluate(path("run/checkpoint.ttc"))["averaged"]);
 }
 
+TEST_F(EvaluateCommand, ASeedThatIsTheDefaultIsNoDifference) {
+  train_run("a", kOptions + "standard --epochs 1");
+  train_run("b", kOptions + "standard --epochs 1 --seed 1");
+  EXPECT_EQ(evaluate(path("a") + " " + path("b"))["models"].size(), 2u);
+}
+
 TEST_F(EvaluateCommand, AModelOfItsOwnNeedsData) {
   train_run("run", kOptions + "unit --epochs 3");
   fs::copy_file(path("run/model.onnx"), path("alone.onnx"));

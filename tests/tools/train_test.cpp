@@ -1,4 +1,5 @@
 // tintype train from outside: files in, a model that runs out.
+#include "frontend/data/safetensors.h"
 #include "tests/tools/train_fixture.h"
 #include "tools/driver/driver.h"
 
@@ -135,7 +136,34 @@ TEST_F(TrainCommand, StartsFromWeightsInSafetensors) {
   const Outcome wrong = train("lenet5" + data() + "--resize 28 --epochs 1 --weights " +
                               path("first/weights.safetensors") + " -o " + path("third"));
   EXPECT_EQ(wrong.code, 1);
-  EXPECT_THAT(wrong.text, HasSubstr("first/weights.safetensors: weights: "));
+  EXPECT_THAT(wrong.text, HasSubstr("first/weights.safetensors: the model has no weight 'fc"));
+}
+
+// Frozen parameters travel along: the file is the whole model, and fits it again.
+TEST_F(TrainCommand, WeightsOfAFineTunedModelAreComplete) {
+  ASSERT_EQ(train("mlp" + data() + "--epochs 3 -o " + path("first")).code, 0);
+  ASSERT_EQ(
+      train(path("first/model.onnx") + data() + "--freeze ^fc1 --epochs 1 -o " + path("tuned"))
+          .code,
+      0);
+  const std::string still = "mlp" + data() + "--seed 9 --epochs 1 --optimizer sgd,lr=0 --weights " +
+                            path("tuned/weights.safetensors");
+  for (const char* freeze : {"", " --freeze ^fc1"}) {
+    const Outcome o = train(still + freeze + " --force -o " + path("again"));
+    ASSERT_EQ(o.code, 0) << o.text;
+    EXPECT_THAT(o.text, testing::Not(HasSubstr("has nothing for")));
+    EXPECT_EQ(bytes_of(path("tuned/weights.safetensors")),
+              bytes_of(path("again/weights.safetensors")))
+        << freeze;
+  }
+  // Half of the weights are half of the model, and that is said.
+  auto part = load_safetensors(path("tuned/weights.safetensors")).value();
+  part.tensors.erase("fc1.weight");
+  ASSERT_TRUE(save_safetensors(part, path("part.safetensors")).ok());
+  const Outcome half = train("mlp" + data() + "--epochs 1 --weights " + path("part.safetensors") +
+                             " -o " + path("half"));
+  EXPECT_EQ(half.code, 0) << half.text;
+  EXPECT_THAT(half.text, HasSubstr("has nothing for 1 of the model's weights, 'fc1.weight' first"));
 }
 
 TEST_F(TrainCommand, TheWholeDataCanBeOneBatch) {
@@ -215,8 +243,16 @@ TEST_F(TrainCommand, ReadsTablesWithClassesAndWithValues) {
   ASSERT_EQ(c.code, 0) << c.text;
   EXPECT_GE(report_in(c)["history"][29]["validation"]["accuracy"].get<double>(), 0.9);
   EXPECT_THAT(bytes_of(path("c/confusion.svg")), HasSubstr("large"));
+  // Numbers ask for one output and the mean squared error.
+  const Outcome v = train(
+      "mlp --data " + path("v.csv") +
+      " --normalize standard --validation-split 0.25 --batch 8 --epochs 60 --json -o " + path("v"));
+  ASSERT_EQ(v.code, 0) << v.text;
+  const auto last = report_in(v)["history"][59]["validation"];
+  EXPECT_LE(last["loss"].get<double>(), 0.3) << v.text;
+  EXPECT_TRUE(last.contains("mean_absolute_error"));
   const Outcome wrong =
-      train("mlp --data " + path("v.csv") + " --table label=total -o " + path("v"));
+      train("mlp --data " + path("v.csv") + " --table label=total -o " + path("w"));
   EXPECT_EQ(wrong.code, 1);
   EXPECT_THAT(wrong.text, HasSubstr("total"));
 }
@@ -226,6 +262,31 @@ void expect(const std::string& arguments, const std::string& part) {
   EXPECT_EQ(o.code, 1) << o.text;
   EXPECT_EQ(std::count(o.text.begin(), o.text.end(), '\n'), 1) << o.text;
   EXPECT_THAT(o.text, HasSubstr(part));
+}
+
+// Each loss with the targets that it wants; the network's output is as wide as they are.
+TEST_F(TrainCommand, LossesTakeClassesOrNumbers) {
+  Tensor one_hot = Tensor::zeros(DType::f32, {60, 3}), signs = Tensor::zeros(DType::f32, {60, 3});
+  for (size_t i = 0; i < 180; ++i) {
+    one_hot.mutable_values<float>()[i] = i % 3 == i / 3 % 3;
+    signs.mutable_values<float>()[i] = i % 3 == i / 3 % 3 ? 1 : -1;
+  }
+  ASSERT_TRUE(save_npy(one_hot, path("one_hot.npy")).ok());
+  ASSERT_TRUE(save_npy(signs, path("signs.npy")).ok());
+  const auto loss_with = [&](const std::string& loss, const std::string& targets) {
+    const Outcome o = train("mlp --data " + path("x.npy") + " " + path(targets) +
+                            " --epochs 2 --force --json --loss " + loss + " -o " + path("l"));
+    EXPECT_EQ(o.code, 0) << o.text;
+    return o.code == 0 ? report_in(o)["history"][1]["training"]["loss"].get<double>() : -1;
+  };
+  for (const char* loss : {"cross_entropy,label_smoothing=0.1", "nll", "multi_margin,p=2"})
+    EXPECT_GT(loss_with(loss, "y.npy"), -1e3) << loss;
+  for (const char* loss : {"cross_entropy,probabilities=1", "binary_cross_entropy,pos_weight=2",
+                           "mse", "l1", "huber,delta=0.5", "smooth_l1,beta=2", "kl_divergence"})
+    EXPECT_GT(loss_with(loss, "one_hot.npy"), -1e3) << loss;
+  EXPECT_GT(loss_with("hinge", "signs.npy"), 0);
+  expect("mlp --data " + path("x.npy") + " " + path("signs.npy") + " --loss nll",
+         "--loss nll takes classes as targets, but those of the data are numbers, f32[3]");
 }
 
 TEST_F(TrainCommand, MistakesInDataAreOneLine) {
@@ -288,6 +349,9 @@ TEST_F(TrainCommand, MistakesAreOneLine) {
   expect("mlp --data image=" + path("x.npy"), "no file for 'target'");
   expect("mlp" + data() + "--optimizer adma", "did you mean 'adam'?");
   expect("mlp" + data() + "--clip globl=1", "no option 'globl'");
+  expect("mlp" + data() + "--loss mse",
+         "--loss mse takes numbers as targets, but those of the data are classes");
+  expect("mlp" + data() + "--init he_norm", "did you mean 'he_normal'?");
   expect("mlp" + data() + "--average mean", "--average expects ema");
   expect("mlp" + data() + "--recompute 3furlongs", "--recompute expects auto, a number");
   expect("mlp" + data() + "--recompute 0", "--recompute expects auto, a number");

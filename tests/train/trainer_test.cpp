@@ -331,6 +331,29 @@ TEST(Trainer, AveragesWeights) {
   }
 }
 
+// Averaged weights would normalise with the last step's statistics otherwise, which fit others.
+TEST(Trainer, RunningStatisticsAreAveragedWithTheWeights) {
+  TrainerOptions options = busy_options();
+  options.averaging = {.swa_start = 1};
+  Trainer trainer(busy_model(), options);
+  const auto data = data_of("mlp", 24, 8, true);
+  const std::string name = "bn1.running_mean";
+  std::vector<double> sum(16);
+  FitOptions fit = {.epochs = 4};
+  fit.on_epoch = [&](const HistoryRow& e) {
+    const Tensor now = trainer.states().get(name).value();
+    for (size_t i = 0; e.epoch >= 1 && i < sum.size(); ++i)
+      sum[i] += static_cast<double>(now.values<float>()[i]);
+    return true;
+  };
+  trainer.fit(*data, nullptr, fit);
+  std::vector<float> mean;
+  for (const double s : sum) mean.push_back(static_cast<float>(s / 3));
+  const Tensor want = Tensor::from<float>({16}, mean);
+  EXPECT_EQ(difference(trainer.weights().at(name), want, 1e-6), "");
+  EXPECT_NE(difference(trainer.states().get(name).value(), want, 1e-4), "");
+}
+
 // The gradient of l w^2 is 2 l w: the same as a weight decay of 2 l, on weights alone.
 TEST(Trainer, SquaredPenaltyEqualsWeightDecayOfWeights) {
   const auto train = [](const TrainingOptions& options) {
