@@ -168,14 +168,6 @@ std::vector<KernelChoice> contraction_choices(const Node& region, const Node& an
   return out;
 }
 
-/// Every product of a cell makes all of its gates.
-bool all_gates(const Node& anchor) {
-  const Dim& gates = anchor.result()->shape()[0];
-  if (!anchor.is("gate_products")) return true;
-  const size_t axis = anchor.attrs().integer("block") > 0 ? 2 : 0;
-  return anchor.operand(1)->shape()[axis] == gates && anchor.operand(3)->shape()[axis] == gates;
-}
-
 std::vector<KernelChoice> cell_choices(const Node& region, const Node& anchor,
                                        const std::vector<Buffer>& buffers,
                                        const RegionOptions& options) {
@@ -183,6 +175,8 @@ std::vector<KernelChoice> cell_choices(const Node& region, const Node& anchor,
   KernelChoice c = plain_choice(region, buffers, ScheduleKind::cell);
   c.algorithm = "cell";
   const int64_t block = anchor.attrs().integer("block");
+  // The panels of two products have all gates of a step together.
+  const bool may_be_apart = anchor.is("dot");
   const int64_t lanes = vector_lanes_of(c, machine);
   const int64_t gates = static_or(anchor.result()->shape()[0], 1);
   const Dim units = anchor.result()->shape().back();
@@ -192,7 +186,8 @@ std::vector<KernelChoice> cell_choices(const Node& region, const Node& anchor,
     const bool whole = units.is_static() && units.value() % block == 0;
     c.spec.tail = whole ? PanelTail::whole : PanelTail::padded;
   } else {
-    c.spec.vectors = pick_cell_tile(gates, units, options.hint(rows), lanes, 0, machine).vectors;
+    c.spec.vectors =
+        pick_cell_tile(gates, units, options.hint(rows), lanes, 0, may_be_apart, machine).vectors;
     const int64_t panel = c.spec.vectors * lanes;
     if (!units.is_static() || units.value() < panel) {
       c.spec.vectors = 1;
@@ -208,8 +203,9 @@ std::vector<KernelChoice> cell_choices(const Node& region, const Node& anchor,
     depth = std::gcd(depth, static_or(anchor.operand(2)->shape().back(), 1));
   c.spec.depth_multiple = depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
   const int64_t batch = options.hint(rows);
-  const CellTile tile = pick_cell_tile(gates, units, batch, lanes, c.spec.vectors, machine);
-  c.spec.gates_apart = tile.apart && c.spec.tail != PanelTail::masked && all_gates(anchor);
+  const CellTile tile =
+      pick_cell_tile(gates, units, batch, lanes, c.spec.vectors, may_be_apart, machine);
+  c.spec.gates_apart = tile.apart && c.spec.tail != PanelTail::masked;
   c.spec.tasks = machine.cores;
   c.spec.split_rows = splits_sequences(batch, machine);
   std::vector<KernelChoice> out;

@@ -221,8 +221,8 @@ class Selector {
   /// Columns of the panels that the weights of a cell are packed in.
   int64_t cell_block(const Node& n) const {
     const Shape& sums = n.result()->shape();
-    const CellTile tile =
-        pick_cell_tile(sums[0].value(), sums[2], o_.hint(sums[1]), o_.machine.lanes, 0, o_.machine);
+    const CellTile tile = pick_cell_tile(sums[0].value(), sums[2], o_.hint(sums[1]),
+                                         o_.machine.lanes, 0, n.is("dot"), o_.machine);
     return int64_t{tile.vectors} * o_.machine.lanes;
   }
 

@@ -125,7 +125,7 @@ bool splits_sequences(int64_t batch, const Machine& machine) {
 }
 
 CellTile pick_cell_tile(int64_t gates, const Dim& units, int64_t batch, int64_t lanes,
-                        int fixed_vectors, const Machine& machine) {
+                        int fixed_vectors, bool may_be_apart, const Machine& machine) {
   if (splits_sequences(batch, machine)) batch = (batch + machine.cores - 1) / machine.cores;
   const bool fixed = fixed_vectors > 0 || !units.is_static();
   CellTile best;
@@ -153,7 +153,7 @@ CellTile pick_cell_tile(int64_t gates, const Dim& units, int64_t batch, int64_t 
   // Where all gates fit with this many sequences, taking one at a time gains nothing. Tall tiles of
   // one vector would spend more on elements of the state than on multiply-adds.
   constexpr int64_t kEnoughRows = 4;
-  if (most_cell_rows(gates, machine) < kEnoughRows)
+  if (may_be_apart && most_cell_rows(gates, machine) < kEnoughRows)
     try_tiles(true, widest_panel(machine), widest_panel(machine));
   return best;
 }

@@ -69,8 +69,9 @@ bool splits_sequences(int64_t batch, const Machine& machine);
 /// The tile of a recurrent cell: the sums of all gates of `vectors` vectors of hidden units for
 /// `rows` sequences fit the registers, keep the multiply-add pipeline busy and waste little on the
 /// last panel and the last sequences. Where few registers would leave room for few sequences, each
-/// gate gets all of them in turn. `fixed_vectors` > 0 where the weights are packed already.
+/// gate gets all of them in turn. `fixed_vectors` > 0 where the weights are packed already;
+/// `may_be_apart` false where their panels have all gates of a step together.
 CellTile pick_cell_tile(int64_t gates, const Dim& units, int64_t batch, int64_t lanes,
-                        int fixed_vectors, const Machine& machine);
+                        int fixed_vectors, bool may_be_apart, const Machine& machine);
 
 }  // namespace tintype
