@@ -26,7 +26,7 @@ foreach(folder runtime runtime/cuda ir passes frontend/graph frontend/zoo fronte
   install(FILES ${headers} DESTINATION "${header_dir}/${folder}")
 endforeach()
 install(FILES frontend/onnx/import.h frontend/onnx/export.h DESTINATION "${header_dir}/frontend/onnx")
-install(FILES codegen/compile.h codegen/definitions.h codegen/kernel.h codegen/lower.h
+install(FILES codegen/compile.h codegen/definitions.h codegen/kernel.h codegen/libraries.h codegen/lower.h
               codegen/machine.h codegen/object_library.h codegen/shared_object.h
         DESTINATION "${header_dir}/codegen")
 install(FILES "${PROJECT_BINARY_DIR}/generated/passes/plugin_version.h"

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "codegen/hints.h"
+#include "codegen/libraries.h"
 #include "codegen/machine.h"
 #include "ir/graph.h"
 
@@ -11,13 +12,6 @@
 #include <string>
 
 namespace tintype {
-
-/// Whether products and convolutions on a CUDA device may be those of NVIDIA's libraries.
-enum class Libraries : uint8_t {
-  automatic,  ///< where they are reckoned to be faster
-  never,
-  always,  ///< wherever they have a function for it
-};
 
 struct SelectAlgorithmsOptions {
   Machine machine;

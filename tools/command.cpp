@@ -23,9 +23,7 @@ void ModelArguments::add_to(CLI::App& app) {
          "TF32); strict: no Winograd, no folded batch norm, no TF32")
       ->check(CLI::IsMember({"default", "strict"}));
   app.add_option("--target", target, kTargetHelp);
-  app.add_option("--libraries", libraries, kLibrariesHelp)
-      ->check(CLI::IsMember({"auto", "never", "always"}));
-  app.add_flag("--no-tf32", no_tf32, kNoTf32Help);
+  app.add_option("--libraries", libraries, kLibrariesHelp);
   app.add_option("--threads", threads, "upper bound on threads; results do not depend on it");
   app.add_option("--cache", cache, "folder of compiled kernels (default: ~/.cache/tintype)");
   app.add_flag("--no-cache", no_cache, "compile every kernel anew and keep none");
@@ -102,13 +100,22 @@ std::map<std::string, int64_t> ModelArguments::dim_values() const {
   return values;
 }
 
+void set_libraries(const std::string& text, CompileOptions& options) {
+  const std::string when = text.substr(0, text.find(','));
+  const std::string rest = text.substr(when.size());
+  if (!rest.empty() && rest != ",f32")
+    throw Error("--libraries expects auto, never or always, perhaps with ',f32', got '" + text +
+                "'");
+  options.libraries = parse_libraries(when);
+  options.tf32 = rest.empty();
+}
+
 CompileOptions ModelArguments::options() const {
   CompileOptions o;
   o.math = math == "strict" ? MathMode::strict : MathMode::standard;
   o.reference = reference;
   o.target = target;
-  o.libraries = parse_libraries(libraries);
-  o.tf32 = !no_tf32;
+  set_libraries(libraries, o);
   o.cache_directory = no_cache ? "" : cache;
   o.hints = dim_values();
   for (const std::string& k : known_inputs) {

@@ -19,10 +19,8 @@ inline constexpr int kUsage = 2;     ///< the command line
 inline constexpr int kInternal = 3;  ///< a defect of tintype
 
 inline constexpr const char* kLibrariesHelp =
-    "auto, never or always: whether an NVIDIA GPU uses cuBLASLt and cuDNN, in TF32 unless --math is "
-    "strict (where they are missing, kernels of ours take their place)";
-inline constexpr const char* kNoTf32Help =
-    "cuBLASLt and cuDNN compute in f32 (with TF32 the error is up to 1e-2 of the output's scale)";
+    "auto, never or always use cuBLASLt and cuDNN on an NVIDIA GPU; auto,f32: without TF32, whose "
+    "error is up to 1e-2";
 inline constexpr const char* kTargetHelp =
     "cuda or cuda,sm_90: an NVIDIA GPU; host,cuda: what the GPU has kernels for; "
     "x86-64-linux-avx-avx2-f16c-fma-sse41, say: an instruction set (default: this computer)";
@@ -33,7 +31,6 @@ struct ModelArguments {
   std::string math = "default";
   std::string target;
   std::string libraries = "auto";
-  bool no_tf32 = false;
   std::string cache = "default";
   bool no_cache = false;
   bool reference = false;
@@ -67,6 +64,9 @@ Session open_session(const CompiledModel& model, const std::string& path);
 std::function<void(int, int)> compile_progress();
 /// "cuBLASLt", "cuDNN", or where kernels took the place of a library, "kernels"; by step.
 std::map<int32_t, std::string> library_steps(const Model& model);
+/// What --libraries says: auto, never or always, and ",f32" for no TF32.
+void set_libraries(const std::string& text, CompileOptions& options);
+
 /// Prints to standard error what libraries did in the last run, and why they did not do the rest.
 void print_libraries(const Model& model);
 /// Prints the one-line summary after compiling ("compiled 14 kernels in 1.6 s").

@@ -36,7 +36,7 @@ struct EvaluateArguments {
   uint64_t seed = 1;
   int threads = 0;
   std::string target, libraries = "auto", cache = "default";
-  bool average_weights = false, json = false, no_tf32 = false;
+  bool average_weights = false, json = false;
 
   bool given(const char* option) const { return app->get_option(option)->count() > 0; }
 };
@@ -260,8 +260,7 @@ int evaluate(EvaluateArguments& a) {
   options.top_k = a.top_k;
   options.compile.cache_directory = a.cache;
   options.compile.target = a.target;
-  options.compile.libraries = parse_libraries(a.libraries);
-  options.compile.tf32 = !a.no_tf32;
+  set_libraries(a.libraries, options.compile);
   options.compile.progress = compile_progress();
   options.threads = a.threads;
   std::vector<Samples> samples;
@@ -309,9 +308,7 @@ Runner add_evaluate(CLI::App& parent) {
   app->add_option("--seed", a.seed, "of --validation-split");
   app->add_option("--threads", a.threads, "upper bound; results do not depend on it");
   app->add_option("--target", a.target, kTargetHelp);
-  app->add_option("--libraries", a.libraries, kLibrariesHelp)
-      ->check(CLI::IsMember({"auto", "never", "always"}));
-  app->add_flag("--no-tf32", a.no_tf32, kNoTf32Help);
+  app->add_option("--libraries", a.libraries, kLibrariesHelp);
   app->add_option("--cache", a.cache, "folder of compiled kernels");
   app->add_option("-o,--output", a.output,
                   "folder for evaluation.json, predictions.npy, confusion.svg, predictions.svg");

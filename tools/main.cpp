@@ -6,6 +6,8 @@
 #include <exception>
 #include <fmt/format.h>
 #include <malloc.h>
+#include <memory>
+#include <string>
 
 namespace {
 
@@ -16,6 +18,16 @@ void return_freed_memory() {
   mallopt(M_TRIM_THRESHOLD, 1 << 20);
 }
 
+/// One empty line in front of the examples, so that the help of every command fits a screen.
+class CompactHelp : public CLI::Formatter {
+ public:
+  std::string make_groups(const CLI::App* app, CLI::AppFormatMode mode) const override {
+    std::string text = CLI::Formatter::make_groups(app, mode);
+    while (text.ends_with("\n\n")) text.pop_back();
+    return text;
+  }
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -23,6 +35,7 @@ int main(int argc, char** argv) {
   using namespace tintype;
   using namespace tintype::cli;
   CLI::App app("tintype compiles, runs, checks and measures ONNX models");
+  app.formatter(std::make_shared<CompactHelp>());
   app.require_subcommand(1);
   app.footer(
       "Exit codes: 0 success, 1 a mistake in a model or its input or a failed check,\n"

@@ -30,7 +30,6 @@ namespace fs = std::filesystem;
 struct TrainArguments {
   CLI::App* app = nullptr;
   std::string model, config, resume, weights, save_step, target, libraries = "auto", output = "run";
-  bool no_tf32 = false;
   DataArguments data;
   std::string loss, optimizer = "adam", schedule = "constant";
   std::string init, freeze, clip, regularize, average, early_stopping, recompute;
@@ -102,8 +101,7 @@ TrainerOptions trainer_options(const TrainArguments& a) {
   o.averaging = parse_averaging(a.average);
   o.compile.cache_directory = a.cache;
   o.compile.target = a.target;
-  o.compile.libraries = parse_libraries(a.libraries);
-  o.compile.tf32 = !a.no_tf32;
+  set_libraries(a.libraries, o.compile);
   o.compile.batch = a.data.batch;
   o.compile.recompute = parse_recompute(a.recompute);
   o.compile.progress = compile_progress();
@@ -288,9 +286,7 @@ Runner add_train(CLI::App& parent) {
   app->add_option("--seed", a.seed, "of weights, order and dropout");
   app->add_option("--threads", a.threads, "upper bound; results do not depend on it");
   app->add_option("--target", a.target, kTargetHelp);
-  app->add_option("--libraries", a.libraries, kLibrariesHelp)
-      ->check(CLI::IsMember({"auto", "never", "always"}));
-  app->add_flag("--no-tf32", a.no_tf32, kNoTf32Help);
+  app->add_option("--libraries", a.libraries, kLibrariesHelp);
   app->add_option("--cache", a.cache, "folder of compiled kernels");
   app->add_option("--config", a.config,
                   "a JSON or TOML file with these options; the command line wins");

@@ -19,7 +19,7 @@ namespace {
 struct VerifyArguments {
   std::vector<std::string> folders;
   std::string math = "default", cache = "default", json, expectations, target, libraries = "auto";
-  bool reference = false, no_cache = false, verbose = false, no_tf32 = false;
+  bool reference = false, no_cache = false, verbose = false;
   double rtol = -1, atol = -1;
   int jobs = 0;
 };
@@ -46,8 +46,7 @@ std::vector<CaseResult> verify_all(const VerifyArguments& a) {
   options.compile.math = a.math == "strict" ? MathMode::strict : MathMode::standard;
   options.compile.reference = a.reference;
   options.compile.target = a.target;
-  options.compile.libraries = parse_libraries(a.libraries);
-  options.compile.tf32 = !a.no_tf32;
+  set_libraries(a.libraries, options.compile);
   options.compile.cache_directory = a.no_cache ? "" : a.cache;
   options.compile.compile_threads = 1;  // the cases themselves run side by side
   options.rtol = a.rtol;
@@ -138,9 +137,7 @@ Runner add_verify(CLI::App& parent) {
                   "file of cases that fail today; a surprise either way is an error");
   app->add_option("--jobs", args->jobs, "cases at once (default: one per processor)");
   app->add_option("--target", args->target, kTargetHelp);
-  app->add_option("--libraries", args->libraries, kLibrariesHelp)
-      ->check(CLI::IsMember({"auto", "never", "always"}));
-  app->add_flag("--no-tf32", args->no_tf32, kNoTf32Help);
+  app->add_option("--libraries", args->libraries, kLibrariesHelp);
   app->add_option("--cache", args->cache, "folder of compiled kernels");
   app->add_flag("--no-cache", args->no_cache, "compile every kernel anew");
   app->add_flag("--reference", args->reference, "run the unfused, unscheduled program");

@@ -123,7 +123,7 @@ TEST_F(CudaCommand, LibrariesAreFoundByNameOrReplaced) {
   export_onnx(*g.take(), path("net.onnx"));
   const std::string program = path("net.tt");
   const Outcome compiled = tintype("compile " + path("net.onnx") +
-                                   " --target cuda --libraries always --no-tf32 -o " + program);
+                                   " --target cuda --libraries always,f32 -o " + program);
   ASSERT_EQ(compiled.code, 0) << compiled.text;
   const std::string run = "run " + program + " --dim N=2 --output " + path("y");
   const auto with = [&](const std::string& environment, const std::string& command) {

@@ -30,7 +30,7 @@ SMALL = ("lenet5", "lstm-rows", "mlp")
 LARGE = ("resnet18", "googlenet", "resnet50", "vgg16")
 # With NVIDIA's libraries, beside our kernels alone: a network or step as the cost model has it, in
 # f32 and in TF32, of which the results are held to 1e-2 of the scale.
-VARIANTS = {"libraries": ("--libraries", "auto", "--no-tf32"), "tf32": ("--libraries", "auto")}
+VARIANTS = {"libraries": ("--libraries", "auto,f32"), "tf32": ("--libraries", "auto")}
 WITH_LIBRARIES = (*SMALL, "resnet50", "resnet18")
 EVERY = 6  # of the suite's cases, which are many and alike
 # Words of four bytes whose last one varies, and little repeats: weights.

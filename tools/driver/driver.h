@@ -2,7 +2,7 @@
 #pragma once
 
 #include "codegen/compile.h"
-#include "codegen/select_algorithms.h"
+#include "codegen/libraries.h"
 #include "frontend/onnx/import.h"
 #include "ir/graph.h"
 #include "passes/pass.h"
