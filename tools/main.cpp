@@ -8,6 +8,7 @@
 #include <malloc.h>
 #include <memory>
 #include <string>
+#include <utility>
 
 namespace {
 
@@ -21,9 +22,10 @@ void return_freed_memory() {
 /// One empty line in front of the examples, so that the help of every command fits a screen.
 class CompactHelp : public CLI::Formatter {
  public:
-  std::string make_groups(const CLI::App* app, CLI::AppFormatMode mode) const override {
-    std::string text = CLI::Formatter::make_groups(app, mode);
-    while (text.ends_with("\n\n")) text.pop_back();
+  std::string make_help(const CLI::App* app, std::string name,
+                        CLI::AppFormatMode mode) const override {
+    std::string text = CLI::Formatter::make_help(app, std::move(name), mode);
+    if (const size_t at = text.find("\n\n\n"); at != std::string::npos) text.erase(at, 1);
     return text;
   }
 };
