@@ -23,12 +23,6 @@ namespace tintype {
 
 namespace {
 
-std::vector<int64_t> identity(int rank) {
-  std::vector<int64_t> perm(static_cast<size_t>(rank));
-  std::iota(perm.begin(), perm.end(), int64_t{0});
-  return perm;
-}
-
 class Selector {
  public:
   Selector(Graph& graph, const SelectAlgorithmsOptions& options) : graph_(graph), o_(options) {}

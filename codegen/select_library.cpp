@@ -9,18 +9,11 @@
 
 #include <algorithm>
 #include <iomanip>
-#include <numeric>
 #include <sstream>
 
 namespace tintype {
 
 namespace {
-
-std::vector<int64_t> identity(int rank) {
-  std::vector<int64_t> perm(static_cast<size_t>(rank));
-  std::iota(perm.begin(), perm.end(), int64_t{0});
-  return perm;
-}
 
 Shape as_matrix(const Shape& s) { return {product(Shape(s.begin(), s.end() - 1)), s.back()}; }
 

@@ -5,9 +5,14 @@
 
 #include <algorithm>
 #include <numeric>
-#include <vector>
 
 namespace tintype {
+
+std::vector<int64_t> identity(int rank) {
+  std::vector<int64_t> perm(static_cast<size_t>(rank));
+  std::iota(perm.begin(), perm.end(), int64_t{0});
+  return perm;
+}
 
 bool is_constant_tree(const Value* v) {
   while (v->def() != nullptr && v->constant() == nullptr) {

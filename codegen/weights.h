@@ -6,8 +6,12 @@
 
 #include <cstdint>
 #include <unordered_set>
+#include <vector>
 
 namespace tintype {
+
+/// The axes of a tensor in their order: weights that a pack or transform reads as they lie.
+std::vector<int64_t> identity(int rank);
 
 /// A weight tensor that is the same in every run.
 bool is_constant_tree(const Value* v);

@@ -82,6 +82,24 @@ bool interprets();
 /// Counts what the libraries made and did not destroy.
 int& objects();
 
+/// A library's function that makes an object, and one that destroys it.
+template <typename T, int failure, typename... A>
+int make(const char* function, void** out, A... of) {
+  return enter(function, failure, [&] {
+    *out = new T{of...};
+    ++objects();
+    return 0;
+  });
+}
+template <typename T, int failure>
+int drop(const char* function, void* object) {
+  return enter(function, failure, [&] {
+    delete static_cast<T*>(object);
+    --objects();
+    return 0;
+  });
+}
+
 /// What a CudaStandIn puts in the place of the machine's libraries.
 const CudaLibraries& libraries(bool there);
 

@@ -45,24 +45,6 @@ int call(const char* name, const F& work) {
   return enter(name, kInternalError, work);
 }
 
-template <typename T, typename... A>
-int make(const char* name, void** out, A... of) {
-  return call(name, [&] {
-    *out = new T{of...};
-    ++objects();
-    return 0;
-  });
-}
-
-template <typename T>
-int drop(const char* name, void* object) {
-  return call(name, [&] {
-    delete static_cast<T*>(object);
-    --objects();
-    return 0;
-  });
-}
-
 template <typename T>
 int store(T& to, const void* from, size_t bytes) {
   if (bytes != sizeof(T)) return note("an attribute of another size", cublaslt::kInvalidValue);
@@ -216,24 +198,28 @@ CublasLt make_table() {
   CublasLt t;
   t.version = [] { return size_t{130000}; };
   t.status_text = [](int) { return "said the stand-in for cuBLASLt"; };
-  t.create = [](void** out) { return make<int>("cublasLtCreate", out, 0); };
-  t.destroy = [](void* handle) { return drop<int>("cublasLtDestroy", handle); };
+  t.create = [](void** out) { return make<int, kInternalError>("cublasLtCreate", out, 0); };
+  t.destroy = [](void* handle) { return drop<int, kInternalError>("cublasLtDestroy", handle); };
   t.layout_create = [](void** out, int type, uint64_t rows, uint64_t columns, int64_t leading) {
     if (type != cublaslt::kFloat) return note("a matrix of another type", cublaslt::kInvalidValue);
-    return make<Layout>("cublasLtMatrixLayoutCreate", out, rows, columns, leading);
+    return make<Layout, kInternalError>("cublasLtMatrixLayoutCreate", out, rows, columns, leading);
   };
-  t.layout_destroy = [](void* l) { return drop<Layout>("cublasLtMatrixLayoutDestroy", l); };
+  t.layout_destroy = [](void* l) {
+    return drop<Layout, kInternalError>("cublasLtMatrixLayoutDestroy", l);
+  };
   t.layout_set = set_layout;
   t.product_create = [](void** out, int compute_type, int) {
-    return make<Product>("cublasLtMatmulDescCreate", out, compute_type);
+    return make<Product, kInternalError>("cublasLtMatmulDescCreate", out, compute_type);
   };
-  t.product_destroy = [](void* p) { return drop<Product>("cublasLtMatmulDescDestroy", p); };
+  t.product_destroy = [](void* p) {
+    return drop<Product, kInternalError>("cublasLtMatmulDescDestroy", p);
+  };
   t.product_set = set_product;
   t.preference_create = [](void** out) {
-    return make<Preference>("cublasLtMatmulPreferenceCreate", out);
+    return make<Preference, kInternalError>("cublasLtMatmulPreferenceCreate", out);
   };
   t.preference_destroy = [](void* p) {
-    return drop<Preference>("cublasLtMatmulPreferenceDestroy", p);
+    return drop<Preference, kInternalError>("cublasLtMatmulPreferenceDestroy", p);
   };
   t.preference_set = set_preference;
   t.candidates = find;

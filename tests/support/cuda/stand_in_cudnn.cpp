@@ -39,24 +39,6 @@ int call(const char* name, const F& work) {
   return enter(name, kInternalError, work);
 }
 
-template <typename T>
-int make(const char* name, void** out) {
-  return call(name, [&] {
-    *out = new T{};
-    ++objects();
-    return 0;
-  });
-}
-
-template <typename T>
-int drop(const char* name, void* object) {
-  return call(name, [&] {
-    delete static_cast<T*>(object);
-    --objects();
-    return 0;
-  });
-}
-
 struct Handle {
   void* stream = nullptr;
 };
@@ -255,36 +237,44 @@ Cudnn make_table() {
   Cudnn t;
   t.version = [] { return size_t{90000}; };
   t.status_text = [](int) { return "said the stand-in for cuDNN"; };
-  t.create = [](void** out) { return make<Handle>("cudnnCreate", out); };
-  t.destroy = [](void* h) { return drop<Handle>("cudnnDestroy", h); };
+  t.create = [](void** out) { return make<Handle, kInternalError>("cudnnCreate", out); };
+  t.destroy = [](void* h) { return drop<Handle, kInternalError>("cudnnDestroy", h); };
   t.set_stream = [](void* h, void* stream) {
     return call("cudnnSetStream", [&] { return static_cast<Handle*>(h)->stream = stream, 0; });
   };
-  t.tensor_create = [](void** out) { return make<Tensor4>("cudnnCreateTensorDescriptor", out); };
-  t.tensor_destroy = [](void* d) { return drop<Tensor4>("cudnnDestroyTensorDescriptor", d); };
+  t.tensor_create = [](void** out) {
+    return make<Tensor4, kInternalError>("cudnnCreateTensorDescriptor", out);
+  };
+  t.tensor_destroy = [](void* d) {
+    return drop<Tensor4, kInternalError>("cudnnDestroyTensorDescriptor", d);
+  };
   t.tensor_set = [](void* d, int format, int type, int n, int c, int h, int w) {
     return set_extents("cudnnSetTensor4dDescriptor", d, format, type, n, c, h, w);
   };
-  t.filter_create = [](void** out) { return make<Tensor4>("cudnnCreateFilterDescriptor", out); };
-  t.filter_destroy = [](void* d) { return drop<Tensor4>("cudnnDestroyFilterDescriptor", d); };
+  t.filter_create = [](void** out) {
+    return make<Tensor4, kInternalError>("cudnnCreateFilterDescriptor", out);
+  };
+  t.filter_destroy = [](void* d) {
+    return drop<Tensor4, kInternalError>("cudnnDestroyFilterDescriptor", d);
+  };
   t.filter_set = [](void* d, int type, int format, int n, int c, int h, int w) {
     return set_extents("cudnnSetFilter4dDescriptor", d, format, type, n, c, h, w);
   };
   t.activation_create = [](void** out) {
-    return make<Activation>("cudnnCreateActivationDescriptor", out);
+    return make<Activation, kInternalError>("cudnnCreateActivationDescriptor", out);
   };
   t.activation_destroy = [](void* d) {
-    return drop<Activation>("cudnnDestroyActivationDescriptor", d);
+    return drop<Activation, kInternalError>("cudnnDestroyActivationDescriptor", d);
   };
   t.activation_set = [](void* d, int mode, int, double) {
     return call("cudnnSetActivationDescriptor",
                 [&] { return static_cast<Activation*>(d)->mode = mode, 0; });
   };
   t.convolution_create = [](void** out) {
-    return make<Convolution>("cudnnCreateConvolutionDescriptor", out);
+    return make<Convolution, kInternalError>("cudnnCreateConvolutionDescriptor", out);
   };
   t.convolution_destroy = [](void* d) {
-    return drop<Convolution>("cudnnDestroyConvolutionDescriptor", d);
+    return drop<Convolution, kInternalError>("cudnnDestroyConvolutionDescriptor", d);
   };
   t.convolution_set = [](void* d, int ph, int pw, int sh, int sw, int dh, int dw, int mode, int) {
     return call("cudnnSetConvolution2dDescriptor", [&] {
