@@ -1,6 +1,8 @@
 // Definitions of products: conv, dot, attention.
+#include "codegen/amx_cost.h"
 #include "codegen/composer.h"
 #include "codegen/define/movement.h"
+#include "runtime/tile_product.h"
 
 namespace tintype {
 
@@ -139,6 +141,62 @@ void Composer::define_dot(const Node& n) {
   f(vars) = Halide::Internal::make_zero(arithmetic_type(n.result()->dtype()));
   f(vars) += left_side(a, r, vars, at) * value(b, right);
   add_anchor(n, f, vars, r);
+}
+
+Halide::ExternFuncArgument Composer::whole_operand(const Value* v) {
+  if (auto it = inputs_.find(v); it != inputs_.end()) return it->second;
+  const std::vector<Var> vars = make_vars(v->rank());
+  Func f("operand" + std::to_string(c_.stages.size()));
+  f(vars) = value(v, index_of(vars));
+  f.compute_root();
+  return f;
+}
+
+void Composer::define_tile_product(const Node& n) {
+  const auto terms = static_cast<int32_t>(n.attrs().integer("terms"));
+  std::vector<Halide::ExternFuncArgument> operands;
+  for (const Value* v : n.operands()) operands.push_back(whole_operand(v));
+  const auto add = [&](const Expr& e) { operands.emplace_back(e); };
+  Func f = new_func(n);
+  if (n.is("pack")) {
+    const std::vector<Var> vars = make_vars(3);
+    const int64_t columns = n.attrs().integers("perm").back();
+    add(static_cast<int32_t>(1 - columns));  // Halide counts dimensions from the innermost
+    add(terms);
+    f.define_extern("tintype_tile_pack", operands, Halide::BFloat(16), vars,
+                    Halide::NameMangling::C);
+    return add_anchor(n, f, vars, RDom());
+  }
+  // Column, place, panel, and what stacks of matrices and images have beyond.
+  const size_t rank = static_cast<size_t>(n.result()->rank());
+  const bool planar = n.is("conv") && rank == 4;
+  const std::vector<Var> vars = make_vars(static_cast<int>(rank + (planar ? 0 : 1)));
+  Expr line = 1;
+  if (n.is("conv")) {
+    const TileWindow w(n);
+    if (planar) {
+      line = extent(n.operand(0), 2);
+      if (w.written_out)
+        line = (line - static_cast<int32_t>(w.width)) / static_cast<int32_t>(w.stride_x) + 1;
+    }
+    for (const int64_t number : {w.width, w.height, w.stride_x, w.stride_y, w.dilation})
+      add(static_cast<int32_t>(number));
+    add(line);
+    add(w.written_out ? 1 : 0);
+  }
+  add(terms);
+  f.define_extern(n.is("conv") ? "tintype_tile_conv" : "tintype_tile_dot", operands,
+                  Halide::Float(32), vars, Halide::NameMangling::C);
+  f.bound(vars[0], 0, kTileColumns).align_storage(vars[1], kTileRows);
+  // The result by its own indices.
+  const std::vector<Var> own = make_vars(static_cast<int>(rank));
+  std::vector<Expr> at = {own[0] % kTileColumns, planar ? own[2] * line + own[1] : Expr(own[1]),
+                          own[0] / kTileColumns};
+  for (size_t d = planar ? 3 : 2; d < rank; ++d) at.emplace_back(own[d]);
+  Func result("result");
+  result(own) = f(at);
+  stored_[n.result()] = result;
+  c_.anchors.push_back({&n, f, vars, RDom()});
 }
 
 // One sum per gate for both products, so that a tile keeps them in the same registers.

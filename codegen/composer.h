@@ -100,6 +100,9 @@ class Composer {
   /// The innermost extent of packed weights is the panel width; rows of a panel are adjacent.
   void pin_panel(const Value* w, int32_t block);
   void define_dot(const Node& n);
+  /// A product by tiles of bf16, or the packing of its weights: a call of the runtime.
+  void define_tile_product(const Node& n);
+  Halide::ExternFuncArgument whole_operand(const Value* v);
   void define_gate_products(const Node& n);
   /// Where the operand of a product, a matrix or a panel of one, lies for an index of the result.
   Index batch_index(const Value* v, size_t matrix, const Index& index) const;

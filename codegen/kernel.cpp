@@ -29,6 +29,7 @@ std::string_view name_of(ScheduleKind kind) {
     case ScheduleKind::reference: return "reference";
     case ScheduleKind::elementwise: return "elementwise";
     case ScheduleKind::contraction: return "contraction";
+    case ScheduleKind::amx: return "amx";
     case ScheduleKind::tiled: return "tiled";
     case ScheduleKind::attention: return "attention";
     case ScheduleKind::cell: return "cell";
@@ -96,7 +97,7 @@ std::string KernelSpec::text() const {
                           " filters=" + std::to_string(filters)
                     : "") +
       (depth_block > 0 ? " depth_block=" + std::to_string(depth_block) : "") +
-      (guarded_rows ? " guarded" : "") +
+      (guarded_rows ? " guarded" : "") + (written_out ? " written out" : "") +
       (prefetch > 0 ? " prefetch=" + std::to_string(prefetch) : "") +
       (lanes > 0 ? " lanes=" + std::to_string(lanes) : "") + (cuda ? " cuda" : "") +
       (block.columns > 0 ? tile_text(block) : "") + "\n";

@@ -33,6 +33,7 @@ enum class ScheduleKind : uint8_t {
   reference,                ///< loops as written, no fusion of loops, no vectors: the oracle
   elementwise,              ///< every result element on its own
   contraction,              ///< dot and conv with a register tile of rows x vectors
+  amx,                      ///< dot and conv by tiles of bf16 terms, in calls of the runtime
   tiled,                    ///< products on a device, panels of both sides in shared memory
   attention,                ///< two dots with a softmax between them
   cell,                     ///< dot with several matrices, whose slices meet in several results
@@ -85,8 +86,9 @@ struct KernelSpec {
   /// whose extents they are.
   std::vector<Dim> scalars;
   ScheduleKind schedule = ScheduleKind::elementwise;
-  int rows = 1;     ///< register tile: output positions
-  int vectors = 1;  ///< register tile: vectors of output channels
+  int rows = 1;  ///< register tile: output positions; with AMX, positions or lines of a task
+  int vectors =
+      1;  ///< register tile: vectors of output channels; with AMX, panels of a task, 0: all
   PanelTail tail = PanelTail::whole;
   int depth_multiple = 1;         ///< the reduced channel count is a multiple of this
   int run = 1;                    ///< of a Winograd convolution: tiles along an image line per task
@@ -96,6 +98,7 @@ struct KernelSpec {
   bool split_rows = false;   ///< of a cell: its sequences, not its hidden units
   bool gates_apart = false;  ///< of a cell: the sums of one gate at a time are in registers
   int depth_block = 0;  ///< of a product: steps of the sum that all tiles of a task take in turn
+  bool written_out = false;   ///< with AMX: see TileWindow
   bool guarded_rows = false;  ///< the last tile of a product leaves out rows that there are not
   int lanes = 0;              ///< f32 elements per vector; 0: as many as the machine has
   bool cuda = false;          ///< runs on the machine's CUDA device

@@ -3,6 +3,7 @@
 
 #include "ir/diagnostic.h"
 #include "runtime/cpu_features.h"
+#include "runtime/tile_product.h"
 
 #include <Halide.h>
 #include <algorithm>
@@ -77,6 +78,7 @@ Machine cpu_machine(const std::string& target) {
   m.cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   // Zen 4 runs 512-bit multiply-adds at half rate: as many floats a cycle as with 256 bits.
   m.multiply_adds = m.lanes == 16 && t.processor_tune == Halide::Target::Processor::ZnVer4 ? 1 : 2;
+  m.amx = t.has_feature(Halide::Target::AVX512_SapphireRapids) && has_tile_unit();
   m.gflops = 6.6 * m.lanes * m.multiply_adds;
   return m;
 }

@@ -179,13 +179,14 @@ KernelChoice plain_choice(const Node& region, const std::vector<Buffer>& buffers
 std::optional<KernelChoice> merged_contraction(const Node& region, const Node& anchor,
                                                const std::vector<Buffer>& buffers) {
   const AttrMap& attrs = anchor.attrs();
-  const int64_t block = attrs.integer("block");
+  const int64_t block = attrs.integer("block"), terms = attrs.integer("terms");
   const Value* x = anchor.operand(0);
   const Value* w = anchor.operand(1);
   const Shape space = anchor.result()->shape();
   if (block == 0 || x->def() != nullptr || w->def() != nullptr || space.size() < 2)
     return std::nullopt;
   if (anchor.is("dot") && w->rank() != 3) return std::nullopt;
+  if (terms > 0 && !space.back().is_static()) return std::nullopt;
   if (anchor.is("conv") &&
       (!all_ones(attrs.integers("window")) || !all_ones(attrs.integers("strides", {1})) ||
        attrs.integer("group", 1) != 1))
@@ -202,7 +203,8 @@ std::optional<KernelChoice> merged_contraction(const Node& region, const Node& a
       a.placement.strides = {b.placement.strides[0], b.placement.strides[s.size() - 2],
                              b.placement.strides.back()};
       c.arguments.push_back(a);
-      shapes.push_back({Dim::symbol("panels"), Dim::symbol("depth"), s.back()});
+      if (terms > 0) shapes.push_back(a.extents);
+      else shapes.push_back({Dim::symbol("panels"), Dim::symbol("depth"), s.back()});
       continue;
     }
     const Shape own = b.value == x ? x->shape() : space;
@@ -229,18 +231,22 @@ std::optional<KernelChoice> merged_contraction(const Node& region, const Node& a
     a.extents = {varying > 0 ? extent : Dim(1), last};
     a.placement.strides = {stride, rank == 0 ? Dim(1) : b.placement.strides.back()};
     c.arguments.push_back(a);
-    shapes.push_back(
-        {varying > 0 ? Dim::symbol("positions") : Dim(1), b.value == x ? Dim::symbol("depth")
-                                                          : last.is(1) ? Dim(1)
-                                                                       : Dim::symbol("columns")});
+    shapes.push_back({varying > 0 ? Dim::symbol("positions") : Dim(1),
+                      b.value == x ? (terms > 0 ? last : Dim::symbol("depth"))
+                      : last.is(1) ? Dim(1)
+                                   : Dim::symbol("columns")});
   }
   shapes.resize(region.body()->inputs().size());
   c.spec.body =
       rebuild(*region.body(), shapes,
               [&](Builder& b, const Node& n, const std::vector<Value*>& operands) -> Value* {
                 if (&n != &anchor) return nullptr;
-                Value* y = b.make("dot", {operands[0], operands[1]},
-                                  {{"block", block}, {"columns", int64_t{1}}});
+                AttrMap dot = {{"block", block}, {"columns", int64_t{1}}};
+                if (terms > 0) {
+                  dot.set("columns", space.back().value());
+                  dot.set("terms", terms);
+                }
+                Value* y = b.make("dot", {operands[0], operands[1]}, dot);
                 // Columns get the symbol the epilogue's operands use, so that shapes agree.
                 y->set_type({y->dtype(), {operands[0]->shape()[0], Dim::symbol("columns")}});
                 return y;

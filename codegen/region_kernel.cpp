@@ -1,11 +1,13 @@
 // Choice of schedule, register tile and dim merging for one region.
 #include "codegen/region_kernel.h"
 
+#include "codegen/amx_cost.h"
 #include "codegen/region_arguments.h"
 #include "codegen/tiles.h"
 #include "ir/builder.h"
 #include "ir/custom_ops.h"
 #include "ir/diagnostic.h"
+#include "runtime/tile_product.h"
 
 #include <algorithm>
 #include <numeric>
@@ -166,6 +168,31 @@ std::vector<KernelChoice> contraction_choices(const Node& region, const Node& an
   std::vector<KernelChoice> out;
   expand_tiles(out, c, positions, rows);
   return out;
+}
+
+std::vector<KernelChoice> amx_choices(const Node& region, const Node& anchor,
+                                      const std::vector<Buffer>& buffers,
+                                      const RegionOptions& options) {
+  const int64_t terms = anchor.attrs().integer("terms");
+  std::optional<KernelChoice> merged = merged_contraction(region, anchor, buffers);
+  KernelChoice c = merged ? std::move(*merged) : plain_choice(region, buffers, ScheduleKind::amx);
+  c.spec.schedule = ScheduleKind::amx;
+  c.algorithm = "amx, " + std::to_string(terms) + " terms";
+  const Dim& columns = anchor.result()->shape().back();
+  const bool whole = columns.is_static() && columns.value() % kTileColumns == 0;
+  c.spec.tail = whole ? PanelTail::whole : PanelTail::padded;
+  c.spec.written_out = anchor.is("conv") && !merged && TileWindow(anchor).written_out;
+  TileProblem p = tile_problem(anchor, [&options](const Dim& d) { return options.hint(d); });
+  if (merged) {
+    p.lines = p.rows = p.results;
+    p.line = p.images = 1;
+  }
+  const AmxTasks tasks =
+      pick_amx_tasks(p, whole ? columns.value() / kTileColumns : 0,
+                     anchor.attrs().integer("block") > 0, terms, *options.machine);
+  c.spec.rows = tasks.rows;
+  c.spec.vectors = tasks.panels;
+  return {std::move(c)};
 }
 
 std::vector<KernelChoice> cell_choices(const Node& region, const Node& anchor,
@@ -363,7 +390,8 @@ std::optional<Machine> narrow_machine(const Node& region, const Machine& machine
   const Graph& body = *region.body();
   const Shape& shape = body.output(0)->shape();
   const Node* anchor = find_anchor(body);
-  if (is_attention(body)) return std::nullopt;
+  if (is_attention(body) || (anchor != nullptr && anchor->attrs().integer("terms") > 0))
+    return std::nullopt;
   if (machine.lanes != 16 || shape.empty() || !shape.back().is_static() || shape.back().is(1) ||
       shape.back().value() > machine.lanes / 2 || anchor == nullptr ||
       anchor->attrs().integer("block") > 0 || !anchor->op().has(kContraction | kWindow | kKernel))
@@ -434,6 +462,10 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
         plain_choice(region, buffers, pack ? ScheduleKind::pack : ScheduleKind::elementwise)};
     choices[0].algorithm = pack ? "pack" : "movement";
     if (pack) choices[0].spec.tail = panel_tail(*region.body()->nodes().front());
+    if (pack && region.body()->nodes().front()->attrs().integer("terms") > 0)
+      choices[0].spec.schedule = ScheduleKind::amx;
+  } else if (anchor->attrs().integer("terms") > 0) {
+    choices = amx_choices(region, *anchor, buffers, options);
   } else if (is_attention(*region.body())) {
     choices = attention_choices(region, buffers, options);
   } else if (anchor->is("conv") && is_depthwise(*anchor)) {

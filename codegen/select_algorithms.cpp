@@ -4,6 +4,7 @@
 #include "codegen/block_tiles.h"
 #include "codegen/conv_cost.h"
 #include "codegen/region_arguments.h"
+#include "codegen/select_amx.h"
 #include "codegen/select_library.h"
 #include "codegen/tiles.h"
 #include "codegen/weights.h"
@@ -187,6 +188,7 @@ class Selector {
     }
     const bool matrix = w->rank() == 2 || (constant && w->rank() == 3 && w->shape()[0].is(1));
     if (!matrix) return;
+    if (select_amx(n, constant || is_steady(w))) return;
     const int64_t columns = w->shape().back().value();
     const Shape& out = n->result()->shape();
     const int64_t positions = o_.hint(product(Shape(out.begin(), out.end() - 1)));
@@ -202,6 +204,13 @@ class Selector {
     if (w->rank() == 3) w = b.reshape(w, {w->shape()[1], w->shape()[2]});
     Value* packed = b.make("pack", {w}, {{"perm", identity(2)}, {"block", block}});
     replace(n, b.make("dot", {n->operand(0), packed}, {{"block", block}, {"columns", columns}}));
+  }
+
+  bool select_amx(Node* n, bool packed) {
+    if (!amx_wins(*n, packed, o_)) return false;
+    Builder b = builder_before(n);
+    replace(n, amx_product(b, *n, packed));
+    return true;
   }
 
   /// One matrix on the left, several on the right: the gates of a recurrent cell.
@@ -268,6 +277,7 @@ class Selector {
     const int64_t group = n->attrs().integer("group", 1);
     const int64_t filters = n->attrs().integer("filters");
     const bool constant = is_constant_tree(w);
+    if (select_amx(n, constant)) return;
     if (const WinogradForm form =
             pick_winograd_form(*n, n->result()->shape(), constant ? 0 : 1, o_);
         form.m > 0)

@@ -34,6 +34,8 @@ Dim contraction_flops(const Graph& graph) {
     }
     const Shape& w = n->operand(1)->shape();
     Dim depth = w[w.size() - 2];
+    // In weights packed as terms, rows are more than channels.
+    if (n->attrs().integer("terms") > 0) depth = n->operand(0)->shape().back();
     for (int64_t k : n->attrs().integers("window")) depth = depth * Dim(k);
     total = total + Dim(2) * depth * product(n->result()->shape());
   }

@@ -7,6 +7,7 @@
 #include "runtime/kernel.h"
 #include "runtime/scratch.h"
 #include "runtime/thread_pool.h"
+#include "runtime/tile_product.h"
 
 #include <HalideRuntime.h>
 #include <array>
@@ -96,6 +97,9 @@ const std::array kHooks = {
     TINTYPE_HOOK(halide_device_malloc),
     TINTYPE_HOOK(halide_device_free),
     TINTYPE_HOOK(halide_device_free_as_destructor),
+    TINTYPE_HOOK(tintype_tile_dot),
+    TINTYPE_HOOK(tintype_tile_conv),
+    TINTYPE_HOOK(tintype_tile_pack),
 };
 #undef TINTYPE_HOOK
 

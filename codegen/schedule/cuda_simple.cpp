@@ -144,6 +144,7 @@ void schedule_cuda(Composition& c, const KernelSpec& spec) {
     case ScheduleKind::reference:
     case ScheduleKind::attention:
     case ScheduleKind::winograd_weight_adjoint:
+    case ScheduleKind::amx:
     case ScheduleKind::winograd_conv:
     case ScheduleKind::added: break;
   }

@@ -11,6 +11,7 @@ void schedule(Composition& c, const KernelSpec& spec, const Machine& machine);
 
 void schedule_elementwise(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_contraction(Composition& c, const KernelSpec& spec, const Machine& machine);
+void schedule_amx(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_attention(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_cell(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_depthwise(Composition& c, const KernelSpec& spec, const Machine& machine);

@@ -1,7 +1,8 @@
 // Records of convolution, matrix products, sliding windows and their weight packing.
 //
 // Activations are channels-last: x[N, spatial..., C]. Windows are valid: padding is a separate op.
-// `library` says that a library of the device is to compute a node, in "tf32" or "f32".
+// `library` says that a library of the device is to compute a node, in "tf32" or "f32"; `terms`
+// that operands are taken apart into as many bf16 terms, which tiles of the CPU multiply.
 #include "ir/ops/gradients.h"
 
 #include <algorithm>
@@ -30,6 +31,21 @@ Dim window_count(InferContext& c, const Dim& size, int64_t window, int64_t strid
   return out;
 }
 
+constexpr int64_t kTermColumns = 32, kTermDepth = 32;  // see runtime/tile_product.h
+
+/// [panels, ...rows..., terms * kTermColumns] of bf16 for weights with `depth` rows below each
+/// other: the form that `pack` gives with `terms`.
+void check_term_panels(InferContext& c, const TensorType& w, const Dim& depth, int64_t columns) {
+  const int64_t terms = c.attrs().integer("terms");
+  if (terms > 3) c.fail("terms must be 1, 2 or 3");
+  if (w.dtype != DType::bf16 || c.attrs().integer("block") != kTermColumns ||
+      !w.shape.back().is(terms * kTermColumns))
+    c.fail("weights " + w.text() + " are not packed in " + std::to_string(terms) + " terms");
+  c.unify(w.shape[w.shape.size() - 2], round_up(depth, Dim(kTermDepth)),
+          "rows of packed weights " + w.text());
+  c.unify(w.shape[0], Dim((columns + kTermColumns - 1) / kTermColumns), "panels of " + w.text());
+}
+
 void infer_conv(InferContext& c) {
   const TensorType& x = c.type(0);
   const TensorType& w = c.type(1);
@@ -38,9 +54,13 @@ void infer_conv(InferContext& c) {
   const size_t spatial = window.size();
   if (x.shape.size() != spatial + 2)
     c.fail("expected N, " + std::to_string(spatial) + " spatial axes and C, got " + x.text());
-  if (w.shape.size() != spatial + 2 + (block > 0 ? 1 : 0))
+  const bool term_panels = c.attrs().integer("terms") > 0 && block > 0;
+  // Packed in terms, the last axis of the window is one with the channels.
+  if (w.shape.size() != spatial + 2 + (block > 0 && !term_panels ? 1 : 0))
     c.fail("weights " + w.text() + " do not fit");
-  if (x.dtype != w.dtype)
+  if (term_panels)
+    check_term_panels(c, w, Dim(window.back()) * x.shape.back(), c.attrs().integer("filters"));
+  else if (x.dtype != w.dtype)
     c.fail("input " + x.text() + " and weights " + w.text() + " differ in element type");
   const auto strides = per_axis(c, "strides", spatial);
   const auto dilations = per_axis(c, "dilations", spatial);
@@ -55,13 +75,15 @@ void infer_dot(InferContext& c) {
   const TensorType& a = c.type(0);
   const TensorType& b = c.type(1);
   const int64_t block = c.attrs().integer("block");
-  if (a.dtype != b.dtype)
+  const bool term_panels = c.attrs().integer("terms") > 0 && block > 0;
+  if (a.dtype != b.dtype && !term_panels)
     c.fail("operands " + a.text() + " and " + b.text() + " differ in element type");
   if (a.rank() < 2 || b.rank() < 2)
     c.fail("operands need rank 2 at least, got " + a.text() + " and " + b.text());
   const Dim k = a.shape.back();
   const Dim kb = b.shape[b.shape.size() - 2];
-  c.unify(k, kb, "inner extents of " + a.text() + " and " + b.text());
+  if (term_panels) check_term_panels(c, b, k, c.attrs().integer("columns"));
+  else c.unify(k, kb, "inner extents of " + a.text() + " and " + b.text());
   const size_t matrix = block > 0 ? 3 : 2;  // packed: [ceil(N / block), K, block]
   Shape batch = broadcast_shapes(
       c.node.graph(), Shape(a.shape.begin(), a.shape.end() - 2),
@@ -154,11 +176,30 @@ void infer_window_max_gradient(InferContext& c) {
   c.results[0] = c.type(0);
 }
 
+void infer_term_panels(InferContext& c) {
+  const TensorType& x = c.type(0);
+  const auto perm = c.attrs().integers("perm");
+  const int64_t terms = c.attrs().integer("terms"), rows = c.attrs().integer("rows", 1);
+  if (x.dtype != DType::f32 || terms > 3 || c.attrs().integer("block") != kTermColumns ||
+      rows < 1 || rows >= x.rank())
+    c.fail("only f32 splits in 1, 2 or 3 terms, in panels of 32 columns; got " + x.text());
+  const auto at = [&](size_t i) { return x.shape[static_cast<size_t>(perm[i])]; };
+  const size_t outer = perm.size() - 1 - static_cast<size_t>(rows);
+  Shape shape = {ceil_div(at(perm.size() - 1), Dim(kTermColumns))};
+  for (size_t i = 0; i < outer; ++i) shape.push_back(at(i));
+  Dim depth = 1;
+  for (size_t i = outer; i + 1 < perm.size(); ++i) depth = depth * at(i);
+  shape.push_back(round_up(depth, Dim(kTermDepth)));
+  shape.emplace_back(terms * kTermColumns);
+  c.results[0] = {DType::bf16, std::move(shape)};
+}
+
 void infer_pack(InferContext& c) {
   const TensorType& x = c.type(0);
   const auto perm = c.attrs().integers("perm");
   const Dim block = c.attrs().integer("block");
   if (static_cast<int>(perm.size()) != x.rank()) c.fail("perm does not fit " + x.text());
+  if (c.attrs().integer("terms") > 0) return infer_term_panels(c);
   Shape shape = {ceil_div(x.shape[static_cast<size_t>(perm.back())], block)};
   for (size_t i = 0; i + 1 < perm.size(); ++i)
     shape.push_back(x.shape[static_cast<size_t>(perm[i])]);
@@ -169,9 +210,11 @@ void infer_pack(InferContext& c) {
 constexpr AttrDef kConv[] = {{"window", AttrKind::integers, true}, {"strides", AttrKind::integers},
                              {"dilations", AttrKind::integers},    {"group", AttrKind::integer},
                              {"filters", AttrKind::integer, true}, {"block", AttrKind::integer},
-                             {"library", AttrKind::string}};
-constexpr AttrDef kDot[] = {
-    {"block", AttrKind::integer}, {"columns", AttrKind::integer}, {"library", AttrKind::string}};
+                             {"terms", AttrKind::integer},         {"library", AttrKind::string}};
+constexpr AttrDef kDot[] = {{"block", AttrKind::integer},
+                            {"columns", AttrKind::integer},
+                            {"terms", AttrKind::integer},
+                            {"library", AttrKind::string}};
 constexpr AttrDef kGateProducts[] = {{"places", AttrKind::integers, true},
                                      {"block", AttrKind::integer},
                                      {"columns", AttrKind::integer}};
@@ -188,7 +231,9 @@ constexpr AttrDef kConvWeightGradient[] = {{"window", AttrKind::integers, true},
                                            {"group", AttrKind::integer},
                                            {"library", AttrKind::string}};
 constexpr AttrDef kPack[] = {{"perm", AttrKind::integers, true},
-                             {"block", AttrKind::integer, true}};
+                             {"block", AttrKind::integer, true},
+                             {"terms", AttrKind::integer},
+                             {"rows", AttrKind::integer}};
 constexpr OpDef kOps[] = {
     {.name = "conv",
      .min_operands = 2,
@@ -257,7 +302,9 @@ constexpr OpDef kOps[] = {
      .traits = kPrepack,
      .infer = infer_pack,
      .not_differentiable = kAfterwards,
-     .doc = "transpose by perm, then panels of `block` of the last axis, zero filled, outermost"},
+     .doc =
+         "transpose by perm, then panels of `block` of the last axis, zero filled, outermost; with "
+         "`terms` as bf16 terms (runtime/tile_product.h), `rows` axes before the last as one"},
 };
 
 }  // namespace

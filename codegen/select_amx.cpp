@@ -1,0 +1,65 @@
+// The decision and the rewrite.
+#include "codegen/select_amx.h"
+
+#include "codegen/amx_cost.h"
+#include "codegen/weights.h"
+#include "runtime/tile_product.h"
+
+#include <iomanip>
+#include <sstream>
+
+namespace tintype {
+
+namespace {
+
+/// Terms that operands are taken apart into: see runtime/tile_product.h for what is lost.
+constexpr int64_t kTerms = 2;
+
+bool suits(const Node& n) {
+  if (n.result()->dtype() != DType::f32 || n.attrs().integer("block") > 0 ||
+      !n.result()->shape().back().is_static())
+    return false;
+  if (n.is("dot")) return n.operand(0)->rank() == n.result()->rank();
+  const auto window = n.attrs().integers("window");
+  const auto dilations = n.attrs().integers("dilations", std::vector<int64_t>(window.size(), 1));
+  return window.size() >= 1 && window.size() <= 2 && n.attrs().integer("group", 1) == 1 &&
+         (dilations.back() == 1 || window.back() == 1) && n.operand(0)->shape().back().is_static();
+}
+
+std::string thousands(double cycles) {
+  std::ostringstream s;
+  s << std::fixed << std::setprecision(0) << cycles / 1e3 << "k cycles";
+  return s.str();
+}
+
+}  // namespace
+
+bool amx_wins(const Node& n, bool packed, const SelectAlgorithmsOptions& options) {
+  if (!options.machine.amx || options.strict || !suits(n)) return false;
+  const TileProblem p = tile_problem(n, [&options](const Dim& d) { return options.hint(d); });
+  const double tiles = amx_cycles(p, packed, kTerms), vectors = vector_cycles(p, options.machine);
+  if (options.explain)
+    options.explain(n, "tiles of " + std::to_string(kTerms) + " bf16 terms: " + thousands(tiles) +
+                           "; vectors of f32: " + thousands(vectors));
+  return tiles < 0.9 * vectors;
+}
+
+Value* amx_product(Builder& b, const Node& n, bool packed) {
+  AttrMap attrs = n.attrs();
+  attrs.set("terms", kTerms);
+  Value* w = n.operand(1);
+  if (packed) {
+    const bool conv = n.is("conv");
+    if (!conv && w->rank() == 3) w = b.reshape(w, {w->shape()[1], w->shape()[2]});
+    attrs.set("block", int64_t{kTileColumns});
+    if (!conv) attrs.set("columns", n.result()->shape().back().value());
+    w = b.make("pack", {w},
+               {{"perm", identity(w->rank())},
+                {"block", int64_t{kTileColumns}},
+                {"terms", kTerms},
+                {"rows", int64_t{conv ? 2 : 1}}});
+  }
+  return b.make(n.name(), {n.operand(0), w}, attrs);
+}
+
+}  // namespace tintype

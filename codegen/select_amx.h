@@ -1,0 +1,17 @@
+// The part of select-algorithms that decides for products by tiles of bf16 terms.
+#pragma once
+
+#include "codegen/select_algorithms.h"
+#include "ir/builder.h"
+
+namespace tintype {
+
+/// Whether a dot with one matrix on the right, or a conv, is to run on AMX: where the reckoned
+/// cycles are fewer than those of vectors of f32. `packed`: weights are packed beforehand. The
+/// reckoning is told to those who ask.
+bool amx_wins(const Node& n, bool packed, const SelectAlgorithmsOptions& options);
+
+/// The node on AMX, with packed weights or with those that it has.
+Value* amx_product(Builder& b, const Node& n, bool packed);
+
+}  // namespace tintype

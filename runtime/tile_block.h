@@ -1,0 +1,47 @@
+// The innermost loops of tile products: once for AMX, once for any CPU.
+#pragma once
+
+#include "runtime/tile_product.h"
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tintype {
+
+/// sums[rows, kTileColumns] (+)= left[rows, steps * kTileDepth] panel[steps * kTileDepth, columns].
+struct TileBlock {
+  const uint16_t* left[kMostTerms];  ///< per term: row 0
+  int64_t left_row;                  ///< elements between rows
+  const int64_t* offsets;            ///< per step: elements from the start of a row
+  int64_t steps;
+  const uint16_t* panel;
+  float* sums;
+  int64_t rows;  ///< rounded up to kTileRows, they may be read and written
+  int columns;   ///< of which results are wanted; with 16 and fewer, the others are not written
+  int terms;
+  bool accumulate;   ///< starts from what `sums` holds
+  const char* next;  ///< what is read after this, to be fetched meanwhile
+  int64_t next_bytes;
+};
+
+/// The loops that a CPU runs.
+struct TileLoops {
+  /// Around a series of multiply, on one thread.
+  void (*begin)();
+  void (*end)();
+  void (*multiply)(const TileBlock& block);
+  /// `count` neighbours to their terms.
+  void (*split)(const float* x, int64_t count, int terms, uint16_t* const* to);
+  /// Two rows of 16 columns, neighbours in memory, to pairs; per term, `apart` elements on.
+  void (*split_pair)(const float* even, const float* odd, int terms, uint16_t* to, int64_t apart);
+  /// `count` runs of `steps` * kTileDepth elements: from places `from_step` apart to `to_step`.
+  void (*copy_runs)(const uint16_t* from, int64_t from_step, int64_t count, int64_t steps,
+                    uint16_t* to, int64_t to_step);
+};
+
+/// Those for any CPU, which round as AMX does except for numbers below 2^-126.
+const TileLoops& portable_tile_loops();
+/// Those for AMX, null where the compiler had none. May only run where has_tile_unit().
+const TileLoops* amx_tile_loops();
+
+}  // namespace tintype

@@ -1,0 +1,180 @@
+// Tile products on AMX. Compiled for CPUs that have it, so it includes nothing whose inline
+// functions other files use as well.
+#include "runtime/tile_block.h"
+
+#if defined(__AMX_BF16__) && defined(__AVX512BF16__)
+
+#include <immintrin.h>
+
+namespace tintype {
+
+namespace {
+
+// Tiles 0 to 3 are sums (rows 0-15 and 16-31 by columns 0-15 and 16-31), 4 and 5 rows of the left
+// side, 6 and 7 columns of the panel.
+struct alignas(64) TileShapes {
+  uint8_t palette, start_row, reserved[14];
+  uint16_t bytes[16];
+  uint8_t rows[16];
+};
+
+constexpr int64_t kTile = 16 * 32;  ///< elements of a tile of the panel
+
+template <bool Lower, bool Right>
+inline __attribute__((always_inline)) void step_products() {
+  _tile_dpbf16ps(0, 4, 6);
+  if constexpr (Right) _tile_dpbf16ps(1, 4, 7);
+  if constexpr (Lower) _tile_dpbf16ps(2, 5, 6);
+  if constexpr (Lower && Right) _tile_dpbf16ps(3, 5, 7);
+}
+
+/// What a series of steps fetches meanwhile, into the second-level cache.
+struct Ahead {
+  const char* at;
+  int64_t lines, per_step;
+
+  void fetch() {
+    for (int64_t i = 0; i < per_step && lines > 0; ++i, --lines, at += 64)
+      _mm_prefetch(at, _MM_HINT_T1);
+  }
+};
+
+/// Up to 32 rows from `row` on.
+template <bool Lower, bool Right, int Terms>
+void multiply_rows(const TileBlock& b, int64_t row, Ahead& ahead) {
+  const auto left_bytes = static_cast<size_t>(2 * b.left_row);
+  constexpr size_t sum_bytes = 4 * kTileColumns;
+  float* sums = b.sums + row * kTileColumns;
+  float* lower_sums = sums + 16 * kTileColumns;
+  if (b.accumulate) {
+    _tile_loadd(0, sums, sum_bytes);
+    if constexpr (Right) _tile_loadd(1, sums + 16, sum_bytes);
+    if constexpr (Lower) _tile_loadd(2, lower_sums, sum_bytes);
+    if constexpr (Lower && Right) _tile_loadd(3, lower_sums + 16, sum_bytes);
+  } else {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  }
+  const int64_t first = row * b.left_row, second = first + 16 * b.left_row;
+  const uint16_t* panel = b.panel;
+  for (int64_t s = 0; s < b.steps; ++s, panel += 2 * kTile * Terms) {
+    const int64_t at = b.offsets[s];
+    ahead.fetch();
+#pragma GCC unroll 3
+    for (int right = 0; right < Terms; ++right) {
+      _tile_loadd(6, panel + 2 * kTile * right, 64);
+      if constexpr (Right) _tile_loadd(7, panel + 2 * kTile * right + kTile, 64);
+#pragma GCC unroll 3
+      for (int left = 0; left < Terms - right; ++left) {
+        _tile_loadd(4, b.left[left] + first + at, left_bytes);
+        if constexpr (Lower) _tile_loadd(5, b.left[left] + second + at, left_bytes);
+        step_products<Lower, Right>();
+      }
+    }
+  }
+  _tile_stored(0, sums, sum_bytes);
+  if constexpr (Right) _tile_stored(1, sums + 16, sum_bytes);
+  if constexpr (Lower) _tile_stored(2, lower_sums, sum_bytes);
+  if constexpr (Lower && Right) _tile_stored(3, lower_sums + 16, sum_bytes);
+}
+
+template <bool Right, int Terms>
+void multiply_all(const TileBlock& b) {
+  Ahead ahead{b.next, b.next_bytes / 64, 0};
+  const int64_t passes = (b.rows + 31) / 32 * b.steps;
+  ahead.per_step = passes > 0 ? (ahead.lines + passes - 1) / passes : 0;
+  int64_t row = 0;
+  for (; row + 32 <= b.rows; row += 32) multiply_rows<true, Right, Terms>(b, row, ahead);
+  if (row + 16 < b.rows) multiply_rows<true, Right, Terms>(b, row, ahead);
+  else if (row < b.rows) multiply_rows<false, Right, Terms>(b, row, ahead);
+}
+
+template <int Terms>
+void multiply_columns(const TileBlock& b) {
+  if (b.columns > 16) multiply_all<true, Terms>(b);
+  else multiply_all<false, Terms>(b);
+}
+
+void multiply(const TileBlock& b) {
+  if (b.terms == 1) multiply_columns<1>(b);
+  else if (b.terms == 2) multiply_columns<2>(b);
+  else multiply_columns<3>(b);
+}
+
+/// Written out in memory: GCC knows that the instruction reads the first eight bytes, not all.
+constexpr TileShapes kWholeTiles = {
+    1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+
+void begin() { _tile_loadconfig(&kWholeTiles); }
+void end() { _tile_release(); }
+
+/// What a term of 16 numbers takes away from them.
+inline __attribute__((always_inline)) __m512 widened(__m256i term) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(term), 16));
+}
+
+inline __attribute__((always_inline)) __m256i narrowed(__m512 x) {
+  return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x));
+}
+
+void split(const float* x, int64_t count, int terms, uint16_t* const* to) {
+  int64_t i = 0;
+  for (; i + 32 <= count; i += 32) {
+    __m512 low = _mm512_loadu_ps(x + i), high = _mm512_loadu_ps(x + i + 16);
+    for (int t = 0; t < terms; ++t) {
+      const auto both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
+      _mm512_storeu_si512(to[t] + i, both);
+      if (t + 1 == terms) break;
+      low = _mm512_sub_ps(low, widened(_mm512_castsi512_si256(both)));
+      high = _mm512_sub_ps(high, widened(_mm512_extracti64x4_epi64(both, 1)));
+    }
+  }
+  for (; i < count; i += 16) {
+    const int64_t left = count - i;
+    const auto some = static_cast<__mmask16>(left >= 16 ? 0xffff : (1 << left) - 1);
+    __m512 rest = _mm512_maskz_loadu_ps(some, x + i);
+    for (int t = 0; t < terms; ++t) {
+      const __m256i term = narrowed(rest);
+      _mm256_mask_storeu_epi16(to[t] + i, some, term);
+      rest = _mm512_sub_ps(rest, widened(term));
+    }
+  }
+}
+
+void split_pair(const float* even, const float* odd, int terms, uint16_t* to, int64_t apart) {
+  __m512 a = _mm512_loadu_ps(even), b = _mm512_loadu_ps(odd);
+  for (int t = 0; t < terms; ++t) {
+    const __m512 x = widened(narrowed(a)), y = widened(narrowed(b));
+    const __m512i pairs =
+        _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(x), 16), _mm512_castps_si512(y));
+    _mm512_storeu_si512(to + t * apart, pairs);
+    a = _mm512_sub_ps(a, x);
+    b = _mm512_sub_ps(b, y);
+  }
+}
+
+void copy_runs(const uint16_t* from, int64_t from_step, int64_t count, int64_t steps, uint16_t* to,
+               int64_t to_step) {
+  for (int64_t i = 0; i < count; ++i, from += from_step, to += to_step)
+    for (int64_t s = 0; s < steps; ++s)
+      _mm512_storeu_si512(to + s * kTileDepth, _mm512_loadu_si512(from + s * kTileDepth));
+}
+
+}  // namespace
+
+const TileLoops* amx_tile_loops() {
+  static constexpr TileLoops loops = {begin, end, multiply, split, split_pair, copy_runs};
+  return &loops;
+}
+
+}  // namespace tintype
+
+#else
+
+namespace tintype {
+const TileLoops* amx_tile_loops() { return nullptr; }
+}  // namespace tintype
+
+#endif
