@@ -35,7 +35,12 @@ TileProblem dot_problem(const Node& n, const std::function<double(const Dim&)>& 
   const Shape& out = n.result()->shape();
   p.lines = hint(out[out.size() - 2]);
   p.images = hint(product(Shape(out.begin(), out.end() - 2)));
-  p.rows = p.results = p.lines * p.images;
+  p.results = p.lines * p.images;
+  // Products with several matrices fill tiles each by itself.
+  const Shape& w = n.operand(1)->shape();
+  const bool packed = n.attrs().integer("block") > 0;
+  const bool stack = w.size() > 2 && !w[packed ? 1 : 0].is(1) && w.size() > (packed ? 3U : 2U);
+  p.rows = stack ? ceil_of(p.lines, kTileRows) * kTileRows * p.images : p.results;
   p.depth = hint(n.operand(0)->shape().back());
   p.steps = ceil_of(p.depth, kTileDepth);
   p.columns = hint(out.back());

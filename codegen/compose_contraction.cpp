@@ -147,7 +147,10 @@ Halide::ExternFuncArgument Composer::whole_operand(const Value* v) {
   if (auto it = inputs_.find(v); it != inputs_.end()) return it->second;
   const std::vector<Var> vars = make_vars(v->rank());
   Func f("operand" + std::to_string(c_.stages.size()));
-  f(vars) = value(v, index_of(vars));
+  Index at = index_of(vars);
+  for (size_t d = 0; d < at.size(); ++d)
+    if (is_unit(v, d)) at[d] = 0;
+  f(vars) = value(v, at);
   f.compute_root();
   return f;
 }
@@ -159,9 +162,14 @@ void Composer::define_tile_product(const Node& n) {
   const auto add = [&](const Expr& e) { operands.emplace_back(e); };
   Func f = new_func(n);
   if (n.is("pack")) {
-    const std::vector<Var> vars = make_vars(3);
-    const int64_t columns = n.attrs().integers("perm").back();
-    add(static_cast<int32_t>(1 - columns));  // Halide counts dimensions from the innermost
+    const std::vector<Var> vars = make_vars(n.result()->rank());
+    const auto perm = n.attrs().integers("perm");
+    // Halide counts dimensions from the innermost.
+    const auto dimension = [&](int64_t axis) {
+      return static_cast<int32_t>(static_cast<int64_t>(perm.size()) - 1 - axis);
+    };
+    add(dimension(perm.back()));
+    add(dimension(perm[perm.size() - 2]));
     add(terms);
     f.define_extern("tintype_tile_pack", operands, Halide::BFloat(16), vars,
                     Halide::NameMangling::C);

@@ -303,6 +303,7 @@ Placement Lowering::region_input(const Node& region, int i) {
   const Value* inner = region.body()->inputs()[static_cast<size_t>(i)].get();
   for (const Use& u : inner->uses()) {
     if (!u.node->op().has(kContraction)) continue;
+    if (u.node->attrs().integer("terms") > 0) continue;  // taken apart wherever it lies
     // Both sides of the first product of attention are read element by element.
     if (u.node->is("dot") && is_attention(*region.body()) &&
         u.node != region.body()->output(0)->def())

@@ -187,6 +187,15 @@ std::vector<KernelChoice> amx_choices(const Node& region, const Node& anchor,
     p.lines = p.rows = p.results;
     p.line = p.images = 1;
   }
+  // The hidden units of a cell are divided among the cores, each of which keeps its weights.
+  if (is_cell(*region.body(), anchor)) {
+    constexpr int kRows = 256;
+    const int64_t panels = whole ? columns.value() / kTileColumns : 0;
+    const int64_t cores = std::max<int64_t>(1, options.machine->cores);
+    c.spec.rows = kRows;
+    c.spec.vectors = panels % cores == 0 ? static_cast<int>(panels / cores) : whole ? 1 : 0;
+    return {std::move(c)};
+  }
   const AmxTasks tasks =
       pick_amx_tasks(p, whole ? columns.value() / kTileColumns : 0,
                      anchor.attrs().integer("block") > 0, terms, *options.machine);

@@ -183,7 +183,7 @@ class Selector {
       return;
     const bool constant = is_constant_tree(w);
     if (is_cell_product(*n)) {
-      if (constant || is_steady(w)) select_cell(n);
+      if ((constant || is_steady(w)) && !select_amx(n, true)) select_cell(n);
       return;
     }
     const bool matrix = w->rank() == 2 || (constant && w->rank() == 3 && w->shape()[0].is(1));
@@ -209,7 +209,7 @@ class Selector {
   bool select_amx(Node* n, bool packed) {
     if (!amx_wins(*n, packed, o_)) return false;
     Builder b = builder_before(n);
-    replace(n, amx_product(b, *n, packed));
+    replace(n, amx_product(b, *n, packed, o_.terms));
     return true;
   }
 

@@ -12,9 +12,6 @@ namespace tintype {
 
 namespace {
 
-/// Terms that operands are taken apart into: see runtime/tile_product.h for what is lost.
-constexpr int64_t kTerms = 2;
-
 bool suits(const Node& n) {
   if (n.result()->dtype() != DType::f32 || n.attrs().integer("block") > 0 ||
       !n.result()->shape().back().is_static())
@@ -35,28 +32,32 @@ std::string thousands(double cycles) {
 }  // namespace
 
 bool amx_wins(const Node& n, bool packed, const SelectAlgorithmsOptions& options) {
-  if (!options.machine.amx || options.strict || !suits(n)) return false;
+  if (!options.machine.amx || options.machine.cuda != 0 || options.terms == 0 || options.strict ||
+      !suits(n))
+    return false;
   const TileProblem p = tile_problem(n, [&options](const Dim& d) { return options.hint(d); });
-  const double tiles = amx_cycles(p, packed, kTerms), vectors = vector_cycles(p, options.machine);
+  const double tiles = amx_cycles(p, packed, options.terms),
+               vectors = vector_cycles(p, options.machine);
   if (options.explain)
-    options.explain(n, "tiles of " + std::to_string(kTerms) + " bf16 terms: " + thousands(tiles) +
-                           "; vectors of f32: " + thousands(vectors));
+    options.explain(n, "tiles of " + std::to_string(options.terms) + " bf16 terms: " +
+                           thousands(tiles) + "; vectors of f32: " + thousands(vectors));
   return tiles < 0.9 * vectors;
 }
 
-Value* amx_product(Builder& b, const Node& n, bool packed) {
+Value* amx_product(Builder& b, const Node& n, bool packed, int64_t terms) {
   AttrMap attrs = n.attrs();
-  attrs.set("terms", kTerms);
+  attrs.set("terms", terms);
   Value* w = n.operand(1);
   if (packed) {
     const bool conv = n.is("conv");
-    if (!conv && w->rank() == 3) w = b.reshape(w, {w->shape()[1], w->shape()[2]});
+    if (!conv && w->rank() == 3 && w->shape()[0].is(1))
+      w = b.reshape(w, {w->shape()[1], w->shape()[2]});
     attrs.set("block", int64_t{kTileColumns});
     if (!conv) attrs.set("columns", n.result()->shape().back().value());
     w = b.make("pack", {w},
                {{"perm", identity(w->rank())},
                 {"block", int64_t{kTileColumns}},
-                {"terms", kTerms},
+                {"terms", terms},
                 {"rows", int64_t{conv ? 2 : 1}}});
   }
   return b.make(n.name(), {n.operand(0), w}, attrs);

@@ -12,6 +12,6 @@ namespace tintype {
 bool amx_wins(const Node& n, bool packed, const SelectAlgorithmsOptions& options);
 
 /// The node on AMX, with packed weights or with those that it has.
-Value* amx_product(Builder& b, const Node& n, bool packed);
+Value* amx_product(Builder& b, const Node& n, bool packed, int64_t terms);
 
 }  // namespace tintype

@@ -72,6 +72,28 @@ void multiply(const TileBlock& b) {
   }
 }
 
+void split_columns(const float* x, int64_t step, int rows, int64_t count, int terms,
+                   uint16_t* const* to, int64_t to_row) {
+  const int64_t whole = (count + kTileDepth - 1) / kTileDepth * kTileDepth;
+  for (int64_t k = 0; k < whole; ++k)
+    for (int r = 0; r < rows; ++r) {
+      uint16_t* at[kMostTerms];
+      for (int t = 0; t < terms; ++t) at[t] = to[t] + r * to_row + k;
+      const float zero = 0.0f;
+      split(k < count ? x + k * step + r : &zero, 1, terms, at);
+    }
+}
+
+void split_tile(const float* x, int64_t step, int columns, int depth, int terms, uint16_t* to,
+                int64_t apart) {
+  for (int k = 0; k < kTileDepth; k += 2) {
+    float pair[2][16] = {};
+    for (int i = 0; i < 2; ++i)
+      for (int c = 0; c < columns && k + i < depth; ++c) pair[i][c] = x[c * step + k + i];
+    split_pair(pair[0], pair[1], terms, to + 16 * k, apart);
+  }
+}
+
 void copy_runs(const uint16_t* from, int64_t from_step, int64_t count, int64_t steps, uint16_t* to,
                int64_t to_step) {
   for (int64_t i = 0; i < count; ++i)
@@ -82,7 +104,8 @@ void copy_runs(const uint16_t* from, int64_t from_step, int64_t count, int64_t s
 }  // namespace
 
 const TileLoops& portable_tile_loops() {
-  static const TileLoops loops = {[] {}, [] {}, multiply, split, split_pair, copy_runs};
+  static const TileLoops loops = {[] {},      [] {},         multiply,   split,
+                                  split_pair, split_columns, split_tile, copy_runs};
   return loops;
 }
 

@@ -143,15 +143,85 @@ void split(const float* x, int64_t count, int terms, uint16_t* const* to) {
   }
 }
 
+/// Row i of 16 by 16 words becomes column i.
+inline __attribute__((always_inline)) void transpose(__m512i* r) {
+  __m512i a[16], b[16];
+  for (int i = 0; i < 16; i += 2) {
+    a[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+    a[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    b[i] = _mm512_unpacklo_epi64(a[i], a[i + 2]);
+    b[i + 1] = _mm512_unpackhi_epi64(a[i], a[i + 2]);
+    b[i + 2] = _mm512_unpacklo_epi64(a[i + 1], a[i + 3]);
+    b[i + 3] = _mm512_unpackhi_epi64(a[i + 1], a[i + 3]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    a[i] = _mm512_shuffle_i32x4(b[i], b[i + 4], 0x88);
+    a[i + 4] = _mm512_shuffle_i32x4(b[i], b[i + 4], 0xdd);
+    a[i + 8] = _mm512_shuffle_i32x4(b[i + 8], b[i + 12], 0x88);
+    a[i + 12] = _mm512_shuffle_i32x4(b[i + 8], b[i + 12], 0xdd);
+  }
+  for (int i = 0; i < 8; ++i) {
+    r[i] = _mm512_shuffle_i32x4(a[i], a[i + 8], 0x88);
+    r[i + 8] = _mm512_shuffle_i32x4(a[i], a[i + 8], 0xdd);
+  }
+}
+
+/// The terms of two vectors as pairs of 16 bits, and what is left of them.
+inline __attribute__((always_inline)) __m512i next_pairs(__m512& even, __m512& odd) {
+  const __m512 x = widened(narrowed(even)), y = widened(narrowed(odd));
+  even = _mm512_sub_ps(even, x);
+  odd = _mm512_sub_ps(odd, y);
+  return _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(x), 16), _mm512_castps_si512(y));
+}
+
+inline __attribute__((always_inline)) __mmask16 first(int64_t count) {
+  return static_cast<__mmask16>(count >= 16 ? 0xffff : count <= 0 ? 0 : (1 << count) - 1);
+}
+
 void split_pair(const float* even, const float* odd, int terms, uint16_t* to, int64_t apart) {
   __m512 a = _mm512_loadu_ps(even), b = _mm512_loadu_ps(odd);
+  for (int t = 0; t < terms; ++t) _mm512_storeu_si512(to + t * apart, next_pairs(a, b));
+}
+
+void split_columns(const float* x, int64_t step, int rows, int64_t count, int terms,
+                   uint16_t* const* to, int64_t to_row) {
+  const __mmask16 some = first(rows);
+  for (int64_t k = 0; k < count; k += kTileDepth) {
+    __m512 even[16], odd[16];
+    for (int64_t i = 0; i < 16; ++i) {
+      const int64_t at = k + 2 * i;
+      even[i] = at < count ? _mm512_maskz_loadu_ps(some, x + at * step) : _mm512_setzero_ps();
+      odd[i] =
+          at + 1 < count ? _mm512_maskz_loadu_ps(some, x + (at + 1) * step) : _mm512_setzero_ps();
+    }
+    for (int t = 0; t < terms; ++t) {
+      __m512i pairs[16];
+      for (int i = 0; i < 16; ++i) pairs[i] = next_pairs(even[i], odd[i]);
+      transpose(pairs);
+      for (int r = 0; r < rows; ++r) _mm512_storeu_si512(to[t] + r * to_row + k, pairs[r]);
+    }
+  }
+}
+
+void split_tile(const float* x, int64_t step, int columns, int depth, int terms, uint16_t* to,
+                int64_t apart) {
+  __m512i pairs[kMostTerms][16];
+  const __mmask16 low = first(depth), high = first(depth - 16);
+  for (int c = 0; c < 16; ++c) {
+    const bool inside = c < columns;
+    __m512 a = inside ? _mm512_maskz_loadu_ps(low, x + c * step) : _mm512_setzero_ps();
+    __m512 b = inside ? _mm512_maskz_loadu_ps(high, x + c * step + 16) : _mm512_setzero_ps();
+    for (int t = 0; t < terms; ++t) {
+      pairs[t][c] = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b, a));
+      a = _mm512_sub_ps(a, widened(_mm512_castsi512_si256(pairs[t][c])));
+      b = _mm512_sub_ps(b, widened(_mm512_extracti64x4_epi64(pairs[t][c], 1)));
+    }
+  }
   for (int t = 0; t < terms; ++t) {
-    const __m512 x = widened(narrowed(a)), y = widened(narrowed(b));
-    const __m512i pairs =
-        _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(x), 16), _mm512_castps_si512(y));
-    _mm512_storeu_si512(to + t * apart, pairs);
-    a = _mm512_sub_ps(a, x);
-    b = _mm512_sub_ps(b, y);
+    transpose(pairs[t]);
+    for (int p = 0; p < 16; ++p) _mm512_storeu_si512(to + t * apart + 32 * p, pairs[t][p]);
   }
 }
 
@@ -165,7 +235,8 @@ void copy_runs(const uint16_t* from, int64_t from_step, int64_t count, int64_t s
 }  // namespace
 
 const TileLoops* amx_tile_loops() {
-  static constexpr TileLoops loops = {begin, end, multiply, split, split_pair, copy_runs};
+  static constexpr TileLoops loops = {begin,      end,           multiply,   split,
+                                      split_pair, split_columns, split_tile, copy_runs};
   return &loops;
 }
 

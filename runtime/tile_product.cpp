@@ -8,6 +8,7 @@
 #include <HalideRuntime.h>
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <optional>
 #if defined(__x86_64__) && defined(__linux__)
 #include <cpuid.h>
@@ -66,6 +67,15 @@ constexpr int64_t kPanelRow = kTileColumns;
 void pack_panel(const TileWeights& w, int64_t depth, int columns, int terms, uint16_t* panel) {
   const TileLoops& run = loops();
   constexpr int64_t kTile = 16 * kTileDepth;
+  if (w.row == 1 && w.column != 1 && w.group >= depth) {
+    for (int64_t k = 0; k < depth; k += kTileDepth)
+      for (int tile = 0; tile < 2; ++tile)
+        run.split_tile(w.data + k + 16 * tile * w.column, w.column,
+                       std::clamp(columns - 16 * tile, 0, 16),
+                       static_cast<int>(std::min<int64_t>(kTileDepth, depth - k)), terms,
+                       panel + k * kPanelRow * terms + tile * kTile, 2 * kTile);
+    return;
+  }
   float rows[2][16];
   for (int64_t k = 0; k < round_up(depth, kTileDepth); k += 2)
     for (int tile = 0; tile < 2; ++tile) {
@@ -96,15 +106,19 @@ class Panels {
          int terms)
       : count_((columns + kTileColumns - 1) / kTileColumns), w_(w), groups_(groups), apart_(apart),
         depth_(depth), columns_(columns), terms_(terms),
-        block_(2 * groups * round_up(depth, kTileDepth) * kPanelRow * terms) {}
+        block_(
+            std::make_unique<Block>(2 * groups * round_up(depth, kTileDepth) * kPanelRow * terms)) {
+  }
 
-  bool ready() const { return packed_ != nullptr || block_.as<uint16_t>() != nullptr; }
+  bool ready() const { return packed_ != nullptr || block_->as<uint16_t>() != nullptr; }
   int64_t count() const { return count_; }
+  /// Of all panels, those filled up included where they are packed.
+  int64_t columns() const { return packed_ != nullptr ? count_ * kTileColumns : columns_; }
   bool adjacent() const { return packed_ != nullptr; }
 
   const uint16_t* panel(int64_t index) const {
     if (packed_ != nullptr) return packed_ + index * stride_;
-    auto* to = block_.as<uint16_t>();
+    auto* to = block_->as<uint16_t>();
     const int64_t first = index * kTileColumns;
     for (int64_t g = 0; g < groups_; ++g) {
       TileWeights w = w_;
@@ -121,7 +135,7 @@ class Panels {
   TileWeights w_{};
   int64_t groups_ = 0, apart_ = 0, depth_ = 0, columns_ = 0;
   int terms_ = 0;
-  Block block_{0};
+  std::unique_ptr<Block> block_;
 };
 
 /// Steps of a panel that stay in the first-level cache while all rows use them, and the next ones
@@ -190,6 +204,16 @@ void split_rows(const Matrix& a, int64_t rows, int64_t depth, int64_t stride, in
   constexpr int64_t kAtOnce = 256;
   float gathered[kAtOnce];
   const int64_t whole = round_up(depth, kTileDepth);
+  if (a.column != 1 && a.row == 1) {
+    for (int64_t r = 0; r < rows; r += kTileRows) {
+      uint16_t* at[kMostTerms];
+      for (int t = 0; t < terms; ++t) at[t] = to + (t * rows + r) * stride;
+      loops().split_columns(a.data + r, a.column,
+                            static_cast<int>(std::min<int64_t>(kTileRows, rows - r)), depth, terms,
+                            at, stride);
+    }
+    return;
+  }
   for (int64_t r = 0; r < rows; ++r) {
     uint16_t* at[kMostTerms];
     for (int t = 0; t < terms; ++t) at[t] = to + (t * rows + r) * stride;
@@ -253,31 +277,63 @@ void multiply_panels(TileBlock b, const Panels& panels, int64_t steps, int64_t c
 
 // ---- dot ------------------------------------------------------------------------------------
 
-/// The rows of one matrix of the stack at `place`.
-int dot_matrix(const halide_buffer_t& a, const Panels& panels, int64_t columns,
-               const int64_t* place, int terms, const halide_buffer_t& out) {
-  const int64_t rows = std::min(extent_of(out, 1), end_of(a, 1) - min_of(out, 1)),
-                depth = extent_of(a, 0), stride = spread(depth);
-  if (rows <= 0) return 0;
-  const int64_t steps = (depth + kTileDepth - 1) / kTileDepth;
-  const Block left(2 * (terms * rows + kTileRows) * stride);
-  const Offsets offsets(steps);
-  auto* terms_of = left.as<uint16_t>();
-  if (terms_of == nullptr || offsets.data() == nullptr) return halide_error_code_out_of_memory;
-  int64_t from[16] = {0, min_of(out, 1)};
-  for (int d = 2; d < a.dimensions; ++d)
-    from[d] = extent_of(a, d) == 1 ? min_of(a, d) : place[d + 1];
-  split_rows({line_of(a, from), stride_of(a, 1), stride_of(a, 0)}, rows, depth, stride, terms,
-             terms_of);
-  for (int64_t s = 0; s < steps; ++s) offsets.data()[s] = s * kTileDepth;
-  TileBlock b{};
-  for (int t = 0; t < terms; ++t) b.left[t] = terms_of + t * rows * stride;
-  b.left_row = stride;
-  b.offsets = offsets.data();
-  b.rows = rows;
-  b.terms = terms;
-  multiply_panels(b, panels, steps, columns, place, out);
-  return 0;
+/// Rows of one matrix of a stack as terms.
+class MatrixTerms {
+ public:
+  /// `rows` of them from `first` on.
+  MatrixTerms(const halide_buffer_t& a, int64_t first, int64_t rows, int terms)
+      : a_(a), first_(first), rows_(rows), depth_(extent_of(a, 0)), stride_(spread(depth_)),
+        terms_(terms), block_(2 * (terms * rows + kTileRows) * stride_), offsets_(steps()) {
+    for (int64_t s = 0; ready() && s < steps(); ++s) offsets_.data()[s] = s * kTileDepth;
+  }
+
+  bool ready() const { return block_.as<uint16_t>() != nullptr && offsets_.data() != nullptr; }
+  int64_t steps() const { return (depth_ + kTileDepth - 1) / kTileDepth; }
+  /// The matrix at places of a's dimensions from the second on.
+  void read(int64_t* place) const {
+    place[1] = first_;
+    split_rows({line_of(a_, place), stride_of(a_, 1), stride_of(a_, 0)}, rows_, depth_, stride_,
+               terms_, block_.as<uint16_t>());
+  }
+  TileBlock block() const {
+    TileBlock b{};
+    for (int t = 0; t < terms_; ++t) b.left[t] = block_.as<uint16_t>() + t * rows_ * stride_;
+    b.left_row = stride_;
+    b.offsets = offsets_.data();
+    b.rows = rows_;
+    b.terms = terms_;
+    return b;
+  }
+
+ private:
+  const halide_buffer_t& a_;
+  int64_t first_, rows_, depth_, stride_;
+  int terms_;
+  Block block_;
+  Offsets offsets_;
+};
+
+/// Where a stack of matrices has the one for a place in the dimensions of a result.
+int64_t in_stack(const halide_buffer_t& b, int d, const int64_t* place) {
+  return extent_of(b, d) == 1 ? min_of(b, d) : place[d + 1];
+}
+
+bool is_stack(const halide_buffer_t& b, int first, int end) {
+  for (int d = first; d < end; ++d)
+    if (extent_of(b, d) > 1) return true;
+  return false;
+}
+
+/// The weights of a product at a place of the result, [N, K, ...] or [columns, rows, ..., panels].
+Panels weights_at(const halide_buffer_t& w, const int64_t* place, int64_t depth, int terms) {
+  int64_t offset = 0;
+  const int end = is_packed(w) ? w.dimensions - 1 : w.dimensions;
+  for (int d = 2; d < end; ++d) offset += (in_stack(w, d, place) - min_of(w, d)) * stride_of(w, d);
+  if (is_packed(w))
+    return Panels(reinterpret_cast<const uint16_t*>(w.host) + offset, stride_of(w, end),
+                  extent_of(w, end));
+  return Panels(TileWeights{floats(w) + offset, stride_of(w, 1), stride_of(w, 0), depth}, 1, 0,
+                depth, extent_of(w, 0), terms);
 }
 
 /// Calls with every place of the dimensions from `first` on.
@@ -436,23 +492,36 @@ extern "C" {
 int tintype_tile_dot(halide_buffer_t* a, halide_buffer_t* w, int32_t terms, halide_buffer_t* out) {
   if (asks(*a) || asks(*out)) {
     if (!asks(*a)) return 0;
-    need(*a, 0, 0, is_packed(*w) ? extent_of(*a, 0) : extent_of(*w, 1));
+    need(*a, 0, 0, extent_of(*a, 0));
     need(*a, 1, min_of(*out, 1), extent_of(*out, 1));
     for (int d = 2; d < a->dimensions; ++d)
       need(*a, d, min_of(*out, d + 1), extent_of(*out, d + 1));
     return 0;
   }
   if (is_empty(*out)) return 0;
+  const int64_t rows = std::min(extent_of(*out, 1), end_of(*a, 1) - min_of(*out, 1));
+  if (rows <= 0) return 0;
+  const bool lefts = is_stack(*a, 2, a->dimensions),
+             rights = is_stack(*w, 2, is_packed(*w) ? w->dimensions - 1 : w->dimensions);
   const int64_t depth = extent_of(*a, 0);
-  const int64_t columns = is_packed(*w) ? extent_of(*w, 2) * kTileColumns : extent_of(*w, 0);
-  const TileWeights rows{floats(*w), stride_of(*w, 1), stride_of(*w, 0), depth};
-  const Panels panels = is_packed(*w) ? Panels(reinterpret_cast<const uint16_t*>(w->host),
-                                               stride_of(*w, 2), extent_of(*w, 2))
-                                      : Panels(rows, 1, 0, depth, columns, terms);
-  if (!panels.ready()) return halide_error_code_out_of_memory;
+  const MatrixTerms left(*a, min_of(*out, 1), rows, terms);
+  if (!left.ready()) return halide_error_code_out_of_memory;
   int64_t place[16] = {0};
-  return for_each_place(*out, 3, place,
-                        [&] { return dot_matrix(*a, panels, columns, place, terms, *out); });
+  for (int d = 3; d < out->dimensions; ++d) place[d] = min_of(*out, d);
+  std::optional<Panels> panels;
+  bool read = false;
+  return for_each_place(*out, 3, place, [&] {
+    if (!read || lefts) {
+      int64_t at[16] = {0};
+      for (int d = 2; d < a->dimensions; ++d) at[d] = in_stack(*a, d, place);
+      left.read(at);
+      read = true;
+    }
+    if (!panels || rights) panels.emplace(weights_at(*w, place, depth, terms));
+    if (!panels->ready()) return static_cast<int>(halide_error_code_out_of_memory);
+    multiply_panels(left.block(), *panels, left.steps(), panels->columns(), place, *out);
+    return 0;
+  });
 }
 
 int tintype_tile_conv(halide_buffer_t* x, halide_buffer_t* w, int32_t width, int32_t height,
@@ -501,25 +570,30 @@ int tintype_tile_conv(halide_buffer_t* x, halide_buffer_t* w, int32_t width, int
   });
 }
 
-int tintype_tile_pack(halide_buffer_t* w, int32_t along, int32_t terms, halide_buffer_t* out) {
-  const int rows = 1 - along;  // dimensions of w
+int tintype_tile_pack(halide_buffer_t* w, int32_t column, int32_t row, int32_t terms,
+                      halide_buffer_t* out) {
+  const int last = out->dimensions - 1;
   if (asks(*w) || asks(*out)) {
     if (!asks(*w)) return 0;
-    need(*w, along, min_of(*out, 2) * kTileColumns, extent_of(*out, 2) * kTileColumns);
-    need(*w, rows, min_of(*out, 1), extent_of(*out, 1));
+    for (int d = 0; d < w->dimensions; ++d) need(*w, d, 0, extent_of(*w, d));
     return 0;
   }
-  for (int64_t p = min_of(*out, 2); p < min_of(*out, 2) + extent_of(*out, 2); ++p) {
-    const int64_t first = p * kTileColumns;
+  // With a stack of matrices: its dimension of w, the third of the result.
+  const int stack = w->dimensions == 3 ? 3 - column - row : -1;
+  int64_t place[4] = {0};
+  return for_each_place(*out, 2, place, [&] {
+    const int64_t first = place[last] * kTileColumns;
     const auto columns =
-        static_cast<int>(std::min<int64_t>(extent_of(*w, along) - first, kTileColumns));
-    if (columns <= 0) break;
-    pack_panel({floats(*w) + first * stride_of(*w, along), stride_of(*w, rows),
-                stride_of(*w, along), extent_of(*w, rows)},
-               extent_of(*w, rows), columns, terms,
-               reinterpret_cast<uint16_t*>(out->host) + (p - min_of(*out, 2)) * stride_of(*out, 2));
-  }
-  return 0;
+        static_cast<int>(std::min<int64_t>(extent_of(*w, column) - first, kTileColumns));
+    if (columns <= 0) return 0;
+    const float* from = floats(*w) + first * stride_of(*w, column) +
+                        (stack < 0 ? 0 : place[2] * stride_of(*w, stack));
+    auto* to = reinterpret_cast<uint16_t*>(out->host);
+    for (int d = 2; d <= last; ++d) to += (place[d] - min_of(*out, d)) * stride_of(*out, d);
+    const int64_t depth = extent_of(*w, row);
+    pack_panel({from, stride_of(*w, row), stride_of(*w, column), depth}, depth, columns, terms, to);
+    return 0;
+  });
 }
 
 }  // extern "C"

@@ -51,7 +51,8 @@ int64_t packed_tile_elements(int64_t depth, int64_t columns, int terms);
 // distinct results.
 extern "C" {
 
-/// out[column, M, panel, ...] = a[K, M, ...] w[N, K], or packed w[columns, rows, panels].
+/// out[column, M, panel, ...] = a[K, M, ...] w[N, K, ...], or packed w[columns, rows, ..., panels];
+/// of a stack of one matrix all places have that.
 int tintype_tile_dot(halide_buffer_t* a, halide_buffer_t* w, int32_t terms, halide_buffer_t* out);
 
 /// out[column, place, panel, N]: the valid convolution of x[C, X, N] or x[C, X, Y, N] with
@@ -63,6 +64,8 @@ int tintype_tile_conv(halide_buffer_t* x, halide_buffer_t* w, int32_t width, int
                       int32_t stride_x, int32_t stride_y, int32_t dilation, int32_t line,
                       int32_t written_out, int32_t terms, halide_buffer_t* out);
 
-/// The packed form [columns, rows, panels] of w[N, K], or of w[K, N] where `along` is 1.
-int tintype_tile_pack(halide_buffer_t* w, int32_t along, int32_t terms, halide_buffer_t* out);
+/// The packed form [columns, rows, panels] of a matrix, or [columns, rows, stack, panels] of a
+/// stack; `column` and `row` say which dimensions of w are which.
+int tintype_tile_pack(halide_buffer_t* w, int32_t column, int32_t row, int32_t terms,
+                      halide_buffer_t* out);
 }

@@ -18,8 +18,8 @@ void schedule_amx(Composition& c, const KernelSpec& spec, const Machine& machine
   Func& out = c.outputs[0];
   Anchor& a = c.anchors.at(0);
   if (a.node->is("pack")) {
-    out.vectorize(c.vars[0], lanes).parallel(c.vars[2]);
-    a.func.compute_at(out, c.vars[2]);
+    out.vectorize(c.vars[0], lanes).parallel(c.vars.back());
+    a.func.compute_at(out, c.vars.back());
     return;
   }
   // The sums are in panels: so are the loops that read them.

@@ -85,9 +85,10 @@ void infer_dot(InferContext& c) {
   if (term_panels) check_term_panels(c, b, k, c.attrs().integer("columns"));
   else c.unify(k, kb, "inner extents of " + a.text() + " and " + b.text());
   const size_t matrix = block > 0 ? 3 : 2;  // packed: [ceil(N / block), K, block]
-  Shape batch = broadcast_shapes(
-      c.node.graph(), Shape(a.shape.begin(), a.shape.end() - 2),
-      Shape(b.shape.begin(), b.shape.end() - static_cast<std::ptrdiff_t>(matrix)), c.node.where());
+  Shape stack(b.shape.begin(), b.shape.end() - static_cast<std::ptrdiff_t>(matrix));
+  if (term_panels) stack.assign(b.shape.begin() + 1, b.shape.end() - 2);  // panels are outermost
+  Shape batch = broadcast_shapes(c.node.graph(), Shape(a.shape.begin(), a.shape.end() - 2), stack,
+                                 c.node.where());
   batch.push_back(a.shape[a.shape.size() - 2]);
   batch.push_back(block > 0 ? Dim(c.attrs().integer("columns")) : b.shape.back());
   c.results[0] = {a.dtype, std::move(batch)};

@@ -15,6 +15,7 @@ namespace {
 constexpr PassOption kSelect[] = {
     {"target", "this computer", "Halide target string that the cost model reckons for"},
     {"winograd", "1", "0 keeps to algorithms that add in the order of the window"},
+    {"terms", "2", "bf16 terms, 1 to 3, that AMX takes f32 apart into; 0 keeps to vectors of f32"},
     {"libraries", "auto",
      "whether a CUDA device may use cuBLASLt and cuDNN: auto, never or always"},
     {"tf32", "1", "0 lets these keep to f32 arithmetic"},
@@ -36,6 +37,10 @@ bool select(Graph& graph, PassContext& context) {
   SelectAlgorithmsOptions options;
   options.machine = target.empty() ? host_machine() : machine_for(target);
   options.strict = !context.flag("winograd", true);
+  options.terms = static_cast<int>(context.integer("terms", options.terms));
+  if (options.terms < 0 || options.terms > 3)
+    throw Error("select-algorithms: terms must be 0, 1, 2 or 3, not " +
+                std::to_string(options.terms));
   options.tf32 = context.flag("tf32", true);
   options.libraries = parse_libraries(context.text("libraries", "auto"));
   options.hints = context.extents("extents");
@@ -95,8 +100,11 @@ PassPipeline pipeline_for(const CompileOptions& options) {
   const bool cuda = options.target.find("cuda") != std::string::npos;
   if (options.math == MathMode::strict || cuda)
     set_default(pipeline, "fuse-regions", "attention", "0");
-  // There, the product before the loop keeps the whole device busy, that of a step does not.
-  if (cuda) set_default(pipeline, "merge-projections", "rows", "0");
+  // There, the product before the loop keeps the whole device busy, that of a step does not. With
+  // AMX, what a step takes is reading its weights.
+  const Machine machine = options.target.empty() ? host_machine() : machine_for(options.target);
+  if (cuda || (machine.amx && options.math != MathMode::strict))
+    set_default(pipeline, "merge-projections", "rows", "0");
   return pipeline;
 }
 
