@@ -1,8 +1,6 @@
 // Costs are cycles on a Granite Rapids; only their proportions matter.
 #include "codegen/amx_cost.h"
 
-#include "runtime/tile_product.h"
-
 #include <algorithm>
 #include <cmath>
 
@@ -48,7 +46,8 @@ TileProblem dot_problem(const Node& n, const std::function<double(const Dim&)>& 
   return p;
 }
 
-TileProblem window_problem(const Node& n, const std::function<double(const Dim&)>& hint) {
+TileProblem window_problem(const Node& n, TileRows form,
+                           const std::function<double(const Dim&)>& hint) {
   TileProblem p;
   const Shape &out = n.result()->shape(), &x = n.operand(0)->shape();
   const TileWindow w(n);
@@ -61,14 +60,22 @@ TileProblem window_problem(const Node& n, const std::function<double(const Dim&)
   p.depth = hint(x.back()) * static_cast<double>(w.width * w.height);
   p.steps = ceil_of(hint(x.back()) * static_cast<double>(w.width), kTileDepth) *
             static_cast<double>(w.height);
-  p.rows = w.written_out || !planar ? p.results
-                                    : p.images * ((p.lines - 1) * hint(x[x.size() - 2]) + p.line);
+  p.rows = form == TileRows::places && planar
+               ? p.images * ((p.lines - 1) * hint(x[x.size() - 2]) + p.line)
+               : p.results;
   p.columns = hint(out.back());
   const double copies = static_cast<double>(w.width) / static_cast<double>(w.stride_x);
-  p.left = hint(product(x)) * (kSplit + (w.written_out ? kCopy * copies : 0));
+  p.left = hint(product(x)) * (kSplit + (form == TileRows::places ? 0 : kCopy * copies));
   p.halo = planar
                ? static_cast<double>((w.height - 1) * w.dilation) / static_cast<double>(w.stride_y)
                : 0;
+  if (form == TileRows::windows) {
+    p.left += kCopy * p.results * p.depth;
+    p.line *= p.lines;
+    p.lines = p.images;
+    p.images = 1;
+    p.halo = 0;
+  }
   p.winograd = w.stride_x == 1 && w.stride_y == 1 && planar && w.width == 3 && w.height == 3;
   return p;
 }
@@ -111,15 +118,25 @@ TileWindow::TileWindow(const Node& conv) {
   stride_y = planar ? strides[0] : 1;
   dilation = planar ? dilations[0] : 1;
   const Dim& channels = conv.operand(0)->shape().back();
-  written_out =
-      stride_x != 1 || stride_y != 1 || !channels.is_static() || channels.value() % kTileDepth != 0;
+  in_place =
+      stride_x == 1 && stride_y == 1 && channels.is_static() && channels.value() % kTileDepth == 0;
+}
+
+TileRows tile_rows(const Node& conv, const std::function<int64_t(const Dim&)>& hint) {
+  constexpr int64_t kFew = 32;
+  const Shape& out = conv.result()->shape();
+  const TileWindow w(conv);
+  if (out.size() == 4 && hint(out[0]) > 1 && out[1].is_static() && out[2].is_static() &&
+      out[1].value() * out[2].value() <= kFew && w.width * w.height > 1)
+    return TileRows::windows;
+  return w.in_place ? TileRows::places : TileRows::lines;
 }
 
 TileProblem tile_problem(const Node& n, const std::function<int64_t(const Dim&)>& hint) {
   const auto number = [&hint](const Dim& d) {
     return static_cast<double>(std::max<int64_t>(1, hint(d)));
   };
-  return n.is("conv") ? window_problem(n, number) : dot_problem(n, number);
+  return n.is("conv") ? window_problem(n, tile_rows(n, hint), number) : dot_problem(n, number);
 }
 
 double amx_cycles(const TileProblem& p, bool packed, int64_t terms) {
@@ -129,10 +146,12 @@ double amx_cycles(const TileProblem& p, bool packed, int64_t terms) {
          (packed ? 0 : kPack * blocks * weights_of(p)) + kCall;
 }
 
-double vector_cycles(const TileProblem& p, const Machine& machine) {
+double vector_cycles(const TileProblem& p, bool packed, const Machine& machine) {
+  // Weights that change from run to run are packed or transformed there, too.
   constexpr double kShare = 0.8, kWinograd = 2.3;
   return p.results * p.depth * p.columns /
-         (machine.lanes * machine.multiply_adds * kShare * (p.winograd ? kWinograd : 1));
+             (machine.lanes * machine.multiply_adds * kShare * (p.winograd ? kWinograd : 1)) +
+         (packed ? 0 : kPack * weights_of(p));
 }
 
 AmxTasks pick_amx_tasks(const TileProblem& p, int64_t whole_panels, bool packed, int64_t terms,

@@ -3,6 +3,7 @@
 
 #include "codegen/machine.h"
 #include "ir/graph.h"
+#include "runtime/tile_product.h"
 
 #include <cstdint>
 #include <functional>
@@ -13,7 +14,7 @@ namespace tintype {
 struct TileWindow {
   explicit TileWindow(const Node& conv);
   int64_t width, height, stride_x, stride_y, dilation;
-  bool written_out;
+  bool in_place;  ///< rows may be places of the image: see TileRows
 };
 
 /// A dot with one matrix on the right, or a conv, as tiles see it.
@@ -31,12 +32,15 @@ struct TileProblem {
   double halo = 0;  ///< lines that a block needs beside its own
 };
 
+/// How rows of a convolution's left side are made. Images of few results share tiles.
+TileRows tile_rows(const Node& conv, const std::function<int64_t(const Dim&)>& hint);
+
 /// `hint` tells the likely value of an extent.
 TileProblem tile_problem(const Node& n, const std::function<int64_t(const Dim&)>& hint);
 
 /// Reckoned cycles, of all cores together. `packed`: weights are packed beforehand.
 double amx_cycles(const TileProblem& p, bool packed, int64_t terms);
-double vector_cycles(const TileProblem& p, const Machine& machine);
+double vector_cycles(const TileProblem& p, bool packed, const Machine& machine);
 
 struct AmxTasks {
   int rows = 1;    ///< positions of a product, or lines of an image

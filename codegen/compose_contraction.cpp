@@ -168,29 +168,37 @@ void Composer::define_tile_product(const Node& n) {
     const auto dimension = [&](int64_t axis) {
       return static_cast<int32_t>(static_cast<int64_t>(perm.size()) - 1 - axis);
     };
-    add(dimension(perm.back()));
-    add(dimension(perm[perm.size() - 2]));
+    const size_t rank = perm.size();
+    const bool groups = n.attrs().integer("rows", 1) == 2;
+    const size_t rows = groups ? 2 : 1;
+    add(dimension(perm[rank - 1]));
+    add(dimension(perm[rank - 2]));
+    add(groups ? dimension(perm[rank - 3]) : -1);
+    add(rank > rows + 1 ? dimension(perm[rank - 2 - rows]) : -1);
     add(terms);
     f.define_extern("tintype_tile_pack", operands, Halide::BFloat(16), vars,
                     Halide::NameMangling::C);
     return add_anchor(n, f, vars, RDom());
   }
   // Column, place, panel, and what stacks of matrices and images have beyond.
-  const size_t rank = static_cast<size_t>(n.result()->rank());
-  const bool planar = n.is("conv") && rank == 4;
-  const std::vector<Var> vars = make_vars(static_cast<int>(rank + (planar ? 0 : 1)));
-  Expr line = 1;
+  const auto rank = static_cast<size_t>(n.result()->rank());
+  const bool planar = n.is("conv") && rank == 4, windows = spec_.tile_rows == TileRows::windows;
+  const std::vector<Var> vars = make_vars(static_cast<int>(windows ? 3 : planar ? rank : rank + 1));
+  Expr line = 1, lines = 1;
   if (n.is("conv")) {
     const TileWindow w(n);
+    const auto number = [](int64_t i) { return static_cast<int32_t>(i); };
     if (planar) {
       line = extent(n.operand(0), 2);
-      if (w.written_out)
-        line = (line - static_cast<int32_t>(w.width)) / static_cast<int32_t>(w.stride_x) + 1;
+      if (spec_.tile_rows != TileRows::places)
+        line = (line - number(w.width)) / number(w.stride_x) + 1;
+      lines =
+          (extent(n.operand(0), 1) - number((w.height - 1) * w.dilation + 1)) / number(w.stride_y) +
+          1;
     }
-    for (const int64_t number : {w.width, w.height, w.stride_x, w.stride_y, w.dilation})
-      add(static_cast<int32_t>(number));
+    for (const int64_t i : {w.width, w.height, w.stride_x, w.stride_y, w.dilation}) add(number(i));
     add(line);
-    add(w.written_out ? 1 : 0);
+    add(static_cast<int32_t>(spec_.tile_rows));
   }
   add(terms);
   f.define_extern(n.is("conv") ? "tintype_tile_conv" : "tintype_tile_dot", operands,
@@ -198,9 +206,11 @@ void Composer::define_tile_product(const Node& n) {
   f.bound(vars[0], 0, kTileColumns).align_storage(vars[1], kTileRows);
   // The result by its own indices.
   const std::vector<Var> own = make_vars(static_cast<int>(rank));
-  std::vector<Expr> at = {own[0] % kTileColumns, planar ? own[2] * line + own[1] : Expr(own[1]),
-                          own[0] / kTileColumns};
-  for (size_t d = planar ? 3 : 2; d < rank; ++d) at.emplace_back(own[d]);
+  Expr place = own[1];
+  if (windows) place = (own[3] * lines + own[2]) * line + own[1];
+  else if (planar) place = own[2] * line + own[1];
+  std::vector<Expr> at = {own[0] % kTileColumns, place, own[0] / kTileColumns};
+  for (size_t d = windows ? rank : planar ? 3 : 2; d < rank; ++d) at.emplace_back(own[d]);
   Func result("result");
   result(own) = f(at);
   stored_[n.result()] = result;

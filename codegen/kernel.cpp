@@ -97,7 +97,9 @@ std::string KernelSpec::text() const {
                           " filters=" + std::to_string(filters)
                     : "") +
       (depth_block > 0 ? " depth_block=" + std::to_string(depth_block) : "") +
-      (guarded_rows ? " guarded" : "") + (written_out ? " written out" : "") +
+      (guarded_rows ? " guarded" : "") +
+      (schedule == ScheduleKind::amx ? " form=" + std::to_string(static_cast<int>(tile_rows))
+                                     : "") +
       (prefetch > 0 ? " prefetch=" + std::to_string(prefetch) : "") +
       (lanes > 0 ? " lanes=" + std::to_string(lanes) : "") + (cuda ? " cuda" : "") +
       (block.columns > 0 ? tile_text(block) : "") + "\n";

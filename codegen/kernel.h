@@ -4,6 +4,7 @@
 #include "codegen/machine.h"
 #include "ir/graph.h"
 #include "runtime/dtype.h"
+#include "runtime/tile_product.h"
 
 #include <cstdint>
 #include <memory>
@@ -98,7 +99,7 @@ struct KernelSpec {
   bool split_rows = false;   ///< of a cell: its sequences, not its hidden units
   bool gates_apart = false;  ///< of a cell: the sums of one gate at a time are in registers
   int depth_block = 0;  ///< of a product: steps of the sum that all tiles of a task take in turn
-  bool written_out = false;   ///< with AMX: see TileWindow
+  TileRows tile_rows = TileRows::places;  ///< of a convolution with AMX
   bool guarded_rows = false;  ///< the last tile of a product leaves out rows that there are not
   int lanes = 0;              ///< f32 elements per vector; 0: as many as the machine has
   bool cuda = false;          ///< runs on the machine's CUDA device

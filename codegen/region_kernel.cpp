@@ -181,8 +181,9 @@ std::vector<KernelChoice> amx_choices(const Node& region, const Node& anchor,
   const Dim& columns = anchor.result()->shape().back();
   const bool whole = columns.is_static() && columns.value() % kTileColumns == 0;
   c.spec.tail = whole ? PanelTail::whole : PanelTail::padded;
-  c.spec.written_out = anchor.is("conv") && !merged && TileWindow(anchor).written_out;
-  TileProblem p = tile_problem(anchor, [&options](const Dim& d) { return options.hint(d); });
+  const auto hint = [&options](const Dim& d) { return options.hint(d); };
+  if (anchor.is("conv") && !merged) c.spec.tile_rows = tile_rows(anchor, hint);
+  TileProblem p = tile_problem(anchor, hint);
   if (merged) {
     p.lines = p.rows = p.results;
     p.line = p.images = 1;

@@ -188,7 +188,7 @@ class Selector {
     }
     const bool matrix = w->rank() == 2 || (constant && w->rank() == 3 && w->shape()[0].is(1));
     if (!matrix) return;
-    if (select_amx(n, constant || is_steady(w))) return;
+    if (select_amx(n, constant || is_steady(w) || repays_packing(*n))) return;
     const int64_t columns = w->shape().back().value();
     const Shape& out = n->result()->shape();
     const int64_t positions = o_.hint(product(Shape(out.begin(), out.end() - 1)));
@@ -204,6 +204,23 @@ class Selector {
     if (w->rank() == 3) w = b.reshape(w, {w->shape()[1], w->shape()[2]});
     Value* packed = b.make("pack", {w}, {{"perm", identity(2)}, {"block", block}});
     replace(n, b.make("dot", {n->operand(0), packed}, {{"block", block}, {"columns", columns}}));
+  }
+
+  /// Weights of AMX that change from run to run are packed beforehand where several blocks of
+  /// results, or several products, read them, and where a convolution's would be read by pieces of
+  /// rows. Else a product packs what it reads.
+  bool repays_packing(const Node& n) const {
+    constexpr int64_t kBlock = 128;
+    const Shape& out = n.result()->shape();
+    const Value* w = n.operand(1);
+    const Node* order = w->def();
+    const bool along = order != nullptr && order->is("transpose") &&
+                       order->attrs().integers("perm").back() + 1 != w->rank();
+    const auto products = std::count_if(w->uses().begin(), w->uses().end(), [](const Use& u) {
+      return u.node->is("dot") && u.operand == 1;
+    });
+    return o_.hint(product(Shape(out.begin(), out.end() - 1))) > kBlock || products > 1 ||
+           (n.is("conv") && !along);
   }
 
   bool select_amx(Node* n, bool packed) {
@@ -277,7 +294,7 @@ class Selector {
     const int64_t group = n->attrs().integer("group", 1);
     const int64_t filters = n->attrs().integer("filters");
     const bool constant = is_constant_tree(w);
-    if (select_amx(n, constant)) return;
+    if (select_amx(n, constant || repays_packing(*n))) return;
     if (const WinogradForm form =
             pick_winograd_form(*n, n->result()->shape(), constant ? 0 : 1, o_);
         form.m > 0)
@@ -548,7 +565,9 @@ class Selector {
     Value* x = patches(b, *n, dy->shape());
     Value* left = b.transpose(b.reshape(x, as_matrix(x->shape())), {1, 0});
     Value* dw = b.make("dot", {left, b.reshape(dy, as_matrix(dy->shape()))});
+    Node* product = dw->def();
     replace(n, b.reshape(dw, n->result()->shape()));
+    select_amx(product, false);
   }
 
   // conv_weight_gradient(x, dy) =

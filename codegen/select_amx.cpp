@@ -37,7 +37,7 @@ bool amx_wins(const Node& n, bool packed, const SelectAlgorithmsOptions& options
     return false;
   const TileProblem p = tile_problem(n, [&options](const Dim& d) { return options.hint(d); });
   const double tiles = amx_cycles(p, packed, options.terms),
-               vectors = vector_cycles(p, options.machine);
+               vectors = vector_cycles(p, packed, options.machine);
   if (options.explain)
     options.explain(n, "tiles of " + std::to_string(options.terms) + " bf16 terms: " +
                            thousands(tiles) + "; vectors of f32: " + thousands(vectors));

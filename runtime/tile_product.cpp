@@ -64,78 +64,77 @@ class Block {
 /// Elements of a packed panel per row and term.
 constexpr int64_t kPanelRow = kTileColumns;
 
-void pack_panel(const TileWeights& w, int64_t depth, int columns, int terms, uint16_t* panel) {
+/// One step of a panel, from row `k` on.
+void pack_step(const TileWeights& w, int64_t k, int64_t depth, int columns, int terms,
+               uint16_t* to) {
   const TileLoops& run = loops();
   constexpr int64_t kTile = 16 * kTileDepth;
-  if (w.row == 1 && w.column != 1 && w.group >= depth) {
-    for (int64_t k = 0; k < depth; k += kTileDepth)
-      for (int tile = 0; tile < 2; ++tile)
-        run.split_tile(w.data + k + 16 * tile * w.column, w.column,
-                       std::clamp(columns - 16 * tile, 0, 16),
-                       static_cast<int>(std::min<int64_t>(kTileDepth, depth - k)), terms,
-                       panel + k * kPanelRow * terms + tile * kTile, 2 * kTile);
-    return;
-  }
+  const bool along = w.row == 1 && w.column != 1 && (w.group >= depth || w.group % kTileDepth == 0);
   float rows[2][16];
-  for (int64_t k = 0; k < round_up(depth, kTileDepth); k += 2)
-    for (int tile = 0; tile < 2; ++tile) {
-      uint16_t* to = panel + k / kTileDepth * kTileDepth * kPanelRow * terms + tile * kTile +
-                     k % kTileDepth / 2 * 32;
-      const int some = std::clamp(columns - 16 * tile, 0, 16);
-      const float* pair[2];
-      for (int i = 0; i < 2; ++i) {
-        const bool inside = k + i < depth;
-        const float* from = inside ? w.at(k + i) + 16 * tile * w.column : nullptr;
-        pair[i] = rows[i];
-        if (inside && some == 16 && w.column == 1) pair[i] = from;
-        else
-          for (int c = 0; c < 16; ++c) rows[i][c] = inside && c < some ? from[c * w.column] : 0.0f;
-      }
-      run.split_pair(pair[0], pair[1], terms, to, kTile * 2);
+  for (int tile = 0; tile < 2; ++tile, to += kTile) {
+    const int some = std::clamp(columns - 16 * tile, 0, 16);
+    if (along) {
+      run.split_tile(w.at(k) + 16 * tile * w.column, w.column, some,
+                     static_cast<int>(std::min<int64_t>(kTileDepth, depth - k)), terms, to,
+                     2 * kTile);
+      continue;
     }
+    for (int pair = 0; pair < kTileDepth; pair += 2) {
+      const float* from[2];
+      for (int i = 0; i < 2; ++i) {
+        const int64_t row = k + pair + i;
+        const float* at = row < depth ? w.at(row) + 16 * tile * w.column : nullptr;
+        from[i] = rows[i];
+        if (at != nullptr && some == 16 && w.column == 1) from[i] = at;
+        else
+          for (int c = 0; c < 16; ++c)
+            rows[i][c] = at != nullptr && c < some ? at[c * w.column] : 0.0f;
+      }
+      run.split_pair(from[0], from[1], terms, to + 16 * pair, 2 * kTile);
+    }
+  }
 }
 
-/// The weights of a call, panel by panel.
+void pack_panel(const TileWeights& w, int64_t depth, int columns, int terms, uint16_t* panel) {
+  for (int64_t k = 0; k < depth; k += kTileDepth)
+    pack_step(w, k, depth, columns, terms, panel + k * kPanelRow * terms);
+}
+
+/// The weights of a call: packed ones, or others, some steps of which are packed at a time.
 class Panels {
  public:
-  /// `count` packed ones, a panel `stride` elements from the next.
+  /// `count` packed panels, `stride` elements from each other.
   Panels(const uint16_t* packed, int64_t stride, int64_t count)
       : packed_(packed), stride_(stride), count_(count) {}
-  /// Others: `groups` matrices, `apart` elements from each other, become packed below each other.
-  Panels(const TileWeights& w, int64_t groups, int64_t apart, int64_t depth, int64_t columns,
-         int terms)
-      : count_((columns + kTileColumns - 1) / kTileColumns), w_(w), groups_(groups), apart_(apart),
-        depth_(depth), columns_(columns), terms_(terms),
-        block_(
-            std::make_unique<Block>(2 * groups * round_up(depth, kTileDepth) * kPanelRow * terms)) {
-  }
+  /// Below each other: matrices of `depth` rows, `apart` elements from each other.
+  Panels(const TileWeights& w, int64_t apart, int64_t depth, int64_t columns, int terms)
+      : count_((columns + kTileColumns - 1) / kTileColumns), w_(w), apart_(apart), depth_(depth),
+        columns_(columns), terms_(terms), steps_((depth + kTileDepth - 1) / kTileDepth) {}
 
-  bool ready() const { return packed_ != nullptr || block_->as<uint16_t>() != nullptr; }
   int64_t count() const { return count_; }
   /// Of all panels, those filled up included where they are packed.
   int64_t columns() const { return packed_ != nullptr ? count_ * kTileColumns : columns_; }
-  bool adjacent() const { return packed_ != nullptr; }
+  bool packed() const { return packed_ != nullptr; }
+  const uint16_t* panel(int64_t index) const { return packed_ + index * stride_; }
 
-  const uint16_t* panel(int64_t index) const {
-    if (packed_ != nullptr) return packed_ + index * stride_;
-    auto* to = block_->as<uint16_t>();
+  /// Packs `count` steps of a panel from `step` on.
+  void pack(int64_t index, int64_t step, int64_t count, uint16_t* to) const {
     const int64_t first = index * kTileColumns;
-    for (int64_t g = 0; g < groups_; ++g) {
+    const auto columns = static_cast<int>(std::min<int64_t>(columns_ - first, kTileColumns));
+    for (int64_t s = step; s < step + count; ++s, to += kTileDepth * kPanelRow * terms_) {
       TileWeights w = w_;
-      w.data += g * apart_ + first * w.column;
-      pack_panel(w, depth_, static_cast<int>(std::min<int64_t>(columns_ - first, kTileColumns)),
-                 terms_, to + g * round_up(depth_, kTileDepth) * kPanelRow * terms_);
+      w.data += s / steps_ * apart_ + first * w.column;
+      pack_step(w, s % steps_ * kTileDepth, depth_, columns, terms_, to);
     }
-    return to;
   }
 
  private:
   const uint16_t* packed_ = nullptr;
   int64_t stride_ = 0, count_ = 0;
   TileWeights w_{};
-  int64_t groups_ = 0, apart_ = 0, depth_ = 0, columns_ = 0;
+  int64_t apart_ = 0, depth_ = 0, columns_ = 0;
   int terms_ = 0;
-  std::unique_ptr<Block> block_;
+  int64_t steps_ = 0;  ///< of a group
 };
 
 /// Steps of a panel that stay in the first-level cache while all rows use them, and the next ones
@@ -262,17 +261,46 @@ float* sums_of(const halide_buffer_t& out, int64_t panel, const int64_t* place) 
   return p;
 }
 
-/// All panels of a block of rows; `columns` of the whole product.
-void multiply_panels(TileBlock b, const Panels& panels, int64_t steps, int64_t columns,
-                     const int64_t* place, const halide_buffer_t& out) {
+int wanted_columns(int64_t columns, int64_t panel) {
+  return static_cast<int>(std::min<int64_t>(columns - panel * kTileColumns, kTileColumns));
+}
+
+/// Weights that are not packed: some steps of all panels at a time, so that their rows are read
+/// about as they lie, and are used while they are in the first-level cache.
+int multiply_unpacked(TileBlock b, const Panels& panels, int64_t steps, const int64_t* place,
+                      const halide_buffer_t& out) {
+  constexpr int64_t kSteps = 4;
+  const Block block(2 * kSteps * kTileDepth * kPanelRow * b.terms);
+  if (block.as<uint16_t>() == nullptr) return halide_error_code_out_of_memory;
+  const UnitInUse unit;
+  const int64_t end = end_panel(out, panels.count());
+  b.panel = block.as<uint16_t>();
+  for (int64_t s = 0; s < steps; s += kSteps, b.offsets += kSteps) {
+    b.steps = std::min(kSteps, steps - s);
+    b.accumulate = s > 0;
+    for (int64_t p = min_of(out, 2); p < end; ++p) {
+      panels.pack(p, s, b.steps, block.as<uint16_t>());
+      b.sums = sums_of(out, p, place);
+      b.columns = wanted_columns(panels.columns(), p);
+      loops().multiply(b);
+    }
+  }
+  return 0;
+}
+
+/// All panels of a block of rows.
+int multiply_panels(TileBlock b, const Panels& panels, int64_t steps, const int64_t* place,
+                    const halide_buffer_t& out) {
+  if (!panels.packed()) return multiply_unpacked(b, panels, steps, place, out);
   const UnitInUse unit;
   const int64_t end = end_panel(out, panels.count());
   for (int64_t p = min_of(out, 2); p < end; ++p) {
     b.panel = panels.panel(p);
     b.sums = sums_of(out, p, place);
-    b.columns = static_cast<int>(std::min<int64_t>(columns - p * kTileColumns, kTileColumns));
-    multiply_panel(b, steps, p + 1 == end || !panels.adjacent());
+    b.columns = wanted_columns(panels.columns(), p);
+    multiply_panel(b, steps, p + 1 == end);
   }
+  return 0;
 }
 
 // ---- dot ------------------------------------------------------------------------------------
@@ -332,8 +360,8 @@ Panels weights_at(const halide_buffer_t& w, const int64_t* place, int64_t depth,
   if (is_packed(w))
     return Panels(reinterpret_cast<const uint16_t*>(w.host) + offset, stride_of(w, end),
                   extent_of(w, end));
-  return Panels(TileWeights{floats(w) + offset, stride_of(w, 1), stride_of(w, 0), depth}, 1, 0,
-                depth, extent_of(w, 0), terms);
+  return Panels(TileWeights{floats(w) + offset, stride_of(w, 1), stride_of(w, 0), depth}, 0, depth,
+                extent_of(w, 0), terms);
 }
 
 /// Calls with every place of the dimensions from `first` on.
@@ -351,9 +379,43 @@ int for_each_place(const halide_buffer_t& out, int first, int64_t* place, F f) {
 // ---- conv -----------------------------------------------------------------------------------
 
 struct Window {
-  int64_t width, height, stride_x, stride_y, dilation;
-  int64_t line;      ///< rows of the sums between two lines of the result
-  bool written_out;  ///< a window's lines are copied next to each other, row by row
+  int64_t width, height, stride_x, stride_y, dilation, line;
+  TileRows form;
+
+  bool written_out() const { return form != TileRows::places; }
+};
+
+/// Places along a dimension of x of a window that spans so much.
+int64_t places(const halide_buffer_t& x, int d, int64_t stride, int64_t span) {
+  return end_of(x, d) < span ? 0 : (end_of(x, d) - span) / stride + 1;
+}
+
+/// Lines of images as terms.
+class LineSplitter {
+ public:
+  LineSplitter(const halide_buffer_t& x, int64_t width, int terms)
+      : x_(x), channels_(extent_of(x, 0)), width_(width), terms_(terms),
+        gathered_(4 * width * channels_) {}
+
+  bool ready() const { return gathered_.as<float>() != nullptr; }
+  void split(const int64_t* place, uint16_t* const* to) const {
+    const float* from = line_of(x_, place);
+    const int64_t channel = stride_of(x_, 0), column = stride_of(x_, 1);
+    if (channel != 1 || column != channels_) {  // channels of other places lie between, or planes
+      auto* gathered = gathered_.as<float>();
+      for (int64_t c = 0; c < channels_; ++c)
+        for (int64_t i = 0; i < width_; ++i)
+          gathered[i * channels_ + c] = from[i * column + c * channel];
+      from = gathered;
+    }
+    loops().split(from, width_ * channels_, terms_, to);
+  }
+
+ private:
+  const halide_buffer_t& x_;
+  int64_t channels_, width_;
+  int terms_;
+  Block gathered_;
 };
 
 /// The part of an image that some lines of the result need, as terms.
@@ -368,43 +430,43 @@ class ImageTerms {
       : x_(x), w_(w), terms_(terms), planar_(x.dimensions == 4), channels_(extent_of(x, 0)),
         first_line_(planar_ ? min_of(out, 1) / w.line : 0),
         first_column_(planar_ ? 0 : min_of(out, 1)), end_(min_of(out, 1) + extent_of(out, 1)) {
-    const int64_t all = places(1, w.stride_x, w.width);
+    const int64_t all = places(x, 1, w.stride_x, w.width);
     columns_ = planar_ ? all : std::min(end_, all) - first_column_;
     rows_ = 1;
     if (planar_)
       rows_ = std::min((end_ + w.line - 1) / w.line,
-                       places(2, w.stride_y, (w.height - 1) * w.dilation + 1)) -
+                       places(x, 2, w.stride_y, (w.height - 1) * w.dilation + 1)) -
               first_line_;
     width_ = (columns_ - 1) * w.stride_x + w.width;
     lines_ = (rows_ - 1) * w.stride_y + (w.height - 1) * w.dilation + 1;
     run_ = round_up(w.width * channels_, kTileDepth);
-    row_ = w.written_out ? spread(run_) : channels_;
-    line_ = w.written_out ? columns_ * row_ : width_ * channels_;
+    row_ = w.written_out() ? spread(run_) : channels_;
+    line_ = w.written_out() ? columns_ * row_ : width_ * channels_;
     per_rest_ = (lines_ + w.stride_y - 1) / w.stride_y;
     // Tiles read whole steps: behind the last element, too.
-    const int64_t stored = w.written_out ? w.stride_y * per_rest_ * line_ : lines_ * line_;
+    const int64_t stored = w.written_out() ? w.stride_y * per_rest_ * line_ : lines_ * line_;
     elements_ = round_up(stored + kTileDepth, kTileDepth);
     const int64_t more = kTileRows * row_;
     if (empty()) return;
     block_.emplace(2 * (terms * elements_ + more));
-    gathered_.emplace(4 * width_ * channels_);
-    if (w.written_out) line_block_.emplace(2 * terms * line_elements());
+    splitter_.emplace(x, width_, terms);
+    if (w.written_out()) line_block_.emplace(2 * terms * line_elements());
   }
 
   bool empty() const { return columns_ <= 0 || rows_ <= 0; }
   bool ready() const {
-    return block_->as<uint16_t>() != nullptr && gathered_->as<float>() != nullptr &&
+    return block_->as<uint16_t>() != nullptr && splitter_->ready() &&
            (!line_block_ || line_block_->as<uint16_t>() != nullptr);
   }
   const uint16_t* term(int t) const { return block_->as<uint16_t>() + t * elements_; }
   int64_t row() const { return row_; }
-  int64_t rows() const { return (rows_ - 1) * (w_.written_out ? columns_ : width_) + columns_; }
+  int64_t rows() const { return (rows_ - 1) * (w_.written_out() ? columns_ : width_) + columns_; }
   int64_t steps() const { return run_ / kTileDepth * w_.height; }
   /// Where step `s` of a row lies.
   int64_t offset(int64_t s) const {
     const int64_t steps = run_ / kTileDepth, y = s / steps * w_.dilation,
                   within = s % steps * kTileDepth;
-    return (w_.written_out ? y % w_.stride_y * per_rest_ + y / w_.stride_y : y) * line_ + within;
+    return (w_.written_out() ? y % w_.stride_y * per_rest_ + y / w_.stride_y : y) * line_ + within;
   }
 
   void read(int64_t image) const {
@@ -414,40 +476,25 @@ class ImageTerms {
     for (int64_t y = 0; y < lines_; ++y) {
       if (planar_) place[2] = first_line_ * w_.stride_y + y;
       uint16_t* to[kMostTerms];
-      for (int t = 0; t < terms_; ++t) to[t] = w_.written_out ? line(t) : at(t, y * line_);
-      split_line(line_of(x_, place), to);
-      if (!w_.written_out) continue;
+      for (int t = 0; t < terms_; ++t) to[t] = w_.written_out() ? line(t) : at(t, y * line_);
+      splitter_->split(place, to);
+      if (!w_.written_out()) continue;
       for (int t = 0; t < terms_; ++t) {
         std::memset(to[t] + width_ * channels_, 0, 2 * kTileDepth);
         loops().copy_runs(to[t], w_.stride_x * channels_, columns_, run_ / kTileDepth,
                           at(t, (y % w_.stride_y * per_rest_ + y / w_.stride_y) * line_), row_);
       }
     }
-    if (w_.written_out) return;
+    if (w_.written_out()) return;
     const int64_t used = lines_ * line_;
     for (int t = 0; t < terms_; ++t)
       std::memset(at(t, used), 0, 2 * static_cast<size_t>(elements_ - used));
   }
 
  private:
-  int64_t places(int d, int64_t stride, int64_t span) const {
-    return end_of(x_, d) < span ? 0 : (end_of(x_, d) - span) / stride + 1;
-  }
   int64_t line_elements() const { return round_up(width_ * channels_ + kTileDepth, kTileDepth); }
   uint16_t* line(int t) const { return line_block_->as<uint16_t>() + t * line_elements(); }
   uint16_t* at(int t, int64_t i) const { return block_->as<uint16_t>() + t * elements_ + i; }
-
-  void split_line(const float* from, uint16_t* const* to) const {
-    const int64_t channel = stride_of(x_, 0), column = stride_of(x_, 1);
-    if (channel != 1 || column != channels_) {  // channels of other places lie between, or planes
-      auto* gathered = gathered_->as<float>();
-      for (int64_t c = 0; c < channels_; ++c)
-        for (int64_t i = 0; i < width_; ++i)
-          gathered[i * channels_ + c] = from[i * column + c * channel];
-      from = gathered;
-    }
-    loops().split(from, width_ * channels_, terms_, to);
-  }
 
   const halide_buffer_t& x_;
   Window w_;
@@ -460,8 +507,116 @@ class ImageTerms {
   int64_t row_ = 0, line_ = 0;      ///< elements from row to row of the left side, line to line
   int64_t per_rest_ = 0;            ///< lines of the image with the same rest
   int64_t elements_ = 0;            ///< of a term
-  std::optional<Block> block_, line_block_, gathered_;
+  std::optional<Block> block_, line_block_;
+  std::optional<LineSplitter> splitter_;
 };
+
+/// Whole windows of small images, row after row.
+class WindowTerms {
+ public:
+  WindowTerms(const halide_buffer_t& x, const halide_buffer_t& out, const Window& w, int terms)
+      : x_(x), w_(w), terms_(terms), channels_(extent_of(x, 0)), width_(extent_of(x, 1)),
+        height_(extent_of(x, 2)),
+        per_image_(places(x, 1, w.stride_x, w.width) *
+                   places(x, 2, w.stride_y, (w.height - 1) * w.dilation + 1)),
+        first_(min_of(out, 1)),
+        rows_(std::min(extent_of(out, 1), per_image_ * extent_of(x, 3) - first_)),
+        run_(round_up(w.width * channels_, kTileDepth)), row_(spread(w.height * run_)),
+        line_(round_up(width_ * channels_ + kTileDepth, kTileDepth)), splitter_(x, width_, terms) {
+    if (rows_ <= 0) return;
+    block_.emplace(2 * (terms * rows_ + kTileRows) * row_);
+    image_.emplace(2 * terms * height_ * line_);
+  }
+
+  bool empty() const { return rows_ <= 0; }
+  bool ready() const {
+    return block_->as<uint16_t>() != nullptr && image_->as<uint16_t>() != nullptr &&
+           splitter_.ready();
+  }
+  const uint16_t* term(int t) const { return block_->as<uint16_t>() + t * rows_ * row_; }
+  int64_t row() const { return row_; }
+  int64_t rows() const { return rows_; }
+  int64_t steps() const { return w_.height * run_ / kTileDepth; }
+  int64_t offset(int64_t s) const { return s * kTileDepth; }
+
+  void read() const {
+    const int64_t end = first_ + rows_;
+    for (int64_t n = first_ / per_image_; n * per_image_ < end; ++n) {
+      read_image(n);
+      for (int64_t p = std::max(first_, n * per_image_); p < std::min(end, (n + 1) * per_image_);) {
+        const int64_t y = p % per_image_ / w_.line, x = p % w_.line;
+        const int64_t count = std::min(w_.line - x, end - p);
+        write_out(x, y, count, p - first_);
+        p += count;
+      }
+    }
+  }
+
+ private:
+  uint16_t* line(int t, int64_t y) const {
+    return image_->as<uint16_t>() + (t * height_ + y) * line_;
+  }
+
+  void read_image(int64_t n) const {
+    int64_t place[4] = {0, 0, 0, n};
+    for (; place[2] < height_; ++place[2]) {
+      uint16_t* to[kMostTerms];
+      for (int t = 0; t < terms_; ++t) {
+        to[t] = line(t, place[2]);
+        std::memset(to[t] + width_ * channels_, 0,
+                    2 * static_cast<size_t>(line_ - width_ * channels_));
+      }
+      splitter_.split(place, to);
+    }
+  }
+
+  void write_out(int64_t x, int64_t y, int64_t count, int64_t row) const {
+    for (int t = 0; t < terms_; ++t)
+      for (int64_t k = 0; k < w_.height; ++k)
+        loops().copy_runs(line(t, y * w_.stride_y + k * w_.dilation) + x * w_.stride_x * channels_,
+                          w_.stride_x * channels_, count, run_ / kTileDepth,
+                          block_->as<uint16_t>() + (t * rows_ + row) * row_ + k * run_, row_);
+  }
+
+  const halide_buffer_t& x_;
+  Window w_;
+  int terms_;
+  int64_t channels_, width_, height_, per_image_, first_, rows_, run_, row_, line_;
+  LineSplitter splitter_;
+  std::optional<Block> block_, image_;
+};
+
+Panels window_weights(const halide_buffer_t& x, const halide_buffer_t& w, const Window& window,
+                      int terms) {
+  const int last = x.dimensions - 1;
+  if (is_packed(w))
+    return Panels(reinterpret_cast<const uint16_t*>(w.host), stride_of(w, last),
+                  extent_of(w, last));
+  const int64_t channels = extent_of(x, 0);
+  return Panels(TileWeights{floats(w), stride_of(w, 1), stride_of(w, 0), channels, stride_of(w, 2)},
+                last == 3 ? stride_of(w, 3) : 0, window.width * channels, extent_of(w, 0), terms);
+}
+
+/// `read` fills the left side for an image.
+template <typename Left, typename Read>
+int multiply_windows(const Left& left, const Panels& panels, int terms, const halide_buffer_t& out,
+                     Read read) {
+  if (left.empty()) return 0;
+  const Offsets offsets(left.steps());
+  if (!left.ready() || offsets.data() == nullptr) return halide_error_code_out_of_memory;
+  for (int64_t s = 0; s < left.steps(); ++s) offsets.data()[s] = left.offset(s);
+  TileBlock b{};
+  for (int t = 0; t < terms; ++t) b.left[t] = left.term(t);
+  b.left_row = left.row();
+  b.offsets = offsets.data();
+  b.rows = left.rows();
+  b.terms = terms;
+  int64_t place[16] = {0};
+  return for_each_place(out, 3, place, [&] {
+    read(place[3]);
+    return multiply_panels(b, panels, left.steps(), place, out);
+  });
+}
 
 void need(halide_buffer_t& b, int d, int64_t min, int64_t extent) {
   b.dim[d].min = static_cast<int32_t>(min);
@@ -518,82 +673,64 @@ int tintype_tile_dot(halide_buffer_t* a, halide_buffer_t* w, int32_t terms, hali
       read = true;
     }
     if (!panels || rights) panels.emplace(weights_at(*w, place, depth, terms));
-    if (!panels->ready()) return static_cast<int>(halide_error_code_out_of_memory);
-    multiply_panels(left.block(), *panels, left.steps(), panels->columns(), place, *out);
-    return 0;
+    return multiply_panels(left.block(), *panels, left.steps(), place, *out);
   });
 }
 
 int tintype_tile_conv(halide_buffer_t* x, halide_buffer_t* w, int32_t width, int32_t height,
                       int32_t stride_x, int32_t stride_y, int32_t dilation, int32_t line,
-                      int32_t written_out, int32_t terms, halide_buffer_t* out) {
-  const Window window{width, height, stride_x, stride_y, dilation, line, written_out != 0};
-  const int last = x->dimensions - 1;
+                      int32_t form, int32_t terms, halide_buffer_t* out) {
+  const Window window{
+      width, height, stride_x, stride_y, dilation, line, static_cast<TileRows>(form)};
   if (asks(*x) || asks(*out)) {
-    // Operands of kernels exist as a whole; only a stage of a kernel would have to be told.
-    if (!asks(*x)) return 0;
-    need(*x, 1, 0, (int64_t{line} - 1) * stride_x + width);
-    if (last == 3) {
-      const int64_t first = min_of(*out, 1) / line,
-                    lines = (min_of(*out, 1) + extent_of(*out, 1) + line - 1) / line - first;
-      need(*x, 2, first * stride_y, (lines - 1) * stride_y + (height - 1) * dilation + 1);
-    }
-    need(*x, last, min_of(*out, 3), extent_of(*out, 3));
+    // Operands of kernels exist as a whole; a stage of a kernel is asked for all of it.
+    if (asks(*x))
+      for (int d = 0; d < x->dimensions; ++d) need(*x, d, 0, extent_of(*x, d));
     return 0;
   }
   if (is_empty(*out)) return 0;
-  const int64_t channels = extent_of(*x, 0);
-  const int64_t columns = is_packed(*w) ? extent_of(*w, last) * kTileColumns : extent_of(*w, 0);
-  const TileWeights rows{floats(*w), stride_of(*w, 1), stride_of(*w, 0), channels,
-                         stride_of(*w, 2)};
-  const Panels panels = is_packed(*w) ? Panels(reinterpret_cast<const uint16_t*>(w->host),
-                                               stride_of(*w, last), extent_of(*w, last))
-                                      : Panels(rows, height, last == 3 ? stride_of(*w, 3) : 0,
-                                               width * channels, columns, terms);
-  const ImageTerms image(*x, *out, window, terms);
-  if (image.empty()) return 0;
-  const Offsets offsets(image.steps());
-  if (!panels.ready() || !image.ready() || offsets.data() == nullptr)
-    return halide_error_code_out_of_memory;
-  for (int64_t s = 0; s < image.steps(); ++s) offsets.data()[s] = image.offset(s);
-  TileBlock b{};
-  for (int t = 0; t < terms; ++t) b.left[t] = image.term(t);
-  b.left_row = image.row();
-  b.offsets = offsets.data();
-  b.rows = image.rows();
-  b.terms = terms;
-  int64_t place[16] = {0};
-  return for_each_place(*out, 3, place, [&] {
-    image.read(place[3]);
-    multiply_panels(b, panels, image.steps(), columns, place, *out);
-    return 0;
-  });
+  const Panels panels = window_weights(*x, *w, window, terms);
+  if (window.form == TileRows::windows) {
+    const WindowTerms left(*x, *out, window, terms);
+    return multiply_windows(left, panels, terms, *out, [&](int64_t) { left.read(); });
+  }
+  const ImageTerms left(*x, *out, window, terms);
+  return multiply_windows(left, panels, terms, *out, [&](int64_t image) { left.read(image); });
 }
 
-int tintype_tile_pack(halide_buffer_t* w, int32_t column, int32_t row, int32_t terms,
-                      halide_buffer_t* out) {
+int tintype_tile_pack(halide_buffer_t* w, int32_t column, int32_t row, int32_t group, int32_t stack,
+                      int32_t terms, halide_buffer_t* out) {
   const int last = out->dimensions - 1;
   if (asks(*w) || asks(*out)) {
     if (!asks(*w)) return 0;
     for (int d = 0; d < w->dimensions; ++d) need(*w, d, 0, extent_of(*w, d));
     return 0;
   }
-  // With a stack of matrices: its dimension of w, the third of the result.
-  const int stack = w->dimensions == 3 ? 3 - column - row : -1;
+  const int64_t rows = extent_of(*w, row);
+  const int64_t depth = rows * (group < 0 ? 1 : extent_of(*w, group));
+  // Step by step, so that rows of w are read as they lie.
   int64_t place[4] = {0};
-  return for_each_place(*out, 2, place, [&] {
-    const int64_t first = place[last] * kTileColumns;
-    const auto columns =
-        static_cast<int>(std::min<int64_t>(extent_of(*w, column) - first, kTileColumns));
-    if (columns <= 0) return 0;
-    const float* from = floats(*w) + first * stride_of(*w, column) +
-                        (stack < 0 ? 0 : place[2] * stride_of(*w, stack));
-    auto* to = reinterpret_cast<uint16_t*>(out->host);
-    for (int d = 2; d <= last; ++d) to += (place[d] - min_of(*out, d)) * stride_of(*out, d);
-    const int64_t depth = extent_of(*w, row);
-    pack_panel({from, stride_of(*w, row), stride_of(*w, column), depth}, depth, columns, terms, to);
-    return 0;
-  });
+  const int64_t stacks = last == 3 ? extent_of(*out, 2) : 1;
+  for (int64_t i = 0; i < stacks; ++i) {
+    if (last == 3) place[2] = min_of(*out, 2) + i;
+    for (int64_t k = min_of(*out, 1); k < std::min(end_of(*out, 1), depth); k += kTileDepth)
+      for (int64_t p = min_of(*out, last); p < end_of(*out, last); ++p) {
+        const int64_t first = p * kTileColumns;
+        const auto columns =
+            static_cast<int>(std::min<int64_t>(extent_of(*w, column) - first, kTileColumns));
+        if (columns <= 0) break;
+        const float* from = floats(*w) + first * stride_of(*w, column) +
+                            (stack < 0 ? 0 : place[2] * stride_of(*w, stack));
+        auto* to = reinterpret_cast<uint16_t*>(out->host) +
+                   (k - min_of(*out, 1)) * stride_of(*out, 1) +
+                   (p - min_of(*out, last)) * stride_of(*out, last) +
+                   (last == 3 ? i * stride_of(*out, 2) : 0);
+        pack_step({from, stride_of(*w, row), stride_of(*w, column), rows,
+                   group < 0 ? 0 : stride_of(*w, group)},
+                  k, depth, columns, terms, to);
+      }
+  }
+  return 0;
 }
 
 }  // extern "C"

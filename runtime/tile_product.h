@@ -25,6 +25,17 @@ inline constexpr int kTileRows = 16, kTileColumns = 32, kTileDepth = 32, kMostTe
 /// call asks for. Thread-safe.
 bool has_tile_unit();
 
+/// What rows of the left side of a convolution are. Place (x, y) of a result is y * line + x.
+enum class TileRows : int32_t {
+  /// Places of the image, `line` its width: those between two lines of the result are no results.
+  /// For strides of 1 and channels in multiples of kTileDepth.
+  places,
+  /// A line of a window written out, `line` the width of the result.
+  lines,
+  /// Windows written out, `line` as before, one image after the other: out has no N.
+  windows,
+};
+
 /// A matrix of weights by its distances in elements: from one row and one column to the next, and,
 /// where rows come in groups, from one group of them to the next.
 struct TileWeights {
@@ -57,15 +68,14 @@ int tintype_tile_dot(halide_buffer_t* a, halide_buffer_t* w, int32_t terms, hali
 
 /// out[column, place, panel, N]: the valid convolution of x[C, X, N] or x[C, X, Y, N] with
 /// w[F, C, X(, Y)], or with packed w[columns, rows, (Y,) panels], whose rows are a window's row of
-/// channels. Windows are dense along X; `dilation` is along Y. Place (x, y) of a result is y * line
-/// + x: `line` is the width of the image, or, where windows are `written_out`, of the result. The
-/// former takes strides of 1 and channels in multiples of kTileDepth.
+/// channels. Windows are dense along X; `dilation` is along Y. `form` is one of TileRows.
 int tintype_tile_conv(halide_buffer_t* x, halide_buffer_t* w, int32_t width, int32_t height,
                       int32_t stride_x, int32_t stride_y, int32_t dilation, int32_t line,
-                      int32_t written_out, int32_t terms, halide_buffer_t* out);
+                      int32_t form, int32_t terms, halide_buffer_t* out);
 
 /// The packed form [columns, rows, panels] of a matrix, or [columns, rows, stack, panels] of a
-/// stack; `column` and `row` say which dimensions of w are which.
-int tintype_tile_pack(halide_buffer_t* w, int32_t column, int32_t row, int32_t terms,
-                      halide_buffer_t* out);
+/// stack. The arguments say which dimensions of w are which; rows may be of two, `row` the inner
+/// one, or `group` is -1, as is the stack's where there is none.
+int tintype_tile_pack(halide_buffer_t* w, int32_t column, int32_t row, int32_t group, int32_t stack,
+                      int32_t terms, halide_buffer_t* out);
 }
