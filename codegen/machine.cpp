@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -57,6 +58,13 @@ int capability_of(const std::string& item, const std::string& list) {
               std::to_string(kOldestCapability) + " on; examples are sm_80 (A100), sm_90 (H100)");
 }
 
+/// TINTYPE_AMX overrides what the CPU has.
+bool uses_amx(const Halide::Target& t) {
+  if (const char* wish = std::getenv("TINTYPE_AMX"); wish != nullptr && *wish != '\0')
+    return std::string_view(wish) != "0";
+  return t.has_feature(Halide::Target::AVX512_SapphireRapids) && has_tile_unit();
+}
+
 Machine cpu_machine(const std::string& target) {
   if (!Halide::Target::validate_target_string(target))
     throw Error("target '" + target +
@@ -78,7 +86,7 @@ Machine cpu_machine(const std::string& target) {
   m.cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   // Zen 4 runs 512-bit multiply-adds at half rate: as many floats a cycle as with 256 bits.
   m.multiply_adds = m.lanes == 16 && t.processor_tune == Halide::Target::Processor::ZnVer4 ? 1 : 2;
-  m.amx = t.has_feature(Halide::Target::AVX512_SapphireRapids) && has_tile_unit();
+  m.amx = uses_amx(t);
   m.gflops = 6.6 * m.lanes * m.multiply_adds;
   return m;
 }

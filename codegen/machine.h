@@ -23,7 +23,9 @@ struct Machine {
   bool split = false;      ///< with a CUDA device: what has no kernel for it may run on the CPU
 };
 
-/// This computer. TINTYPE_TARGET overrides the Halide target string ("x86-64-linux-avx2-fma-...").
+/// This computer. TINTYPE_AMX=0 leaves its AMX alone, TINTYPE_AMX=1 compiles for AMX whether it has
+/// it or not: without it, the runtime computes the same, slowly. TINTYPE_TARGET overrides the
+/// Halide target string ("x86-64-linux-avx2-fma-...").
 Machine host_machine();
 /// A machine for a list such as "cuda", "cuda,sm_90", "host,cuda" or a Halide target string, alone
 /// or in front of "cuda"; an Error says what is not known. "cuda" alone runs everything on the

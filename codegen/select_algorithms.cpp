@@ -226,7 +226,7 @@ class Selector {
   bool select_amx(Node* n, bool packed) {
     if (!amx_wins(*n, packed, o_)) return false;
     Builder b = builder_before(n);
-    replace(n, amx_product(b, *n, packed, o_.terms));
+    replace(n, amx_product(b, *n, packed, o_));
     return true;
   }
 

@@ -16,9 +16,10 @@ namespace tintype {
 struct SelectAlgorithmsOptions {
   Machine machine;
   Libraries libraries = Libraries::never;
-  bool tf32 = false;    ///< libraries may round operands to TF32
-  int terms = 2;        ///< bf16 terms of f32 operands on AMX, see runtime/tile_product.h; 0: none
-  bool strict = false;  ///< no algorithm that reassociates across taps
+  bool tf32 = false;  ///< libraries may round operands to TF32
+  /// Bf16 terms that AMX takes f32 operands apart into, see runtime/tile_product.h; 0: none.
+  int terms = 2;
+  bool strict = false;                   ///< no algorithm that reassociates across taps
   std::map<std::string, int64_t> hints;  ///< likely values of symbols; others count as 1
   /// Told what the candidates for a node on a device are reckoned to cost.
   std::function<void(const Node&, const std::string&)> explain;

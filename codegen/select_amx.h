@@ -6,12 +6,15 @@
 
 namespace tintype {
 
+/// Bf16 terms of the operands of a product; 0 where AMX is not to be used.
+int64_t amx_terms(const Node& n, const SelectAlgorithmsOptions& options);
+
 /// Whether a dot with one matrix on the right, or a conv, is to run on AMX: where the reckoned
 /// cycles are fewer than those of vectors of f32. `packed`: weights are packed beforehand. The
 /// reckoning is told to those who ask.
 bool amx_wins(const Node& n, bool packed, const SelectAlgorithmsOptions& options);
 
 /// The node on AMX, with packed weights or with those that it has.
-Value* amx_product(Builder& b, const Node& n, bool packed, int64_t terms);
+Value* amx_product(Builder& b, const Node& n, bool packed, const SelectAlgorithmsOptions& options);
 
 }  // namespace tintype

@@ -24,6 +24,29 @@ bool is_constant_tree(const Value* v) {
   return v->def() != nullptr;
 }
 
+namespace {
+
+/// Whether a value, in whatever order and shape, is the right side of a product.
+bool is_weights(const Value* v) {
+  return std::any_of(v->uses().begin(), v->uses().end(), [](const Use& u) {
+    const Node& n = *u.node;
+    if (n.op().has(kContraction)) return u.operand % 2 == 1;
+    if (n.is("scan") || n.is("loop")) {
+      const Value* inner = n.body()->inputs()[static_cast<size_t>(u.operand)].get();
+      return steady_values(n).count(inner) != 0 && is_weights(inner);
+    }
+    const bool moves = n.is("transpose") || n.is("reshape") || n.is("reverse") || n.is("pack");
+    return moves && is_weights(n.result());
+  });
+}
+
+}  // namespace
+
+bool changes_weights(const Graph& graph) {
+  return std::any_of(graph.states().begin(), graph.states().end(),
+                     [](const State& s) { return is_weights(s.current); });
+}
+
 std::unordered_set<const Value*> steady_values(const Node& loop) {
   std::unordered_set<const Value*> steady;
   const Graph& body = *loop.body();

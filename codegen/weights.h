@@ -20,6 +20,9 @@ bool is_constant_tree(const Value* v);
 /// what is computed from them alone.
 std::unordered_set<const Value*> steady_values(const Node& loop);
 
+/// True for training steps: a state is the weights of a product.
+bool changes_weights(const Graph& graph);
+
 /// True where panels of a matrix that lies row by row are better packed first. The rows of a panel
 /// are as far apart as those of the matrix: where that is a multiple of a high power of two they
 /// share few sets of the second-level cache, and every tile brings those that find no place from

@@ -1,6 +1,7 @@
 // Halide's names of instruction sets against what the CPU reports.
 #include "runtime/cpu_features.h"
 
+#include <cstdint>
 #include <string>
 
 namespace tintype {
@@ -8,6 +9,28 @@ namespace tintype {
 #if defined(__x86_64__)
 namespace {
 constexpr std::string_view kArchitecture = "x86";
+}  // namespace
+
+namespace {
+
+struct CpuId {
+  uint32_t a, b, c, d;
+};
+
+/// GCC 12 knows AMX's instructions, but not how to ask for them.
+CpuId cpu_id(uint32_t leaf, uint32_t part) {
+  CpuId r{};
+  asm("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "a"(leaf), "c"(part));
+  return r;
+}
+
+bool has_amx_bf16() {
+  constexpr uint32_t kTiles = 1U << 24, kBf16 = 1U << 22;
+  if (cpu_id(0, 0).a < 7) return false;
+  const CpuId features = cpu_id(7, 0);
+  return (features.d & kTiles) != 0 && (features.d & kBf16) != 0;
+}
+
 }  // namespace
 
 bool cpu_has(std::string_view name) {
@@ -39,6 +62,7 @@ bool cpu_has(std::string_view name) {
   if (name == "avx512_zen4") return zen4();
   if (name == "avx512_sapphirerapids" || name == "avx512_zen5")
     return zen4() && __builtin_cpu_supports("avxvnni");
+  if (name == "amx_bf16") return has_amx_bf16();
   if (name == "avxvnni") return __builtin_cpu_supports("avxvnni");
   return true;
 }

@@ -19,4 +19,8 @@ std::span<const HostOp> winograd_host_ops();
 std::span<const HostOp> gradient_host_ops();
 std::span<const HostOp> random_host_ops();
 
+/// The weights [stack..., depth, columns] that `pack` with `terms` made [panels, stack..., rows,
+/// columns of all terms] of, in f32.
+Tensor unpacked_terms(const Tensor& w, int64_t terms, int64_t depth, int64_t columns);
+
 }  // namespace tintype

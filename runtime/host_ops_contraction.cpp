@@ -60,10 +60,28 @@ std::vector<int64_t> batch_offsets(std::span<const int64_t> batch, const Tensor&
   return offsets;
 }
 
+/// The weights of a product, and the columns of the panels they lie in, or 0. Those packed as terms
+/// are put together again, [stack..., depth, columns].
+struct Weights {
+  Tensor tensor;
+  int64_t block;
+};
+
+Weights weights_of(const HostCall& call, int64_t depth) {
+  const Tensor& w = call.inputs[1];
+  const int64_t block = call.attributes.integer("block", 0),
+                terms = call.attributes.integer("terms", 0);
+  if (terms == 0 || block == 0 || w.dtype() != DType::bf16 || w.dims().size() < 3)
+    return {w, block};
+  return {unpacked_terms(w, terms, depth, call.outputs[0].dims().back()), 0};
+}
+
 Status dot(const HostCall& call) {
-  const Tensor &a = call.inputs[0], &b = call.inputs[1];
+  const Tensor& a = call.inputs[0];
+  const Weights weights = weights_of(call, a.rank() < 1 ? 0 : a.dims().back());
+  const Tensor& b = weights.tensor;
+  const int64_t block = weights.block;
   Tensor& out = call.outputs[0];
-  const int64_t block = call.attributes.integer("block", 0);
   const size_t matrix = block > 0 ? 3 : 2;
   if (a.rank() < 2 || b.dims().size() < matrix || out.rank() < 2 || a.dtype() != b.dtype() ||
       b.dims()[b.dims().size() - 2] != a.dims().back())
@@ -153,12 +171,12 @@ struct Window {
   std::vector<int64_t> taps;       ///< offset of each tap relative to the first
 };
 
-Result<Window> read_window(const HostCall& call) {
-  const Tensor &x = call.inputs[0], &w = call.inputs[1], &y = call.outputs[0];
+Result<Window> read_window(const HostCall& call, const Tensor& w, int64_t block) {
+  const Tensor &x = call.inputs[0], &y = call.outputs[0];
   Window v;
   v.extents = call.attributes.integers("window");
   const size_t spatial = v.extents.size();
-  const size_t weight_rank = spatial + (call.attributes.integer("block", 0) > 0 ? 3 : 2);
+  const size_t weight_rank = spatial + (block > 0 ? 3 : 2);
   v.strides = per_axis(call.attributes, "strides", spatial, 1);
   v.dilations = per_axis(call.attributes, "dilations", spatial, 1);
   if (x.dims().size() != spatial + 2 || y.dims().size() != spatial + 2 ||
@@ -183,13 +201,23 @@ Result<Window> read_window(const HostCall& call) {
 }
 
 Status conv(const HostCall& call) {
-  const Tensor &x = call.inputs[0], &w = call.inputs[1];
+  const Tensor& x = call.inputs[0];
   Tensor& out = call.outputs[0];
-  const Result<Window> window = read_window(call);
+  const std::vector<int64_t> extents = call.attributes.integers("window");
+  Weights packed =
+      weights_of(call, extents.empty() || x.rank() < 1 ? 0 : extents.back() * x.dims().back());
+  Tensor& w = packed.tensor;
+  const int64_t block = packed.block;
+  if (call.inputs[1].dtype() == DType::bf16 && w.dtype() == DType::f32) {
+    // Its last axis of rows is the window's, too.
+    std::vector<int64_t> dims = extents;
+    dims.insert(dims.end(), {x.dims().back(), out.dims().back()});
+    w = w.reshaped(dims);
+  }
+  const Result<Window> window = read_window(call, w, block);
   if (!window.ok()) return window.status();
   const Window& v = window.value();
   const int64_t group = std::max<int64_t>(1, call.attributes.integer("group", 1));
-  const int64_t block = call.attributes.integer("block", 0);
   const int64_t filters = out.dims().back(), channels = x.dims().back() / group;
   const auto taps = static_cast<int64_t>(v.taps.size());
   const Columns columns{filters, block, taps * channels};

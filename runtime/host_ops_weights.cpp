@@ -6,6 +6,7 @@
 #include "runtime/tile_product.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace tintype {
 
@@ -103,6 +104,32 @@ constexpr HostOp kOps[] = {
 };
 
 }  // namespace
+
+Tensor unpacked_terms(const Tensor& w, int64_t terms, int64_t depth, int64_t columns) {
+  const std::vector<int64_t>& d = w.dims();
+  const int64_t panels = d[0], rows = d[d.size() - 2];
+  std::vector<int64_t> dims(d.begin() + 1, d.end() - 2);
+  int64_t matrices = 1;
+  for (const int64_t extent : dims) matrices *= extent;
+  dims.insert(dims.end(), {depth, columns});
+  Tensor plain = Tensor::empty(DType::f32, dims);
+  const auto* from = static_cast<const uint16_t*>(w.data());
+  auto* to = static_cast<float*>(plain.mutable_data());
+  std::fill_n(to, plain.size(), 0.0f);
+  constexpr int64_t kTile = 16 * kTileDepth;
+  for (int64_t i = 0; i < panels * matrices; ++i, from += rows * terms * kTileColumns)
+    for (int64_t k = 0; k < depth; ++k)
+      for (int64_t c = 0; c < kTileColumns && i / matrices * kTileColumns + c < columns; ++c)
+        for (int64_t t = 0; t < terms; ++t) {
+          const int64_t step = (k / kTileDepth * terms + t) * 2 * kTile, pair = k % kTileDepth / 2;
+          const uint32_t bits =
+              uint32_t{from[step + c / 16 * kTile + pair * 32 + c % 16 * 2 + k % 2]} << 16;
+          float term;
+          std::memcpy(&term, &bits, sizeof term);
+          to[(i % matrices * depth + k) * columns + i / matrices * kTileColumns + c] += term;
+        }
+  return plain;
+}
 
 std::span<const HostOp> weight_host_ops() { return kOps; }
 

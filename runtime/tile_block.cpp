@@ -72,15 +72,15 @@ void multiply(const TileBlock& b) {
   }
 }
 
-void split_columns(const float* x, int64_t step, int rows, int64_t count, int terms,
-                   uint16_t* const* to, int64_t to_row) {
+void split_columns(const float* const* x, int64_t offset, int64_t step, int rows, int64_t count,
+                   int terms, uint16_t* const* to, int64_t to_row) {
   const int64_t whole = (count + kTileDepth - 1) / kTileDepth * kTileDepth;
+  const float zero = 0.0f;
   for (int64_t k = 0; k < whole; ++k)
     for (int r = 0; r < rows; ++r) {
       uint16_t* at[kMostTerms];
       for (int t = 0; t < terms; ++t) at[t] = to[t] + r * to_row + k;
-      const float zero = 0.0f;
-      split(k < count ? x + k * step + r : &zero, 1, terms, at);
+      split(k < count ? x[k] + offset + r * step : &zero, 1, terms, at);
     }
 }
 

@@ -34,10 +34,10 @@ struct TileLoops {
   void (*split)(const float* x, int64_t count, int terms, uint16_t* const* to);
   /// Two rows of 16 columns, neighbours in memory, to pairs; per term, `apart` elements on.
   void (*split_pair)(const float* even, const float* odd, int terms, uint16_t* to, int64_t apart);
-  /// Rows whose neighbours lie side by side: of `rows` <= 16 of them, the numbers x[k * step +
-  /// row], `count` of them, to to[term][row * to_row + k], filled up with 0 to whole steps.
-  void (*split_columns)(const float* x, int64_t step, int rows, int64_t count, int terms,
-                        uint16_t* const* to, int64_t to_row);
+  /// Columns by their addresses: of `rows` <= 16 rows, the numbers x[k][offset + row * step],
+  /// `count` of them, to to[term][row * to_row + k], filled up with 0 to whole steps.
+  void (*split_columns)(const float* const* x, int64_t offset, int64_t step, int rows,
+                        int64_t count, int terms, uint16_t* const* to, int64_t to_row);
   /// A tile of the panel from weights whose depth lies side by side: x[column * step + k], as
   /// split_pair would make it of `columns` <= 16 and `depth` <= 32.
   void (*split_tile)(const float* x, int64_t step, int columns, int depth, int terms, uint16_t* to,

@@ -185,16 +185,22 @@ void split_pair(const float* even, const float* odd, int terms, uint16_t* to, in
   for (int t = 0; t < terms; ++t) _mm512_storeu_si512(to + t * apart, next_pairs(a, b));
 }
 
-void split_columns(const float* x, int64_t step, int rows, int64_t count, int terms,
-                   uint16_t* const* to, int64_t to_row) {
+void split_columns(const float* const* x, int64_t offset, int64_t step, int rows, int64_t count,
+                   int terms, uint16_t* const* to, int64_t to_row) {
   const __mmask16 some = first(rows);
+  const __m512i lanes =
+      _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                         _mm512_set1_epi32(static_cast<int>(step)));
+  const auto load = [&](int64_t k) {
+    if (k >= count) return _mm512_setzero_ps();
+    if (step == 1) return _mm512_maskz_loadu_ps(some, x[k] + offset);
+    return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), some, lanes, x[k] + offset, 4);
+  };
   for (int64_t k = 0; k < count; k += kTileDepth) {
     __m512 even[16], odd[16];
     for (int64_t i = 0; i < 16; ++i) {
-      const int64_t at = k + 2 * i;
-      even[i] = at < count ? _mm512_maskz_loadu_ps(some, x + at * step) : _mm512_setzero_ps();
-      odd[i] =
-          at + 1 < count ? _mm512_maskz_loadu_ps(some, x + (at + 1) * step) : _mm512_setzero_ps();
+      even[i] = load(k + 2 * i);
+      odd[i] = load(k + 2 * i + 1);
     }
     for (int t = 0; t < terms; ++t) {
       __m512i pairs[16];
