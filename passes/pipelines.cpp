@@ -44,6 +44,7 @@ std::span<const NamedPipeline> named_pipelines() {
            "dead-code",                  // leftovers of shape arithmetic would block patterns
            "simplify{layout=0}",         // merged movement; transposes kept for the next pass
            "common-subexpressions",      // steps of a network are compared value by value
+           "normalize-cells",            // whatever form their products were given
            "roll-loops",                 // before layouts move apart what is the same in all steps
            "fuse-gates",
            "read-last-steps",            // of what has become a loop
