@@ -42,6 +42,14 @@ bool neighbours(Value* a, Value* b) {
          std::abs(x->place - y->place) == 1;
 }
 
+/// b is cut out at an end of a tensor, and a may be what steps read before it.
+bool may_begin(const Value& a, Value* b) {
+  const std::optional<Cut> cut = cut_of(b);
+  if (!cut || !broadcasts_to(a, *b)) return false;
+  const Dim& extent = cut->source->shape()[static_cast<size_t>(cut->axis)];
+  return cut->place == 0 || extent.is(cut->place + 1);
+}
+
 bool same(const Step& a, const Step& b) {
   return a.computed == b.computed && a.states == b.states && a.slices == b.slices &&
          a.invariants == b.invariants;
@@ -101,6 +109,62 @@ std::optional<Cut> cut_of(Value* v) {
   return Cut{x, *axis, starts[static_cast<size_t>(*axis)].value()};
 }
 
+Value* stack_of(Builder& b, const ScannedSlices& s, int64_t steps) {
+  const int64_t count = s.initial == nullptr ? steps : steps - 1;
+  const int64_t start = s.backwards ? s.first.place - (count - 1) : s.first.place;
+  Value* v = b.slice_axis(s.first.source, s.first.axis, start, count);
+  std::vector<int64_t> perm = {s.first.axis};
+  for (int64_t i = 0; i < v->rank(); ++i)
+    if (i != s.first.axis) perm.push_back(i);
+  v = b.transpose(v, perm);
+  if (s.backwards) v = b.make("reverse", {v}, {{"axes", std::vector<int64_t>{0}}});
+  if (s.initial == nullptr) return v;
+  Value* first = s.initial;
+  Shape shape(v->shape().begin() + 1, v->shape().end());
+  if (const auto element = common_element(*first)) {
+    first = b.broadcast(b.scalar(*element, first->dtype()), shape);
+  }
+  shape.insert(shape.begin(), Dim(1));
+  return b.concat({b.reshape(first, shape), v}, 0);
+}
+
+Node* concatenation_of(const Value& v, int operand, int count) {
+  const auto is_step = [&](const Use& use) {
+    const Node& concat = *use.node;
+    if (!concat.is("concat") || use.operand != operand || concat.operand_count() != count)
+      return false;
+    Shape shape = concat.operand(operand)->shape();
+    const int axis = normalize_axis(concat.attrs().integer("axis"), concat.result()->rank(), "");
+    if (!shape[static_cast<size_t>(axis)].is(1)) return false;
+    if (v.shape() == shape) return true;
+    shape.erase(shape.begin() + axis);
+    return v.shape() == shape;
+  };
+  for (const Use& u : v.uses()) {
+    if (is_step(u)) return u.node;
+    const Value* moved = u.node->is("reshape") ? u.node->result() : nullptr;
+    if (moved != nullptr && moved->has_one_use() && !moved->uses().empty() &&
+        is_step(moved->uses()[0]))
+      return moved->uses()[0].node;
+  }
+  return nullptr;
+}
+
+Value* concatenated(Builder& b, Value* stack, const Node& concatenation) {
+  const int rank = concatenation.result()->rank();
+  const int64_t axis = normalize_axis(concatenation.attrs().integer("axis"), rank, "");
+  // The axis in front takes the place of the one that was made for it.
+  if (stack->rank() > rank) {
+    Shape shape = stack->shape();
+    shape.erase(shape.begin() + axis + 1);
+    stack = b.reshape(stack, shape);
+  }
+  std::vector<int64_t> perm;
+  for (int64_t i = 1; i < rank; ++i) perm.push_back(i);
+  perm.insert(perm.begin() + axis, 0);
+  return b.transpose(stack, perm);
+}
+
 bool StepComparison::fail(const std::string& reason) {
   reason_ = reason;
   return false;
@@ -115,7 +179,7 @@ int StepComparison::level(const Value* v) const {
 
 void StepComparison::find_levels() {
   std::unordered_map<const Node*, int> place;
-  for (int t = 0; t < trips(); ++t) place[chain_[static_cast<size_t>(t)]] = t;
+  for (int t = 0; t < trips_; ++t) place[chain_[static_cast<size_t>(t)]] = t;
   for (const auto& n : graph_.nodes()) {
     int most = -1;
     for (const Value* v : n->operands())
@@ -128,9 +192,11 @@ void StepComparison::find_levels() {
 // ---- steps --------------------------------------------------------------------------------------
 
 bool StepComparison::run() {
-  find_levels();
-  roots_.emplace_back();
-  for (size_t t = 1; t < chain_.size(); ++t) roots_[0].push_back(chain_[t]->operand(0));
+  if (roots_.empty()) {
+    find_levels();
+    roots_.emplace_back();
+    for (size_t t = 1; t < chain_.size(); ++t) roots_[0].push_back(chain_[t]->operand(0));
+  }
   return compare() && find_next_states() && find_scanned();
 }
 
@@ -138,9 +204,9 @@ bool StepComparison::run() {
 /// computed here, from states: another product with the last output, a peephole on the cell.
 bool StepComparison::compare() {
   for (;;) {
-    steps_.assign(chain_.size(), {});
+    steps_.assign(static_cast<size_t>(trips_), {});
     std::optional<size_t> missing;
-    for (int t = 0; t + 1 < trips() && !missing; ++t) {
+    for (int t = 0; t + 1 < trips_ && !missing; ++t) {
       Pair pair;
       pair.t = t;
       first_differs_ = t == 0;
@@ -159,7 +225,7 @@ bool StepComparison::compare() {
     for (size_t k = 0; k < steps_[0].states.size(); ++k) {
       if (computed_before(k)) continue;
       complete = false;
-      for (size_t t = 1; t < chain_.size(); ++t)
+      for (size_t t = 1; t < steps_.size(); ++t)
         if (!own_.insert(steps_[t].states[k]).second)
           return fail("a state is not computed by the step before");
     }
@@ -171,7 +237,7 @@ bool StepComparison::compare() {
 bool StepComparison::compare_pair(Pair& pair, std::optional<size_t>& missing) {
   const auto t = static_cast<size_t>(pair.t);
   for (size_t k = 0; k < roots_.size(); ++k) {
-    if (t + 2 == chain_.size()) {
+    if (roots_[k].size() == t + 1) {
       if (match_last(pair, k)) continue;
       missing = k;
       return true;
@@ -250,7 +316,9 @@ bool StepComparison::match(Pair& pair, Value* a, Value* b) {
     return true;
   };
   const int t = pair.t, la = level(a), lb = level(b);
-  if (!(a->type() == b->type()) && !(t == 0 && lb == 0 && broadcasts_to(*a, *b))) return false;
+  if (!(a->type() == b->type()) &&
+      !(t == 0 && (lb == 0 || chain_.empty()) && broadcasts_to(*a, *b)))
+    return false;
   if (a == b && la >= 0) return false;
   join(pair, a, b);
   if (a == b) return add(&Step::invariants);
@@ -258,7 +326,8 @@ bool StepComparison::match(Pair& pair, Value* a, Value* b) {
   if (!own && lb == t && (la == t - 1 || (t == 0 && la == -1))) return add(&Step::states);
   if (la == -1 && lb == -1) {
     if (same_constant(a, b)) return add(&Step::invariants);
-    if (neighbours(a, b)) return add(&Step::slices);
+    if (neighbours(a, b) || (t == 0 && chain_.empty() && may_begin(*a, b)))
+      return add(&Step::slices);
   } else if (!own && (la != t || lb != t + 1)) {
     return false;
   }
@@ -393,12 +462,16 @@ bool StepComparison::find_next_states() {
 
 bool StepComparison::find_scanned() {
   for (size_t k = 0; k < steps_[0].slices.size(); ++k) {
-    const Cut first = *cut_of(steps_[0].slices[k]);
-    const int64_t stride = cut_of(steps_[1].slices[k])->place - first.place;
-    for (size_t t = 0; t < chain_.size(); ++t)
-      if (cut_of(steps_[t].slices[k])->place != first.place + static_cast<int64_t>(t) * stride)
+    const Cut second = *cut_of(steps_[1].slices[k]), third = *cut_of(steps_[2].slices[k]);
+    const int64_t stride = third.place - second.place;
+    const std::optional<Cut> begin = cut_of(steps_[0].slices[k]);
+    const bool whole = begin && begin->source == second.source && begin->axis == second.axis;
+    for (size_t t = whole ? 0 : 1; t < steps_.size(); ++t)
+      if (cut_of(steps_[t].slices[k])->place !=
+          second.place + (static_cast<int64_t>(t) - 1) * stride)
         return fail("the steps do not read neighbouring slices");
-    scanned_.push_back({first, stride < 0});
+    if (whole) scanned_.push_back({*begin, stride < 0});
+    else scanned_.push_back({second, stride < 0, steps_[0].slices[k]});
   }
   return true;
 }

@@ -1,7 +1,7 @@
 // Are the steps of a recurrent network that were written out one by one all alike?
 #pragma once
 
-#include "ir/graph.h"
+#include "ir/builder.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -40,7 +40,18 @@ struct Step {
 struct ScannedSlices {
   Cut first;
   bool backwards;
+  Value* initial = nullptr;  ///< what the first step reads instead, when `first` is of the second
 };
+
+/// The slices of all steps in their order, along a new axis in front, each without the axis it was
+/// cut along.
+Value* stack_of(Builder& b, const ScannedSlices& s, int64_t steps);
+
+/// The concatenation of which a value, perhaps reshaped, is one of `count` operands, with extent 1
+/// along the axis; null when there is none.
+Node* concatenation_of(const Value& v, int operand, int count);
+/// What takes the place of that concatenation, where `stack` has the values along an axis in front.
+Value* concatenated(Builder& b, Value* stack, const Node& concatenation);
 
 /// Products with the same weights, each depending on the one before, are the backbone: what lies
 /// between two of them is a step. Steps are compared pair by pair, from what they hand on
@@ -51,7 +62,11 @@ class StepComparison {
  public:
   /// `chain` are the products of the backbone, in order.
   StepComparison(const Graph& graph, std::vector<Node*> chain)
-      : graph_(graph), chain_(std::move(chain)) {}
+      : graph_(graph), chain_(std::move(chain)), trips_(static_cast<int>(chain_.size())) {}
+  /// Steps that hand nothing on: of each the result. What the second and later ones read of a
+  /// stack, the first may read elsewhere.
+  StepComparison(const Graph& graph, const std::vector<Value*>& results)
+      : graph_(graph), trips_(static_cast<int>(results.size())), roots_{results} {}
 
   /// True when all steps are alike. Leaves the graph as it is.
   bool run();
@@ -78,7 +93,6 @@ class StepComparison {
     size_t computed, states, slices, invariants, order;
   };
 
-  int trips() const { return static_cast<int>(chain_.size()); }
   bool fail(const std::string& reason);
   int level(const Value* v) const;
   void find_levels();
@@ -107,10 +121,11 @@ class StepComparison {
 
   const Graph& graph_;
   std::vector<Node*> chain_;
+  int trips_;
   std::string reason_;
   bool first_differs_ = false;
   std::unordered_map<const Node*, int> levels_;
-  /// roots_[k][t]: what step t hands on. That of the last step is looked for.
+  /// roots_[k][t]: what step t hands on; for the last step, that is looked for.
   std::vector<std::vector<Value*>> roots_;
   /// Computed by the step that reads them, although the one before has all that it takes.
   std::unordered_set<const Value*> own_;

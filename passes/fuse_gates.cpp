@@ -9,6 +9,7 @@
 // the loop, the second makes several one, the first makes narrower what the second then joins.
 #include "ir/builder.h"
 #include "ir/ops/control.h"
+#include "passes/all_steps.h"
 #include "passes/passes.h"
 #include "passes/patterns.h"
 #include "passes/recurrent_chains.h"
@@ -197,53 +198,27 @@ class GateFuser {
     if (v->def() == nullptr)
       return v->index() >= scan.states && v->index() < scan.first_invariant();
     const Node& n = *v->def();
-    if (n.result_count() != 1 || n.op().has(kImpure)) return false;
-    if (is_product(n)) return is_ahead(n.operand(0)) && can_leave(n.operand(1));
-    if (n.is("reshape") || n.is("transpose")) return is_ahead(n.operand(0));
-    if (!n.op().has(kPointwise)) return false;
-    bool any = false;
+    std::vector<bool> by_trip;
     for (const Value* o : n.operands()) {
-      const bool ahead = is_ahead(o);
-      if (!ahead && !(is_invariant(o) && can_leave(o))) return false;
-      any = any || ahead;
+      by_trip.push_back(is_ahead(o));
+      if (!by_trip.back() && !(is_invariant(o) && can_leave(o))) return false;
     }
-    return any;
+    return std::find(by_trip.begin(), by_trip.end(), true) != by_trip.end() &&
+           can_repeat_for_all(n, by_trip);
   }
 
   /// The value of all trips, with an axis for them in front, made before the loop.
   Value* all_trips(Builder& b, const Value* v) {
     Value*& made = all_trips_[v];
-    if (made == nullptr)
-      made = v->def() == nullptr ? scan_.operand(v->index()) : repeat(b, *v->def());
-    return made;
-  }
-
-  Value* repeat(Builder& b, const Node& n) {
-    const Shape& shape = n.result()->shape();
+    if (made != nullptr) return made;
+    if (v->def() == nullptr) return made = scan_.operand(v->index());
     std::vector<Value*> operands;
-    for (const Value* o : n.operands()) {
-      if (!is_ahead(o)) {
-        operands.push_back(outside(b, o));
-        continue;
-      }
-      // Axes that broadcasting would put in front belong behind that of the trips.
-      Shape own = o->shape();
-      while (n.op().has(kPointwise) && own.size() < shape.size()) own.insert(own.begin(), Dim(1));
-      operands.push_back(b.reshape(all_trips(b, o), with_trips(own)));
+    std::vector<bool> by_trip;
+    for (const Value* o : v->def()->operands()) {
+      by_trip.push_back(is_ahead(o));
+      operands.push_back(by_trip.back() ? all_trips(b, o) : outside(b, o));
     }
-    b.set_origins(n.origins());
-    if (n.is("reshape")) return b.reshape(operands[0], with_trips(shape));
-    if (n.is("transpose")) {
-      std::vector<int64_t> perm = {0};
-      for (int64_t axis : n.attrs().integers("perm")) perm.push_back(axis + 1);
-      return b.transpose(operands[0], perm);
-    }
-    return b.make(n.name(), operands, n.attrs());
-  }
-
-  Shape with_trips(Shape shape) const {
-    shape.insert(shape.begin(), ScanView(scan_).trips);
-    return shape;
+    return made = repeat_for_all(b, *v->def(), operands, by_trip, ScanView(scan_).trips);
   }
 
   // dot(f(x_t), w1), dot(f(x_t), w2) ... = columns of (f(x) [w1 w2 ...])_t

@@ -17,7 +17,7 @@ std::string joined(std::initializer_list<std::string_view> steps) {
 }  // namespace
 
 std::span<const NamedPipeline> named_pipelines() {
-  static const std::array<NamedPipeline, 6> pipelines = {{
+  static const std::array<NamedPipeline, 7> pipelines = {{
       {"default", "from a model to kernels: what compile runs",
        joined({
            "recognize-attention",  // its scale then costs nothing, wherever exporters put it
@@ -46,6 +46,7 @@ std::span<const NamedPipeline> named_pipelines() {
            "common-subexpressions",      // steps of a network are compared value by value
            "normalize-cells",            // whatever form their products were given
            "roll-loops",                 // before layouts move apart what is the same in all steps
+           "stack-steps",                // what the loops have left of the steps
            "fuse-gates",
            "read-last-steps",            // of what has become a loop
            "simplify-control",           // the weights of what rolled up, once more
@@ -58,6 +59,17 @@ std::span<const NamedPipeline> named_pipelines() {
            "common-subexpressions",      // movement that several users asked for separately
            "simplify-control",           // what folding left constant, and outputs nobody reads
            "dead-code",
+       })},
+      {"roll", "loops of what was written out step by step: before it is differentiated",
+       joined({
+           "fold-constants{weights=0}",
+           "dead-code",
+           "common-subexpressions",  // steps of a network are compared value by value
+           "normalize-cells",
+           "roll-loops",
+           "stack-steps",
+           "fuse-gates",
+           "read-last-steps",
        })},
       {"finish", "what follows the selection of algorithms, up to regions",
        joined({

@@ -96,6 +96,10 @@ constexpr Pass kPasses[] = {
      "turns steps of a recurrent network that were written out into a loop",
      {},
      roll_loops},
+    {"stack-steps",
+     "computes at once what every step of a sequence computes by itself",
+     {},
+     stack_steps},
     {"segment-scans",
      "splits long loops into segments whose gradients compute them again instead of keeping "
      "everything",

@@ -82,7 +82,7 @@ class Roller {
       map[model.states[k]] = body.add_input("", type);
     }
     for (size_t k = 0; k < scanned_.size(); ++k) {
-      operands.push_back(stacked_slices(b, scanned_[k]));
+      operands.push_back(stack_of(b, scanned_[k], trips()));
       const Shape& all = operands.back()->shape();
       Value* input =
           body.add_input("", {operands.back()->dtype(), Shape(all.begin() + 1, all.end())});
@@ -104,17 +104,6 @@ class Roller {
       body.add_output("y", map.at(model.computed[place]));
     }
     return operands;
-  }
-
-  /// The slices that the steps read, stacked in their order.
-  Value* stacked_slices(Builder& b, const ScannedSlices& s) const {
-    const int64_t start = s.backwards ? s.first.place - (trips() - 1) : s.first.place;
-    Value* v = b.slice_axis(s.first.source, s.first.axis, start, trips());
-    std::vector<int64_t> perm = {s.first.axis};
-    for (int64_t i = 0; i < v->rank(); ++i)
-      if (i != s.first.axis) perm.push_back(i);
-    v = b.transpose(v, perm);
-    return s.backwards ? b.make("reverse", {v}, {{"axes", std::vector<int64_t>{0}}}) : v;
   }
 
   /// True when something outside the steps reads the place in a step. The last value of a state is
@@ -144,21 +133,11 @@ class Roller {
   /// last to the first, are concatenated, the stack itself takes the place of the result.
   void hand_out(Builder& b, Value* stack, size_t place) {
     for (const bool backwards : {false, true}) {
-      Value* whole = concatenated(place, backwards);
+      Node* whole = common_concatenation(place, backwards);
       if (whole == nullptr) continue;
-      const int64_t axis = normalize_axis(whole->def()->attrs().integer("axis"), whole->rank(), "");
       Value* all = stack;
       if (backwards) all = b.make("reverse", {all}, {{"axes", std::vector<int64_t>{0}}});
-      // The axis of steps takes the place of the one that was made for them.
-      if (stack->rank() > whole->rank()) {
-        Shape shape = all->shape();
-        shape.erase(shape.begin() + axis + 1);
-        all = b.reshape(all, shape);
-      }
-      std::vector<int64_t> perm;
-      for (int64_t i = 1; i < whole->rank(); ++i) perm.push_back(i);
-      perm.insert(perm.begin() + axis, 0);
-      graph_.replace_all_uses(whole, b.transpose(all, perm));
+      graph_.replace_all_uses(whole->result(), concatenated(b, all, *whole));
     }
     for (int t = 0; t < trips(); ++t) {
       Value* v = step(t).computed[place];
@@ -167,38 +146,17 @@ class Roller {
     }
   }
 
-  /// The concatenation of all values of a place along an axis of extent 1, which they have or were
-  /// given for it.
-  Value* concatenated(size_t place, bool backwards) {
+  /// The concatenation of all values of a place; null when there is none.
+  Node* common_concatenation(size_t place, bool backwards) const {
     Node* concat = nullptr;
     for (int t = 0; t < trips(); ++t) {
-      const Value* v = step(t).computed[place];
       if (!stands_for(t, place)) return nullptr;
-      const int operand = backwards ? trips() - 1 - t : t;
-      Node* found = nullptr;
-      for (const Use& u : v->uses()) {
-        if (is_step_of(u, *v, operand)) found = u.node;
-        if (!u.node->is("reshape") || u.node->result()->uses().size() != 1) continue;
-        const Use next = u.node->result()->uses()[0];
-        if (u.node->result()->has_one_use() && is_step_of(next, *v, operand)) found = next.node;
-      }
+      Node* found =
+          concatenation_of(*step(t).computed[place], backwards ? trips() - 1 - t : t, trips());
       if (found == nullptr || (t > 0 && found != concat)) return nullptr;
       concat = found;
     }
-    return concat->result();
-  }
-
-  /// v, perhaps reshaped, is one of as many steps side by side.
-  bool is_step_of(const Use& use, const Value& v, int operand) const {
-    const Node& concat = *use.node;
-    if (!concat.is("concat") || use.operand != operand || concat.operand_count() != trips())
-      return false;
-    const Shape& shape = concat.operand(operand)->shape();
-    const int axis = normalize_axis(concat.attrs().integer("axis"), concat.result()->rank(), "");
-    if (!shape[static_cast<size_t>(axis)].is(1)) return false;
-    Shape without = shape;
-    without.erase(without.begin() + axis);
-    return v.shape() == shape || v.shape() == without;
+    return concat;
   }
 
   void replace_outside(Value* v, Value* now) {

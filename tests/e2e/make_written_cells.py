@@ -4,8 +4,10 @@ as PyTorch's two exporters store them, with inputs and what ONNX Runtime compute
 ONNX suite. Run it with the Python of the peers (tools/setup/peers.sh); last run with PyTorch 2.15. A
 name ends in _script for the exporter that traces (dynamo=False) and in _dynamo for the newer one.
 
-data/written/NAME/gradients.npz: what autograd says of the sum of outputs * seeds, for some.
+gradients.npz in some folders has what autograd, in double precision, says of sum(y * seed), y being
+the first output: d_input, and d_NAME for each parameter.
 """
+import copy
 import pathlib
 import shutil
 import sys
@@ -269,7 +271,7 @@ def cases():
     yield "elman", Steps(Elman(), 1), 2
 
 
-GRADIENTS = ("lstm_joined_at_once", "lstm_peepholes", "gru_joined", "gru_apart", "minimal_joined")
+GRADIENTS = ("lstm_joined_at_once", "lstm_peepholes", "gru_joined", "gru_backwards", "minimal_joined")
 
 
 def record(module, x, folder):
@@ -286,6 +288,17 @@ def record(module, x, folder):
         for i, t in enumerate(tensors):
             proto = numpy_helper.from_array(np.ascontiguousarray(t), f"{kind}_{i}")
             (target / f"{kind}_{i}.pb").write_bytes(proto.SerializeToString())
+
+
+def record_gradients(module, x, folder):
+    exact = copy.deepcopy(module).double()
+    x = x.double().requires_grad_()
+    y = exact(x)[0]
+    seed = draw(*y.shape)
+    (y * seed).sum().backward()
+    np.savez(folder / "gradients.npz", input=x.detach().float().numpy(), seed=seed.numpy(),
+             d_input=x.grad.float().numpy(),
+             **{"d_" + name: p.grad.float().numpy() for name, p in exact.named_parameters()})
 
 
 def main():
@@ -308,6 +321,8 @@ def main():
                        str(folder / "model.onnx"))
             strip(folder / "model.onnx")
             record(module, x, folder)
+            if name in GRADIENTS and how == "script":  # which keeps names and layout of weights
+                record_gradients(module, x, folder)
             (folder / "data.json").write_text('{"rtol": 1e-5, "atol": 1e-5}\n')
             print(folder.name, (folder / "model.onnx").stat().st_size, "bytes")
 

@@ -38,7 +38,7 @@ int count(const Graph& graph, std::string_view op) {
 struct Expected {
   int loops = 1;
   int products = 1;     ///< in each loop: with states, one behind the other
-  int projections = 1;  ///< before the loops: with inputs of all steps
+  int projections = 1;  ///< around the loops: of all steps
 };
 
 Expected expected_of(const std::string& name) {
@@ -49,6 +49,7 @@ Expected expected_of(const std::string& name) {
   if ((has("gru") && !has("after")) || has("minimal")) e.products = 2;
   e.projections = e.loops;
   if (has("stacked")) e.projections = 3;  // one lies between the layers
+  if (has("elman")) e.projections = 2;    // one makes the outputs
   return e;
 }
 
