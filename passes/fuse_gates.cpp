@@ -32,7 +32,7 @@ class GateFuser {
   bool run() {
     bool changed = false;
     while (split_columns()) changed = true;
-    while (hoist_products()) changed = true;
+    while (may_hoist() && hoist_products()) changed = true;
     while (stack_products()) changed = true;
     return changed;
   }
@@ -219,6 +219,12 @@ class GateFuser {
       operands.push_back(by_trip.back() ? all_trips(b, o) : outside(b, o));
     }
     return made = repeat_for_all(b, *v->def(), operands, by_trip, ScanView(scan_).trips);
+  }
+
+  /// Segments of a loop compute again what would take memory for all steps (segment-scans).
+  bool may_hoist() const {
+    const auto nodes = body_.node_list();
+    return std::none_of(nodes.begin(), nodes.end(), [](const Node* n) { return n->is("scan"); });
   }
 
   // dot(f(x_t), w1), dot(f(x_t), w2) ... = columns of (f(x) [w1 w2 ...])_t
