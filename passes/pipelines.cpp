@@ -69,6 +69,7 @@ std::span<const NamedPipeline> named_pipelines() {
            "roll-loops",
            "stack-steps",
            "fuse-gates",
+           "simplify-control",  // gradients of weights that loops are given are summed behind them
            "read-last-steps",
        })},
       {"finish", "what follows the selection of algorithms, up to regions",
