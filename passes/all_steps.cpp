@@ -1,5 +1,6 @@
 #include "passes/all_steps.h"
 
+#include "ir/ops/control.h"
 #include "passes/recurrent_chains.h"
 
 #include <algorithm>
@@ -72,6 +73,23 @@ Value* repeat_for_all(Builder& b, const Node& n, const std::vector<Value*>& oper
     }
   if (n.is("broadcast")) return b.broadcast(values[0], with_axis(result.shape(), steps));
   return b.make(n.name(), values, attrs);
+}
+
+Value* add_scanned(Node& scan, Value* all) {
+  const int at = ScanView(scan).first_invariant();
+  std::vector<Value*> behind;
+  while (scan.operand_count() > at) {
+    behind.push_back(scan.operand(at));
+    scan.erase_operand(at);
+  }
+  scan.add_operand(all);
+  for (Value* v : behind) scan.add_operand(v);
+  Graph& body = *scan.body();
+  Value* slice =
+      body.add_input("", {all->dtype(), Shape(all->shape().begin() + 1, all->shape().end())});
+  body.move_input(body.inputs().size() - 1, static_cast<size_t>(at));
+  scan.attrs().set("scanned", scan.attrs().integer("scanned") + 1);
+  return slice;
 }
 
 }  // namespace tintype

@@ -16,4 +16,8 @@ bool can_repeat_for_all(const Node& n, const std::vector<bool>& by_step);
 Value* repeat_for_all(Builder& b, const Node& n, const std::vector<Value*>& operands,
                       const std::vector<bool>& by_step, const Dim& steps);
 
+/// Hands out slices of a value along its first axis to the trips of a scan, as the last of those
+/// that it hands out; returns the slice in its body.
+Value* add_scanned(Node& scan, Value* all);
+
 }  // namespace tintype

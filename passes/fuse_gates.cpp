@@ -250,7 +250,7 @@ class GateFuser {
       for (Node* p : products) weights.push_back(outside(b, p->operand(1)));
       Value* left = all_trips(b, n->operand(0));
       b.set_origins(n->origins());
-      take_columns(products, add_scanned(b.make("dot", {left, b.concat(weights, 1)})));
+      take_columns(products, add_scanned(scan_, b.make("dot", {left, b.concat(weights, 1)})));
       return true;
     }
     return false;
@@ -282,22 +282,6 @@ class GateFuser {
     Value* x = outside(b, v->def()->operand(0));
     b.set_origins(v->def()->origins());
     return b.make(v->def()->name(), {x}, v->def()->attrs());
-  }
-
-  Value* add_scanned(Value* all) {
-    const auto at = static_cast<size_t>(ScanView(scan_).first_invariant());
-    std::vector<Value*> behind;
-    while (scan_.operand_count() > static_cast<int>(at)) {
-      behind.push_back(scan_.operand(static_cast<int>(at)));
-      scan_.erase_operand(static_cast<int>(at));
-    }
-    scan_.add_operand(all);
-    for (Value* v : behind) scan_.add_operand(v);
-    Value* slice =
-        body_.add_input("", {all->dtype(), Shape(all->shape().begin() + 1, all->shape().end())});
-    body_.move_input(body_.inputs().size() - 1, at);
-    scan_.attrs().set("scanned", scan_.attrs().integer("scanned") + 1);
-    return slice;
   }
 
   Graph& graph_;

@@ -233,8 +233,49 @@ class OneSequence(nn.Module):
         return torch.stack(outputs)
 
 
+@torch.jit.script
+def scripted_steps(x, h, w, b):
+    for t in range(x.size(1)):
+        h = torch.tanh(torch.cat([x[:, t], h], 1) @ w + b)
+    return h
+
+
+class Scripted(nn.Module):
+    """A loop in the model, which takes its steps from x by their number."""
+    scripted = True
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(draw(FEATURES + UNITS, UNITS))
+        self.b = nn.Parameter(draw(UNITS))
+
+    def forward(self, x):
+        h = x.new_zeros(x.size(0), self.b.size(0))
+        return scripted_steps(x, h, self.w, self.b)
+
+
+class Scanned(nn.Module):
+    """PyTorch's scan: a loop in the model with a body of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = LstmAtOnce("joined")
+
+    def forward(self, x):
+        zeros = x.new_zeros(x.size(0), UNITS)
+
+        def step(state, xt):
+            h, state = self.cell(xt, state)
+            return tuple(s.clone() for s in state), h
+        (h, c), y = torch._higher_order_ops.scan(step, (zeros, zeros + 0), x.transpose(0, 1))
+        return y, h, c
+
+
+ONE_EXPORTER = {"scripted": "script", "scanned": "dynamo"}
+
+
 def cases():
-    """name, module, batch (None: not in the model), exporters"""
+    """name, module, batch (None: not in the model)"""
     lstm = lambda *a, **k: Steps(Lstm(*a, **k), 2)
     yield "lstm_apart", lstm("apart"), None
     yield "lstm_two_biases", lstm("apart, two biases", "ogfi"), 1
@@ -268,6 +309,8 @@ def cases():
     yield "minimal_joined", Steps(Minimal("joined"), 1), None
     yield "update_apart", Steps(Update("apart"), 1), 2
     yield "update_joined", Steps(Update("joined"), 1), 2
+    yield "scripted", Scripted(), 2
+    yield "scanned", Scanned(), 2
     yield "elman", Steps(Elman(), 1), 2
 
 
@@ -312,6 +355,8 @@ def main():
         rows = () if batch == 0 else (3 if batch is None else batch,)
         x = draw(*rows, STEPS, FEATURES)
         for how in ("script", "dynamo"):
+            if how != ONE_EXPORTER.get(name, how):
+                continue
             folder = HERE / f"{name}_{how}"
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
