@@ -4,17 +4,20 @@
 // In the body of a scan:
 //   (h W)[:, i:j]                    = h W[:, i:j]            all users cut columns out
 //   h W1, h W2 ...                   = slices of h [W1, W2 ...], gates in front
-//   x_t W1, x_t W2, x_t slices of x  = slices of x [W1 W2]    one long product before the loop
-// The last of these takes products out of the loop, the second makes several one, the first makes
-// narrower what the second then joins.
+//   f(x_t) W1, f(x_t) W2             = slices of f(x) [W1 W2]   one long product before the loop
+// x_t are slices of x, and f whatever treats trips alike. The last of these takes products out of
+// the loop, the second makes several one, the first makes narrower what the second then joins.
 #include "ir/builder.h"
 #include "ir/ops/control.h"
+#include "passes/all_steps.h"
 #include "passes/passes.h"
 #include "passes/patterns.h"
+#include "passes/recurrent_chains.h"
 
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <unordered_map>
 #include <vector>
 
 namespace tintype {
@@ -29,7 +32,7 @@ class GateFuser {
   bool run() {
     bool changed = false;
     while (split_columns()) changed = true;
-    while (hoist_products()) changed = true;
+    while (may_hoist() && hoist_products()) changed = true;
     while (stack_products()) changed = true;
     return changed;
   }
@@ -50,21 +53,21 @@ class GateFuser {
 
   /// dot(a, w) with one matrix w that is the same on every trip.
   bool is_product(const Node& n) const {
-    return n.is("dot") && n.attrs().integer("block") == 0 && n.operand(1)->rank() == 2 &&
-           n.operand(0)->rank() == 2 && is_invariant(n.operand(1));
+    return is_plain_product(n) && n.operand(1)->rank() == 2 && n.operand(0)->rank() >= 2 &&
+           is_invariant(n.operand(1));
   }
 
   // ---- columns ------------------------------------------------------------------------------
 
   /// The columns that a slice cuts out, when it cuts nothing else.
   static std::optional<std::pair<Dim, Dim>> columns_of(const Node& n) {
-    if (!n.is("slice") || n.operand(0)->rank() != 2) return std::nullopt;
+    if (!n.is("slice") || n.operand(0)->rank() < 2) return std::nullopt;
     const Shape starts = n.attrs().dims("starts");
-    const auto steps = n.attrs().integers("steps");
-    if (!starts[0].is(0) || !(n.result()->shape()[0] == n.operand(0)->shape()[0]) ||
-        steps != std::vector<int64_t>{1, 1})
-      return std::nullopt;
-    return std::pair(starts[1], n.result()->shape()[1]);
+    if (n.attrs().integers("steps") != std::vector<int64_t>(starts.size(), 1)) return std::nullopt;
+    for (size_t i = 0; i + 1 < starts.size(); ++i)
+      if (!starts[i].is(0) || !(n.result()->shape()[i] == n.operand(0)->shape()[i]))
+        return std::nullopt;
+    return std::pair(starts.back(), n.result()->shape().back());
   }
 
   static bool only_columns_are_used(const Value& v) {
@@ -103,7 +106,7 @@ class GateFuser {
     return std::any_of(operands.begin(), operands.end(), [this](const Value* v) {
       return v->def() != nullptr && v->has_one_use() &&
              (is_product(*v->def()) ||
-              (v->def()->op().has(kPointwise) && v->rank() == 2 && leads_to_product(*v->def())));
+              (v->def()->op().has(kPointwise) && v->rank() >= 2 && leads_to_product(*v->def())));
     });
   }
 
@@ -154,8 +157,9 @@ class GateFuser {
       weights.push_back(b.reshape(n->operand(1), one));
     }
     Value* left = products[0]->operand(0);
-    Value* all = b.make(
-        "dot", {b.reshape(left, {1, left->shape()[0], left->shape()[1]}), b.concat(weights, 0)});
+    const Dim rows = product(Shape(left->shape().begin(), left->shape().end() - 1));
+    Value* all =
+        b.make("dot", {b.reshape(left, {1, rows, left->shape().back()}), b.concat(weights, 0)});
     std::vector<Value*> gates;
     for (size_t i = 0; i < products.size(); ++i) {
       Value* gate = b.slice_axis(all, 0, static_cast<int64_t>(i), 1);
@@ -182,39 +186,71 @@ class GateFuser {
 
   // ---- projections --------------------------------------------------------------------------
 
-  /// The scanned operand that v is a slice of; -1 when it is none.
-  int scanned_operand(const Value* v) const {
-    const ScanView scan(scan_);
-    if (v->def() != nullptr || v->index() < scan.states || v->index() >= scan.first_invariant())
-      return -1;
-    return v->index();
+  /// Known for all trips before the loop begins: slices, and what is made of them and of what is
+  /// the same on every trip, one trip like the other.
+  bool is_ahead(const Value* v) {
+    if (const auto it = ahead_.find(v); it != ahead_.end()) return it->second;
+    return ahead_[v] = find_ahead(v);
   }
 
-  // dot(x_t, w1), dot(x_t, w2) ... = columns of (x [w1 w2 ...])_t
+  bool find_ahead(const Value* v) {
+    const ScanView scan(scan_);
+    if (v->def() == nullptr)
+      return v->index() >= scan.states && v->index() < scan.first_invariant();
+    const Node& n = *v->def();
+    std::vector<bool> by_trip;
+    for (const Value* o : n.operands()) {
+      by_trip.push_back(is_ahead(o));
+      if (!by_trip.back() && !(is_invariant(o) && can_leave(o))) return false;
+    }
+    return std::find(by_trip.begin(), by_trip.end(), true) != by_trip.end() &&
+           can_repeat_for_all(n, by_trip);
+  }
+
+  /// The value of all trips, with an axis for them in front, made before the loop.
+  Value* all_trips(Builder& b, const Value* v) {
+    Value*& made = all_trips_[v];
+    if (made != nullptr) return made;
+    if (v->def() == nullptr) return made = scan_.operand(v->index());
+    std::vector<Value*> operands;
+    std::vector<bool> by_trip;
+    for (const Value* o : v->def()->operands()) {
+      by_trip.push_back(is_ahead(o));
+      operands.push_back(by_trip.back() ? all_trips(b, o) : outside(b, o));
+    }
+    return made = repeat_for_all(b, *v->def(), operands, by_trip, ScanView(scan_).trips);
+  }
+
+  /// Segments of a loop compute again what would take memory for all steps (segment-scans).
+  bool may_hoist() const {
+    const auto nodes = body_.node_list();
+    return std::none_of(nodes.begin(), nodes.end(), [](const Node* n) { return n->is("scan"); });
+  }
+
+  // dot(f(x_t), w1), dot(f(x_t), w2) ... = columns of (f(x) [w1 w2 ...])_t
   bool hoist_products() {
-    for (Node* n : body_.node_list()) {
-      if (!is_product(*n)) continue;
-      const int operand = scanned_operand(n->operand(0));
-      if (operand < 0) continue;
+    ahead_.clear();
+    all_trips_.clear();
+    // Those that others are made of move along with these.
+    std::vector<Node*> nodes = body_.node_list();
+    for (auto it = nodes.rbegin(); it != nodes.rend(); ++it) {
+      Node* n = *it;
+      if (!is_product(*n) || !is_ahead(n->operand(0))) continue;
       std::vector<Node*> products;
-      std::vector<Value*> weights;
       for (const Use& u : n->operand(0)->uses()) {
         if (!is_product(*u.node) || u.operand != 0) continue;
-        const std::optional<Value*> w = outside(u.node->operand(1));
-        if (w) {
-          products.push_back(u.node);
-          weights.push_back(*w);
-        } else {
-          context_.declined(*u.node, "its weights are computed inside the loop");
-        }
+        if (can_leave(u.node->operand(1))) products.push_back(u.node);
+        else context_.declined(*u.node, "its weights are computed inside the loop");
       }
       if (products.empty()) continue;
       Builder b(graph_, &scan_);
       for (Node* p : products) n->add_origins(p->origins());
-      b.set_origins(n->origins());
       report(*n, "the product for all trips is made before the loop");
-      take_columns(products,
-                   add_scanned(b.make("dot", {scan_.operand(operand), b.concat(weights, 1)})));
+      std::vector<Value*> weights;
+      for (Node* p : products) weights.push_back(outside(b, p->operand(1)));
+      Value* left = all_trips(b, n->operand(0));
+      b.set_origins(n->origins());
+      take_columns(products, add_scanned(scan_, b.make("dot", {left, b.concat(weights, 1)})));
       return true;
     }
     return false;
@@ -225,45 +261,35 @@ class GateFuser {
     for (Node* p : products) {
       Builder b(body_, p);
       b.set_origins(p->origins());
-      const Dim size = p->result()->shape()[1];
-      replace_node(body_, *p, b.slice_axis(all, 1, start, size));
+      const Dim size = p->result()->shape().back();
+      replace_node(body_, *p, b.slice_axis(all, all->rank() - 1, start, size));
       start = start + size;
     }
   }
 
-  /// The value in front of the loop that an invariant stands for.
-  std::optional<Value*> outside(const Value* v) {
-    if (v->def() == nullptr) return scan_.operand(v->index());
-    Builder b(graph_, &scan_);
-    b.set_origins(v->def()->origins());
-    if (const Tensor* t = v->constant()) return b.constant(*t);
-    if (!v->def()->op().has(kMovement | kView) || v->def()->operand_count() != 1)
-      return std::nullopt;
-    const std::optional<Value*> x = outside(v->def()->operand(0));
-    if (!x) return std::nullopt;
-    return b.make(v->def()->name(), {*x}, v->def()->attrs());
+  /// An invariant that the loop is given, a constant, or either of them moved.
+  bool can_leave(const Value* v) const {
+    if (v->def() == nullptr || v->constant() != nullptr) return true;
+    return v->def()->op().has(kMovement | kView) && v->def()->operand_count() == 1 &&
+           can_leave(v->def()->operand(0));
   }
 
-  Value* add_scanned(Value* all) {
-    const auto at = static_cast<size_t>(ScanView(scan_).first_invariant());
-    std::vector<Value*> behind;
-    while (scan_.operand_count() > static_cast<int>(at)) {
-      behind.push_back(scan_.operand(static_cast<int>(at)));
-      scan_.erase_operand(static_cast<int>(at));
-    }
-    scan_.add_operand(all);
-    for (Value* v : behind) scan_.add_operand(v);
-    Value* slice =
-        body_.add_input("", {all->dtype(), Shape(all->shape().begin() + 1, all->shape().end())});
-    body_.move_input(body_.inputs().size() - 1, at);
-    scan_.attrs().set("scanned", scan_.attrs().integer("scanned") + 1);
-    return slice;
+  /// The value in front of the loop that an invariant stands for.
+  Value* outside(Builder& b, const Value* v) {
+    if (v->def() == nullptr) return scan_.operand(v->index());
+    b.set_origins(v->def()->origins());
+    if (const Tensor* t = v->constant()) return b.constant(*t);
+    Value* x = outside(b, v->def()->operand(0));
+    b.set_origins(v->def()->origins());
+    return b.make(v->def()->name(), {x}, v->def()->attrs());
   }
 
   Graph& graph_;
   Node& scan_;
   Graph& body_;
   PassContext& context_;
+  std::unordered_map<const Value*, bool> ahead_;
+  std::unordered_map<const Value*, Value*> all_trips_;
 };
 
 }  // namespace

@@ -17,6 +17,7 @@ bool layout_states(Graph& graph, PassContext& context);
 bool read_last_steps(Graph& graph, PassContext& context);
 bool recognize_attention(Graph& graph, PassContext& context);
 bool merge_projections(Graph& graph, PassContext& context);
+bool normalize_cells(Graph& graph, PassContext& context);
 bool recompute(Graph& graph, PassContext& context);
 bool reshape_updates(Graph& graph, PassContext& context);
 bool roll_loops(Graph& graph, PassContext& context);
@@ -25,5 +26,6 @@ bool simplify_control(Graph& graph, PassContext& context);
 bool simplify(Graph& graph, PassContext& context);
 bool sink_repeats(Graph& graph, PassContext& context);
 bool sink_transposes(Graph& graph, PassContext& context);
+bool stack_steps(Graph& graph, PassContext& context);
 
 }  // namespace tintype

@@ -17,7 +17,7 @@ std::string joined(std::initializer_list<std::string_view> steps) {
 }  // namespace
 
 std::span<const NamedPipeline> named_pipelines() {
-  static const std::array<NamedPipeline, 6> pipelines = {{
+  static const std::array<NamedPipeline, 7> pipelines = {{
       {"default", "from a model to kernels: what compile runs",
        joined({
            "recognize-attention",  // its scale then costs nothing, wherever exporters put it
@@ -44,7 +44,9 @@ std::span<const NamedPipeline> named_pipelines() {
            "dead-code",                  // leftovers of shape arithmetic would block patterns
            "simplify{layout=0}",         // merged movement; transposes kept for the next pass
            "common-subexpressions",      // steps of a network are compared value by value
+           "normalize-cells",            // whatever form their products were given
            "roll-loops",                 // before layouts move apart what is the same in all steps
+           "stack-steps",                // what the loops have left of the steps
            "fuse-gates",
            "read-last-steps",            // of what has become a loop
            "simplify-control",           // the weights of what rolled up, once more
@@ -57,6 +59,18 @@ std::span<const NamedPipeline> named_pipelines() {
            "common-subexpressions",      // movement that several users asked for separately
            "simplify-control",           // what folding left constant, and outputs nobody reads
            "dead-code",
+       })},
+      {"roll", "loops of what was written out step by step: before it is differentiated",
+       joined({
+           "fold-constants{weights=0}",
+           "dead-code",
+           "common-subexpressions",  // steps of a network are compared value by value
+           "normalize-cells",
+           "roll-loops",
+           "stack-steps",
+           "fuse-gates",
+           "simplify-control",  // gradients of weights that loops are given are summed behind them
+           "read-last-steps",
        })},
       {"finish", "what follows the selection of algorithms, up to regions",
        joined({

@@ -6,10 +6,12 @@
 //   a state that is never changed         = its initial value
 //   results, operands that nobody reads   = left out
 //   transpose(y), y stacked by a loop     = stacked transposed
+//   x[trip], trip counted by the loop     = x cut into slices by it
 // Each rule takes something away from a control node, or makes it vanish.
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/ops/control.h"
+#include "passes/all_steps.h"
 #include "passes/passes.h"
 #include "passes/patterns.h"
 
@@ -42,7 +44,8 @@ class Simplifier {
     bool changed = false;
     for (bool again = true; again;) {
       again = drop_results(n) || transpose_outputs(n) || drop_steady_states(n) ||
-              merge_invariants(n) || sink_constants(n) || hoist(n) || drop_operands(n);
+              merge_invariants(n) || scan_gathers(n) || sink_constants(n) || hoist(n) ||
+              drop_operands(n);
       changed = changed || again;
     }
     return inline_body(n) || changed;
@@ -189,6 +192,49 @@ class Simplifier {
       return true;
     }
     return false;
+  }
+
+  /// gather(x, trip) with a scanned iota for the trip: the loop may as well hand out slices of x,
+  /// whose products with weights can leave it (fuse-gates).
+  bool scan_gathers(Node& n) {
+    if (!n.is("scan")) return false;
+    const ScanView scan(n);
+    for (int i = scan.states; i < scan.first_invariant(); ++i) {
+      if (!counts(*n.operand(i), scan.trips)) continue;
+      for (const Use& u : inner(n, i)->uses()) {
+        const Value* x = u.node->is("gather") && u.operand == 1 ? u.node->operand(0) : nullptr;
+        if (x == nullptr || x->def() != nullptr || x->index() < scan.first_invariant()) continue;
+        const int axis = normalize_axis(u.node->attrs().integer("axis"), x->rank(), "");
+        if (!has_slices(x->shape()[static_cast<size_t>(axis)], scan.trips)) continue;
+        cut_into_slices(n, *u.node, axis);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /// 0, 1, 2 ... up to the last trip.
+  static bool counts(const Value& v, const Dim& trips) {
+    return v.def() != nullptr && v.def()->is("iota") && v.rank() == 1 && v.shape()[0] == trips;
+  }
+
+  static bool has_slices(const Dim& extent, const Dim& trips) {
+    if (extent == trips) return true;
+    return extent.is_static() && trips.is_static() && extent.value() > trips.value();
+  }
+
+  void cut_into_slices(Node& n, Node& gather, int axis) {
+    const ScanView scan(n);
+    Builder b(graph_, &n);
+    b.set_origins(gather.origins());
+    Value* x = n.operand(gather.operand(0)->index());
+    std::vector<int64_t> perm = {axis};
+    for (int64_t a = 0; a < x->rank(); ++a)
+      if (a != axis) perm.push_back(a);
+    Value* slices = b.transpose(b.slice_axis(x, axis, 0, scan.trips), perm);
+    Value* slice = add_scanned(n, slices);
+    report(gather, "the loop hands out slices of what it was indexed with");
+    replace_node(*n.body(), gather, slice);
   }
 
   bool drop_operands(Node& n) {

@@ -20,6 +20,9 @@ class DiagnosticProbe {
   /// Adds the output "diagnostics" and returns what its elements mean.
   std::vector<Diagnostic> finish(Graph& graph);
 
+  /// What has been watched so far, for passes that put other values in their place.
+  std::vector<Value*>& values() { return values_; }
+
  private:
   void add(Builder& b, Diagnostic::Kind kind, const std::string& name, Value* scalar);
   std::vector<Diagnostic> meanings_;

@@ -253,6 +253,15 @@ std::vector<Value*> add_gradients(Graph& graph, Value* loss, const StatefulModel
   return found;
 }
 
+/// Runs passes; `values` then point to what takes the place of the values they pointed to.
+void run_passes(Graph& graph, const std::string& passes, const std::vector<Value**>& values) {
+  const size_t first = graph.output_count();
+  for (Value** v : values) graph.add_output("", *v);
+  run_pipeline(graph, parse_pipeline(passes));
+  for (size_t i = 0; i < values.size(); ++i) *values[i] = graph.output(first + i);
+  for (size_t i = values.size(); i-- > 0;) graph.erase_output(first + i);
+}
+
 }  // namespace
 
 Value* prediction_of(const Graph& graph, const LossTerm& term, std::vector<std::string>& notes) {
@@ -265,7 +274,7 @@ TrainingGraph make_training_graph(std::unique_ptr<Graph> model, const TrainingOp
   for (const char* name : {"learning_rate", "step", "seed"}) require_new_input(graph, name);
   const std::vector<Value*> predictions = predictions_of(graph, options, out);
   erase_model_outputs(graph);
-  const StatefulModel stateful = make_stateful(graph, options, /*training=*/true, out);
+  StatefulModel stateful = make_stateful(graph, options, /*training=*/true, out);
   if (stateful.trainable.empty())
     throw Error(options.freeze.empty()
                     ? "the model has no parameters: no named constant is a weight"
@@ -273,11 +282,12 @@ TrainingGraph make_training_graph(std::unique_ptr<Graph> model, const TrainingOp
   DiagnosticProbe probe;
   if (options.diagnostics) probe.watch_activations(graph);
   Value* loss = add_losses(graph, options, predictions, out);
-  // Values of core nodes outlive this, what they are computed from changes.
-  std::string passes = "decompose,read-last-steps";
+  std::string passes = "decompose,roll";
   if (options.scan_segments)
     passes += ",segment-scans{segments=" + std::to_string(*options.scan_segments) + "}";
-  run_pipeline(graph, parse_pipeline(passes));
+  std::vector<Value**> values = {&loss, &stateful.this_step};
+  for (Value*& v : probe.values()) values.push_back(&v);
+  run_passes(graph, passes, values);
   set_random_state(graph, stateful.seed, stateful.step);
   Builder b(graph);
   b.set_origins({"penalty"});

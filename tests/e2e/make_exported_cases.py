@@ -104,6 +104,8 @@ def scripted_branch(x):
 
 
 class Loop(nn.Module):
+    scripted = True
+
     def __init__(self):
         super().__init__()
         self.w = nn.Parameter(draw(5, 5) / 2)
@@ -113,6 +115,8 @@ class Loop(nn.Module):
 
 
 class Branch(nn.Module):
+    scripted = True
+
     def forward(self, x):
         return scripted_branch(x)
 
@@ -238,7 +242,7 @@ def cases():
 def export(module, inputs, axes, how, path):
     names = [f"x{i}" for i in range(len(inputs))]
     if how == "script":
-        target = torch.jit.script(module) if isinstance(module, (Loop, Branch)) else module
+        target = torch.jit.script(module) if getattr(module, "scripted", False) else module
         dynamic = {n: a for n, a in zip(names, axes) if a}
         torch.onnx.export(target, inputs, path, dynamo=False, input_names=names,
                           dynamic_axes=dynamic, opset_version=17)
