@@ -23,7 +23,6 @@ double milliseconds_since(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
 
-/// Changes whenever the same kernel text would give other machine code.
 constexpr std::string_view kCodegenVersion = "tintype-kernels-85 halide-21";
 
 std::string symbol_for(std::string_view key) {
@@ -74,6 +73,8 @@ Lowered lowered_for(const Graph& graph, const CodegenOptions& options) {
 }
 
 }  // namespace
+
+std::string_view kernel_version() { return kCodegenVersion; }
 
 std::optional<size_t> planned_arena(const Graph& graph, const CodegenOptions& options) {
   const Program program = lowered_for(graph, options).program;
