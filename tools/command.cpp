@@ -28,7 +28,8 @@ void ModelArguments::add_to(CLI::App& app) {
       ->check(CLI::IsMember({"default", "strict"}));
   app.add_option("--target", target, kTargetHelp);
   app.add_option("--libraries", libraries, kLibrariesHelp);
-  app.add_option("--threads", threads, "upper bound on threads; results do not depend on it");
+  app.add_option("--threads", threads,
+                 "upper bound on threads; results of a compiled model do not depend on it");
   app.add_option("--cache", cache, "folder of compiled kernels (default: ~/.cache/tintype)");
   app.add_option("--tuning", tuning,
                  "measured choices: a file of tintype tune, or none (default: tuning.json there)");
