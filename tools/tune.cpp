@@ -6,7 +6,9 @@
 #include "tools/driver/tuner.h"
 #include "tools/model_inputs.h"
 
+#include <cerrno>
 #include <charconv>
+#include <cstring>
 #include <filesystem>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -35,8 +37,14 @@ double seconds_of(const std::string& text) {
   return rest == "m" ? 60 * value : value;
 }
 
+/// A mistake in the name must not cost a minute of measuring.
 std::string file_of(const TuneArguments& a, const CompileOptions& options) {
-  if (!a.output.empty()) return a.output;
+  if (!a.output.empty()) {
+    const std::filesystem::path folder = std::filesystem::absolute(a.output).parent_path();
+    if (access(folder.c_str(), W_OK) != 0)
+      throw Error(a.output + ": cannot be written: " + std::strerror(errno));
+    return a.output;
+  }
   const std::string path = default_tuning_path(options.cache_directory);
   if (path.empty())
     throw Error("there is no folder for the choices: leave out --no-cache, or name a file with -o");
@@ -132,7 +140,7 @@ int tune_model(const TuneArguments& a) {
   options.compile.progress = nullptr;
   options.seconds = seconds_of(a.budget);
   const std::string file = file_of(a, options.compile);
-  const TuningFile before = existing(file);  // a mistake in it must not cost a minute
+  const TuningFile before = existing(file);
   if (!a.again)
     options.known = [&](const TuningSetting& s) { return before.choices_for(s, false); };
   options.inputs = [&](const Model& m) {

@@ -80,7 +80,7 @@ TEST(ChoiceKey, HasWhatDecides) {
   add(conv(x, w, "[1, 1]"));
   add(conv(x, w, "[2, 2]"));
   add(conv("f32[1,31,30,16]", w, "[1, 1]"));
-  add(conv(x, w, "[1, 1]", "%2 = max(%1, %1)\n  return %2 as \"y\""));
+  add(conv(x, w, "[1, 1]", "%2 = tanh(%1)\n  return %2 as \"y\""));
   add("graph \"net\"(%x: f32[1,28,28,16], %w: f32[3,3,16,32]) {\n"
       "  %0 = pad(%x) {after = <0,1,1,0>, before = <0,1,1,0>}\n"
       "  %1 = conv(%0, %w) {filters = 32, strides = [1, 1], window = [3, 3]}\n"
