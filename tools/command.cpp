@@ -197,10 +197,14 @@ std::function<void(int, int)> compile_progress() {
   };
 }
 
+void print_warnings(const CompileReport& report) {
+  for (const std::string& problem : {report.codegen.cache_problem, report.tuning_problem})
+    if (!problem.empty()) fmt::print(stderr, "warning: {}\n", problem);
+}
+
 void print_compile_summary(const CompileReport& report) {
   const CodegenReport& c = report.codegen;
-  if (!c.cache_problem.empty()) fmt::print(stderr, "warning: {}\n", c.cache_problem);
-  if (!report.tuning_problem.empty()) fmt::print(stderr, "warning: {}\n", report.tuning_problem);
+  print_warnings(report);
   for (const std::string& what : c.on_host) fmt::print(stderr, "on the CPU: {}\n", what);
   if (isatty(STDERR_FILENO) == 0 || c.kernels == c.from_cache) return;
   fmt::print(stderr, "compiled {} kernels in {:.1f} s ({} more from the cache)\n",

@@ -85,7 +85,9 @@ void set_libraries(const std::string& text, CompileOptions& options);
 
 /// Prints to standard error what libraries did in the last run, and why they did not do the rest.
 void print_libraries(const Model& model);
-/// Prints the one-line summary after compiling ("compiled 14 kernels in 1.6 s").
+/// Prints to standard error why kernels were not kept, or measured choices not used.
+void print_warnings(const CompileReport& report);
+/// Prints these, and the one-line summary after compiling ("compiled 14 kernels in 1.6 s").
 void print_compile_summary(const CompileReport& report);
 /// 25557032 -> "25,557,032"
 std::string grouped(int64_t n);

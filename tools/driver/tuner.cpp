@@ -24,7 +24,9 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-constexpr int kRounds = 9, kCheckRounds = 15, kMostChecks = 4;
+constexpr int kLeastRounds = 5, kMostRounds = 9;             // to explore
+constexpr int kLeastCheckRounds = 7, kMostCheckRounds = 15;  // to check what won
+constexpr int kMostChecks = 4;
 constexpr double kSampleSeconds = 0.004;  // runs of a round take so long at least
 constexpr double kLeastGain = 0.01;       // less is not worth another algorithm
 constexpr double kSmallShare = 0.003;     // of a run: nodes below are too short to measure
@@ -242,6 +244,12 @@ class Tuner {
     });
     const double once = untuned_->run_time(1) / 1e3;
     runs_ = std::clamp(static_cast<int>(kSampleSeconds / std::max(once, 1e-6)), 1, 200);
+    // A round is two runs of each of two programs. Slow models have fewer of them.
+    const double round = 4 * once * runs_;
+    rounds_ =
+        std::clamp(static_cast<int>(0.08 * options_.seconds / round), kLeastRounds, kMostRounds);
+    check_rounds_ = std::clamp(static_cast<int>(0.15 * options_.seconds / round), kLeastCheckRounds,
+                               kMostCheckRounds);
     const std::vector<double> ms = untuned_->step_times(3 * runs_);
     const double all = std::accumulate(ms.begin(), ms.end(), 0.0);
     for (Site& s : sites_) s.node.untuned_ms = s.node.ms = untuned_->time_of(s.tags, ms);
@@ -313,7 +321,7 @@ class Tuner {
       if (tried.empty()) return;
       const auto begin = Clock::now();
       const std::unique_ptr<Candidate> candidate = build(choices);
-      const std::vector<Ratio> ratios = compare(*candidate, tried, kRounds);
+      const std::vector<Ratio> ratios = compare(*candidate, tried, rounds_);
       for (size_t i = 0; i < tried.size(); ++i) {
         tried[i]->tried.emplace_back(tried[i]->queue.front(), ratios[i]);
         tried[i]->queue.pop_front();
@@ -353,23 +361,31 @@ class Tuner {
     return choices;
   }
 
+  /// Of nodes that share steps (a convolution, and whether it is widened) the better one.
+  std::vector<Site*> first_winners() {
+    std::vector<Site*> best, winners;
+    for (Site& s : sites_)
+      if (s.best() != nullptr && s.best()->second.middle < 1 - kLeastGain) best.push_back(&s);
+    std::stable_sort(best.begin(), best.end(), [](const Site* a, const Site* b) {
+      return a->best()->second.middle < b->best()->second.middle;
+    });
+    std::set<int> taken;
+    for (Site* s : best) {
+      if (std::any_of(s->tags.begin(), s->tags.end(), [&](int t) { return taken.count(t) != 0; }))
+        continue;
+      taken.insert(s->tags.begin(), s->tags.end());
+      winners.push_back(s);
+    }
+    return winners;
+  }
+
   /// Winners together, as long as one of them does not win there; then whole runs.
   void decide() {
-    std::vector<Site*> winners;
-    std::set<int> taken;
-    for (Site& s : sites_) {
-      const auto* best = s.best();
-      if (best == nullptr || best->second.middle > 1 - kLeastGain) continue;
-      // Of nodes that share steps (a convolution, and whether it is widened) the better one.
-      if (std::any_of(s.tags.begin(), s.tags.end(), [&](int t) { return taken.count(t) != 0; }))
-        continue;
-      taken.insert(s.tags.begin(), s.tags.end());
-      winners.push_back(&s);
-    }
+    std::vector<Site*> winners = first_winners();
     std::unique_ptr<Candidate> tuned;
     for (int check = 0; check < kMostChecks && !winners.empty(); ++check) {
       tuned = build(winners_of(winners));
-      const std::vector<Ratio> ratios = compare(*tuned, winners, kCheckRounds);
+      const std::vector<Ratio> ratios = compare(*tuned, winners, check_rounds_);
       std::vector<Site*> confirmed;
       for (size_t i = 0; i < winners.size(); ++i) {
         winners[i]->node.ms = ratios[i].ms;
@@ -386,7 +402,7 @@ class Tuner {
 
   void compare_runs(Candidate* tuned, const std::vector<Site*>& winners) {
     std::vector<double> mine, other;
-    for (int round = 0; round < kCheckRounds; ++round) {
+    for (int round = 0; round < check_rounds_; ++round) {
       if (round % 2 == 0) other.push_back(untuned_->run_time(2 * runs_));
       if (tuned != nullptr) mine.push_back(tuned->run_time(2 * runs_));
       if (round % 2 == 1) other.push_back(untuned_->run_time(2 * runs_));
@@ -423,7 +439,8 @@ class Tuner {
   CompileOptions compile_;
   std::unique_ptr<Candidate> untuned_;
   std::vector<Site> sites_;
-  int runs_ = 1;        ///< of a sample
+  int runs_ = 1;  ///< of a sample
+  int rounds_ = kMostRounds, check_rounds_ = kMostCheckRounds;
   double reserve_ = 1;  ///< seconds to keep for checking the winners
   TuneReport report_;
 };
