@@ -24,7 +24,7 @@ double milliseconds_since(Clock::time_point start) {
 }
 
 /// Changes whenever the same kernel text would give other machine code.
-constexpr std::string_view kCodegenVersion = "tintype-kernels-94 halide-21";
+constexpr std::string_view kCodegenVersion = "tintype-kernels-95 halide-21";
 
 std::string symbol_for(std::string_view key) {
   const XXH128_hash_t h = XXH3_128bits(key.data(), key.size());
@@ -74,6 +74,8 @@ Lowered lowered_for(const Graph& graph, const CodegenOptions& options) {
 }
 
 }  // namespace
+
+std::string_view kernel_version() { return kCodegenVersion; }
 
 std::optional<size_t> planned_arena(const Graph& graph, const CodegenOptions& options) {
   const Program program = lowered_for(graph, options).program;

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tintype {
@@ -43,6 +44,9 @@ struct Compiled {
 
 /// The graph as passes leave it: regions, views, host ops. Throws Error.
 Compiled compile(const Graph& graph, const CodegenOptions& options);
+
+/// Changes whenever the same kernel text would give other machine code.
+std::string_view kernel_version();
 
 /// Bytes of the arena that the graph's program plans for the likely extents of `options`; nothing
 /// when the program can not have these extents. Compiles no kernel.

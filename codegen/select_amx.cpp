@@ -13,17 +13,6 @@ namespace tintype {
 
 namespace {
 
-bool suits(const Node& n) {
-  if (n.result()->dtype() != DType::f32 || n.attrs().integer("block") > 0 ||
-      !n.result()->shape().back().is_static())
-    return false;
-  if (n.is("dot")) return n.operand(0)->rank() == n.result()->rank();
-  const auto window = n.attrs().integers("window");
-  const auto dilations = n.attrs().integers("dilations", std::vector<int64_t>(window.size(), 1));
-  return window.size() >= 1 && window.size() <= 2 && n.attrs().integer("group", 1) == 1 &&
-         (dilations.back() == 1 || window.back() == 1) && n.operand(0)->shape().back().is_static();
-}
-
 std::string thousands(double cycles) {
   std::ostringstream s;
   s << std::fixed << std::setprecision(0) << cycles / 1e3 << "k cycles";
@@ -40,9 +29,20 @@ int64_t amx_terms(const Node& n, const SelectAlgorithmsOptions& options) {
   return !n.is("dot") && changes_weights(n.graph()) ? 0 : options.terms;
 }
 
+bool suits_amx(const Node& n) {
+  if (n.result()->dtype() != DType::f32 || n.attrs().integer("block") > 0 ||
+      !n.result()->shape().back().is_static())
+    return false;
+  if (n.is("dot")) return n.operand(0)->rank() == n.result()->rank();
+  const auto window = n.attrs().integers("window");
+  const auto dilations = n.attrs().integers("dilations", std::vector<int64_t>(window.size(), 1));
+  return window.size() >= 1 && window.size() <= 2 && n.attrs().integer("group", 1) == 1 &&
+         (dilations.back() == 1 || window.back() == 1) && n.operand(0)->shape().back().is_static();
+}
+
 bool amx_wins(const Node& n, bool packed, const SelectAlgorithmsOptions& options) {
   const int64_t terms = amx_terms(n, options);
-  if (terms == 0 || !suits(n)) return false;
+  if (terms == 0 || !suits_amx(n)) return false;
   const TileProblem p = tile_problem(n, [&options](const Dim& d) { return options.hint(d); });
   const double tiles = amx_cycles(p, packed, terms),
                vectors = vector_cycles(p, packed, options.machine);

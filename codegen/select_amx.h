@@ -9,6 +9,9 @@ namespace tintype {
 /// Bf16 terms of the operands of a product; 0 where AMX is not to be used.
 int64_t amx_terms(const Node& n, const SelectAlgorithmsOptions& options);
 
+/// A dot or conv in f32 that there is a call of the runtime for.
+bool suits_amx(const Node& n);
+
 /// Whether a dot with one matrix on the right, or a conv, is to run on AMX: where the reckoned
 /// cycles are fewer than those of vectors of f32. `packed`: weights are packed beforehand. The
 /// reckoning is told to those who ask.

@@ -8,6 +8,7 @@
 // gradient of the weights is that of the wide ones, summed over i.
 #include "codegen/widen_convs.h"
 
+#include "codegen/algorithm_choice.h"
 #include "ir/builder.h"
 
 #include <algorithm>
@@ -63,17 +64,22 @@ class Widening {
         o_.hint(product(Shape(out.begin(), out.end() - 1))) < kManyPositions)
       return 1;
     const int64_t width = out[out.size() - 2].value();
-    int64_t best = 1;
+    Decision d;
+    d.node = &n;
+    d.candidates.emplace_back();  // as it is
     double least = 0.9 * static_cast<double>(window.back()) * cost_of_tap(filters);
     for (int64_t p = 2; p <= kMost; ++p) {
       if (width % p != 0) continue;
+      const Algorithm wide{.kind = Algorithm::Kind::wide, .positions = p};
+      d.candidates.push_back(wide);
       const double cost = static_cast<double>(window.back() + p - 1) * cost_of_tap(p * filters) /
                           static_cast<double>(p);
       if (cost >= least) continue;
       least = cost;
-      best = p;
+      d.reckoned = wide;
     }
-    return best;
+    d.key = "widen " + choice_key({&n}, o_);
+    return settle(std::move(d), o_).positions;
   }
 
   static Value* wide_weights(Builder& b, Value* w, int64_t p) {

@@ -65,6 +65,7 @@ nlohmann::json measure(const BenchArguments& a) {
   std::map<std::string, Tensor> states;
   CompiledModel m = open_without_states(a.model.path, options, states);
   const double ready = since(start);
+  print_warnings(m.report);
   const std::vector<Tensor> inputs =
       make_inputs(m.model, a.inputs, with_batch(m.model, a.model.dim_values(), a.batch), 1);
   Session session = open_session(m, a.model.path);

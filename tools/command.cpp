@@ -7,7 +7,11 @@
 #include "tools/driver/data_files.h"
 #include "tools/driver/pipeline.h"
 
+#include <atomic>
 #include <charconv>
+#include <cmath>
+#include <csignal>
+#include <cstdlib>
 #include <fmt/format.h>
 #include <fstream>
 #include <unistd.h>
@@ -24,8 +28,11 @@ void ModelArguments::add_to(CLI::App& app) {
       ->check(CLI::IsMember({"default", "strict"}));
   app.add_option("--target", target, kTargetHelp);
   app.add_option("--libraries", libraries, kLibrariesHelp);
-  app.add_option("--threads", threads, "upper bound on threads; results do not depend on it");
+  app.add_option("--threads", threads,
+                 "upper bound on threads; results of a compiled model do not depend on it");
   app.add_option("--cache", cache, "folder of compiled kernels (default: ~/.cache/tintype)");
+  app.add_option("--tuning", tuning,
+                 "measured choices: a file of tintype tune, or none (default: tuning.json there)");
   app.add_flag("--no-cache", no_cache, "compile every kernel anew and keep none");
   app.add_flag("--reference", reference, "run the unfused, unscheduled program instead");
   app.add_option("--dim", dims, "value of a symbolic extent, NAME=VALUE (repeatable)");
@@ -117,6 +124,8 @@ CompileOptions ModelArguments::options() const {
   o.target = target;
   set_libraries(libraries, o);
   o.cache_directory = no_cache ? "" : cache;
+  o.tuning = tuning == "none" ? "" : tuning;
+  o.threads = threads;
   o.hints = dim_values();
   for (const std::string& k : known_inputs) {
     const auto [name, file] = split_assignment(k, "--known-input");
@@ -149,22 +158,53 @@ Session open_session(const CompiledModel& model, const std::string& path) {
   return std::move(session).value();
 }
 
+namespace {
+std::atomic<bool> interrupt{false};
+}  // namespace
+
+InterruptGuard::InterruptGuard() {
+  interrupt = false;
+  std::signal(SIGINT, [](int) {
+    if (interrupt.exchange(true)) std::_Exit(130);
+  });
+}
+InterruptGuard::~InterruptGuard() { std::signal(SIGINT, SIG_DFL); }
+bool InterruptGuard::interrupted() { return interrupt; }
+
+std::string progress_bar(double share) {
+  constexpr int kWidth = 24;
+  const int half_cells = static_cast<int>(std::lround(share * 2 * kWidth));
+  std::string text;
+  for (int i = 0; i < kWidth; ++i)
+    text += 2 * i + 1 < half_cells ? "━" : 2 * i < half_cells ? "╸" : "─";
+  return text;
+}
+
+std::string clock_text(double seconds) {
+  const auto whole = static_cast<int64_t>(seconds + 0.5);
+  if (whole >= 3600)
+    return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
+  return fmt::format("{}:{:02}", whole / 60, whole % 60);
+}
+
 std::function<void(int, int)> compile_progress() {
   if (isatty(STDERR_FILENO) == 0) return nullptr;
   return [](int done, int total) {
-    constexpr int kWidth = 30;
-    const int filled = kWidth * done / total;
-    std::string bar;
-    for (int i = 0; i < kWidth; ++i) bar += i < filled ? "━" : "─";
-    fmt::print(stderr, "\rcompiling kernels {} {}/{}{}", bar, done, total,
+    fmt::print(stderr, "\rcompiling kernels {} {}/{}{}",
+               progress_bar(static_cast<double>(done) / total), done, total,
                done == total ? "\r\033[K" : "");
     std::fflush(stderr);
   };
 }
 
+void print_warnings(const CompileReport& report) {
+  for (const std::string& problem : {report.codegen.cache_problem, report.tuning_problem})
+    if (!problem.empty()) fmt::print(stderr, "warning: {}\n", problem);
+}
+
 void print_compile_summary(const CompileReport& report) {
   const CodegenReport& c = report.codegen;
-  if (!c.cache_problem.empty()) fmt::print(stderr, "warning: {}\n", c.cache_problem);
+  print_warnings(report);
   for (const std::string& what : c.on_host) fmt::print(stderr, "on the CPU: {}\n", what);
   if (isatty(STDERR_FILENO) == 0 || c.kernels == c.from_cache) return;
   fmt::print(stderr, "compiled {} kernels in {:.1f} s ({} more from the cache)\n",

@@ -32,6 +32,7 @@ struct ModelArguments {
   std::string target;
   std::string libraries = "auto";
   std::string cache = "default";
+  std::string tuning = "auto";
   bool no_cache = false;
   bool reference = false;
   int threads = 0;
@@ -60,6 +61,21 @@ std::vector<int64_t> parse_extents(const std::string& text, const std::string& o
 /// A session of the model, for programs with states and without.
 Session open_session(const CompiledModel& model, const std::string& path);
 
+/// Ctrl-C asks for an end at the next good place; a second one ends the program.
+class InterruptGuard {
+ public:
+  InterruptGuard();
+  ~InterruptGuard();
+  InterruptGuard(const InterruptGuard&) = delete;
+  InterruptGuard& operator=(const InterruptGuard&) = delete;
+  /// Since the last guard was made.
+  static bool interrupted();
+};
+
+/// A bar of 24 cells for a share from 0 to 1.
+std::string progress_bar(double share);
+/// "0:23", "1:02:03"
+std::string clock_text(double seconds);
 /// Draws a bar on a terminal while kernels compile; says nothing elsewhere.
 std::function<void(int, int)> compile_progress();
 /// "cuBLASLt", "cuDNN", or where kernels took the place of a library, "kernels"; by step.
@@ -69,7 +85,9 @@ void set_libraries(const std::string& text, CompileOptions& options);
 
 /// Prints to standard error what libraries did in the last run, and why they did not do the rest.
 void print_libraries(const Model& model);
-/// Prints the one-line summary after compiling ("compiled 14 kernels in 1.6 s").
+/// Prints to standard error why kernels were not kept, or measured choices not used.
+void print_warnings(const CompileReport& report);
+/// Prints these, and the one-line summary after compiling ("compiled 14 kernels in 1.6 s").
 void print_compile_summary(const CompileReport& report);
 /// 25557032 -> "25,557,032"
 std::string grouped(int64_t n);
@@ -92,5 +110,6 @@ Runner add_evaluate(CLI::App& parent);
 Runner add_gradcheck(CLI::App& parent);
 Runner add_reduce(CLI::App& parent);
 Runner add_bundle(CLI::App& parent);
+Runner add_tune(CLI::App& parent);
 
 }  // namespace tintype::cli

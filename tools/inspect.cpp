@@ -94,6 +94,7 @@ struct ProfileArguments {
 
 int profile(const ProfileArguments& a) {
   CompiledModel m = open_model(a.model.path, a.model.options());
+  print_warnings(m.report);
   const std::vector<Tensor> inputs = make_inputs(m.model, a.inputs, a.model.dim_values(), 1);
   RunOptions options;
   options.threads = a.model.threads;

@@ -45,9 +45,9 @@ int main(int argc, char** argv) {
       "Examples:\n  tintype run resnet50.onnx --image cat.jpg --preprocess imagenet --top 3\n"
       "  tintype bench resnet50.onnx --threads 2");
   std::vector<std::pair<CLI::App*, Runner>> commands;
-  for (auto add :
-       {add_check, add_compile, add_run, add_verify, add_bench, add_profile, add_show, add_opt,
-        add_reduce, add_zoo, add_compare, add_train, add_evaluate, add_gradcheck, add_bundle}) {
+  for (auto add : {add_check, add_compile, add_run, add_verify, add_bench, add_profile, add_show,
+                   add_opt, add_reduce, add_zoo, add_compare, add_train, add_evaluate,
+                   add_gradcheck, add_bundle, add_tune}) {
     Runner runner = add(app);
     commands.emplace_back(app.get_subcommands([](CLI::App*) { return true; }).back(),
                           std::move(runner));

@@ -14,8 +14,6 @@
 #include "tools/train_specs.h"
 #include "tools/trained_model.h"
 
-#include <atomic>
-#include <csignal>
 #include <filesystem>
 #include <fmt/format.h>
 #include <iostream>
@@ -40,20 +38,6 @@ struct TrainArguments {
   int threads = 0;
   std::string cache = "default";
   bool json = false, verbose = false, force = false;
-};
-
-std::atomic<bool> interrupted{false};
-
-/// Ctrl-C ends the run after the step that is under way; a second one ends the program.
-class InterruptGuard {
- public:
-  InterruptGuard() {
-    interrupted = false;
-    std::signal(SIGINT, [](int) {
-      if (interrupted.exchange(true)) std::_Exit(130);
-    });
-  }
-  ~InterruptGuard() { std::signal(SIGINT, SIG_DFL); }
 };
 
 bool is_file(const std::string& model) { return model.ends_with(".onnx") || fs::exists(model); }
@@ -184,18 +168,18 @@ const std::vector<HistoryRow>& fit(const TrainArguments& a, Trainer& trainer,
   FitOptions fit = {.epochs = a.epochs, .early_stopping = parse_early_stopping(a.early_stopping)};
   fit.on_step = [&](const StepReport& r) {
     report.step(r);
-    return !interrupted;
+    return !InterruptGuard::interrupted();
   };
   fit.on_epoch = [&](const HistoryRow& r) {
     report.epoch(r);
     folder.save_progress(trainer, data, a.data, a.seed, trainer.history());
     if (a.keep_checkpoints > 0) folder.keep_checkpoint(r.epoch + 1, a.keep_checkpoints);
-    return !interrupted;
+    return !InterruptGuard::interrupted();
   };
   const InterruptGuard guard;
   const std::vector<HistoryRow>& rows = trainer.fit(batches, validation.get(), fit);
   report.clear();
-  if (interrupted) {
+  if (InterruptGuard::interrupted()) {
     folder.save_progress(trainer, data, a.data, a.seed, rows);
     fmt::print(stderr, "interrupted after step {}; continue with tintype train --resume {}\n",
                trainer.steps(), folder.path());

@@ -2,7 +2,6 @@
 #include "tools/train_report.h"
 
 #include <algorithm>
-#include <cmath>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -14,22 +13,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-std::string bar(double share) {
-  constexpr int kWidth = 24;
-  const int half_cells = static_cast<int>(std::lround(share * 2 * kWidth));
-  std::string text;
-  for (int i = 0; i < kWidth; ++i)
-    text += 2 * i + 1 < half_cells ? "━" : 2 * i < half_cells ? "╸" : "─";
-  return text;
-}
-
-std::string clock_text(double seconds) {
-  const auto whole = static_cast<int64_t>(seconds + 0.5);
-  if (whole >= 3600)
-    return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
-  return fmt::format("{}:{:02}", whole / 60, whole % 60);
 }
 
 }  // namespace
@@ -72,7 +55,7 @@ void TrainReport::step(const StepReport& r) {
   const double left = elapsed / steps * static_cast<double>(epochs_ * r.batches - done);
   const double share = static_cast<double>(r.batch + 1) / static_cast<double>(r.batches);
   fmt::print(stderr, "\r\033[Kepoch {}/{} {} {:3.0f}%  {}  {} samples/s  {} left", r.epoch + 1,
-             epochs_, bar(share), 100 * share, text_of(r.scores),
+             epochs_, progress_bar(share), 100 * share, text_of(r.scores),
              grouped(std::llround(static_cast<double>(examples_) / elapsed)), clock_text(left));
   std::fflush(stderr);
 }

@@ -64,7 +64,7 @@ void expect_error(const Outcome& o, const std::string& part) {
 TEST(Cli, HelpFitsAScreenAndEndsWithExamples) {
   for (const char* command :
        {"", "check", "compile", "run", "verify", "bench", "profile", "show", "opt", "reduce", "zoo",
-        "compare", "train", "evaluate", "gradcheck"}) {
+        "compare", "train", "evaluate", "gradcheck", "tune"}) {
     const Outcome o = tintype(std::string(command) + " --help");
     EXPECT_EQ(o.code, 0) << command;
     EXPECT_LE(lines(o.text), 45u) << command;

@@ -79,6 +79,7 @@ CompiledModel finish(std::unique_ptr<Graph> graph, const CompileOptions& request
   const CodegenOptions codegen = codegen_options(options);
   CompiledModel result;
   result.report.import_ms = import_ms;
+  result.report.tuning_problem = tuning_problem(options);
   auto start = Clock::now();
   if (options.recompute) result.report.recompute = optimize_and_recompute(*graph, options, codegen);
   else optimize(*graph, options);

@@ -43,6 +43,11 @@ struct CompileOptions {
   std::map<std::string, int64_t> hints;     ///< likely values of symbols, for choosing tiles
   int64_t batch = 1;  ///< the same for symbols that are the first axis of an input
   int compile_threads = 0;
+  /// Measured choices of algorithms (tools/driver/tuning_file.h): a file of `tintype tune`; "auto",
+  /// the one in cache_directory, where it has choices for this very processor; "": none. Results
+  /// may differ from untuned ones within what `math` allows.
+  std::string tuning;
+  int threads = 0;  ///< that the program is going to run with, for choosing among these
   /// Training programs: compute activations again instead of keeping them (passes/recompute.h).
   std::optional<RecomputeOptions> recompute = {};
   ExplainSink explain;
@@ -58,6 +63,7 @@ struct RecomputeReport {
 struct CompileReport {
   double import_ms = 0, passes_ms = 0;
   std::optional<RecomputeReport> recompute;  ///< when it was asked for
+  std::string tuning_problem;                ///< why CompileOptions::tuning was not used, or ""
   CodegenReport codegen;
   /// Everything but making kernels: what remains when the cache is warm.
   double load_ms = 0;

@@ -1,11 +1,13 @@
 // Code generation's part of the pipeline, and graphs in files.
 #include "tools/driver/pipeline.h"
 
-#include "codegen/select_algorithms.h"
 #include "frontend/onnx/export.h"
 #include "ir/diagnostic.h"
 #include "ir/parse.h"
+#include "tools/driver/tuning_file.h"
 
+#include <cstdio>
+#include <filesystem>
 #include <fstream>
 
 namespace tintype {
@@ -20,10 +22,28 @@ constexpr PassOption kSelect[] = {
      "whether a CUDA device may use cuBLASLt and cuDNN: auto, never or always"},
     {"tf32", "1", "0 lets these keep to f32 arithmetic"},
     {"extents", "", "likely values of symbols, as in N:8;H:224; others count as 1"},
+    {"tuning", "",
+     "file of tintype tune, whose measured choices go before those of the cost model"},
+    {"threads", "0", "that these were measured with; 0: as many as programs use by default"},
+    {"any-processor", "1", "0 leaves out what was measured on another processor"},
 };
 
 constexpr std::pair<std::string_view, Libraries> kLibraries[] = {
     {"auto", Libraries::automatic}, {"never", Libraries::never}, {"always", Libraries::always}};
+
+/// The file that options.tuning stands for, or "": the default one is left out where it is missing
+/// or damaged.
+std::string tuning_path(const CompileOptions& options) {
+  if (options.tuning != "auto") return options.tuning;
+  const std::string path = default_tuning_path(options.cache_directory);
+  if (path.empty() || !std::filesystem::exists(path)) return "";
+  try {
+    load_tuning(path);
+    return path;
+  } catch (const Error&) {
+    return "";  // tuning_problem says so
+  }
+}
 
 std::string text_of(const std::map<std::string, int64_t>& extents) {
   std::string text;
@@ -32,22 +52,39 @@ std::string text_of(const std::map<std::string, int64_t>& extents) {
   return text;
 }
 
+/// What became of a node, and why.
+void explain(const PassContext& context, const Decision& d) {
+  std::string what = "reckoned: " + d.choice.text();
+  if (d.tuned != nullptr) {
+    char times[64];
+    std::snprintf(times, sizeof times, " in %.4f ms, ", d.tuned->milliseconds);
+    what = "tuned: " + d.choice.text() + times;
+    std::snprintf(times, sizeof times, " in %.4f ms", d.tuned->reckoned_milliseconds);
+    what += "untuned: " + d.reckoned.text() + times;
+  }
+  if (d.choice.kind == Algorithm::Kind::plain) context.declined(*d.node, what);
+  else context.matched(*d.node, what);
+}
+
+/// Measured choices for what the step's options say, where they name a file.
+Tuning tuning_of(const PassContext& context, const SelectAlgorithmsOptions& options) {
+  const std::string path = context.text("tuning", "");
+  if (path.empty()) return {};
+  const auto threads = static_cast<int>(context.integer("threads", 0));
+  return load_tuning(path).choices_for(tuning_setting(options, threads),
+                                       context.flag("any-processor", true));
+}
+
 bool select(Graph& graph, PassContext& context) {
-  const std::string target = context.text("target", "");
-  SelectAlgorithmsOptions options;
-  options.machine = target.empty() ? host_machine() : machine_for(target);
-  options.strict = !context.flag("winograd", true);
-  options.terms = static_cast<int>(context.integer("terms", options.terms));
-  if (options.terms < 0 || options.terms > 3)
-    throw Error("select-algorithms: terms must be 0, 1, 2 or 3, not " +
-                std::to_string(options.terms));
-  options.tf32 = context.flag("tf32", true);
-  options.libraries = parse_libraries(context.text("libraries", "auto"));
-  options.hints = context.extents("extents");
-  if (context.explaining())
+  SelectAlgorithmsOptions options = select_options(context);
+  const Tuning tuning = tuning_of(context, options);
+  if (!tuning.empty()) options.tuning = &tuning;
+  if (context.explaining()) {
     options.explain = [&context](const Node& n, const std::string& what) {
       context.matched(n, what);
     };
+    options.decided = [&context](const Decision& d) { explain(context, d); };
+  }
   return select_algorithms(graph, options);
 }
 
@@ -65,6 +102,21 @@ void register_codegen_passes() {
 }
 
 }  // namespace
+
+SelectAlgorithmsOptions select_options(const PassContext& context) {
+  const std::string target = context.text("target", "");
+  SelectAlgorithmsOptions options;
+  options.machine = target.empty() ? host_machine() : machine_for(target);
+  options.strict = !context.flag("winograd", true);
+  options.terms = static_cast<int>(context.integer("terms", options.terms));
+  if (options.terms < 0 || options.terms > 3)
+    throw Error("select-algorithms: terms must be 0, 1, 2 or 3, not " +
+                std::to_string(options.terms));
+  options.tf32 = context.flag("tf32", true);
+  options.libraries = parse_libraries(context.text("libraries", "auto"));
+  options.hints = context.extents("extents");
+  return options;
+}
 
 Libraries parse_libraries(std::string_view name) {
   for (const auto& [text, value] : kLibraries)
@@ -91,6 +143,11 @@ PassPipeline pipeline_for(const CompileOptions& options) {
     for (const std::string_view pass :
          {kPass, std::string_view("merge-projections"), std::string_view("recompute")})
       set_default(pipeline, pass, "extents", text_of(options.hints));
+  if (const std::string path = tuning_path(options); !path.empty()) {
+    set_default(pipeline, kPass, "tuning", path);
+    set_default(pipeline, kPass, "threads", std::to_string(options.threads));
+    if (options.tuning == "auto") set_default(pipeline, kPass, "any-processor", "0");
+  }
   if (options.math == MathMode::strict) set_default(pipeline, kPass, "winograd", "0");
   if (options.math == MathMode::strict || !options.tf32) set_default(pipeline, kPass, "tf32", "0");
   for (const auto& [text, value] : kLibraries)
@@ -106,6 +163,27 @@ PassPipeline pipeline_for(const CompileOptions& options) {
   if (cuda || (machine.amx && options.math != MathMode::strict))
     set_default(pipeline, "merge-projections", "rows", "0");
   return pipeline;
+}
+
+std::string tuning_problem(const CompileOptions& options) {
+  if (options.tuning.empty()) return "";
+  try {
+    if (options.tuning == "auto") {
+      const std::string path = default_tuning_path(options.cache_directory);
+      if (!path.empty() && std::filesystem::exists(path)) load_tuning(path);
+      return "";
+    }
+    for (const PassStep& step : pipeline_for(options)) {
+      if (step.pass->run != select) continue;
+      const PassContext context(*step.pass, step.options, nullptr);
+      if (tuning_of(context, select_options(context)).empty())
+        return options.tuning + ": has no choices for this target, math, number of threads and " +
+               "version of tintype; the cost model chooses";
+    }
+    return "";
+  } catch (const Error& e) {
+    return e.what() + std::string("; the cost model chooses");
+  }
 }
 
 std::unique_ptr<Graph> load_graph(const std::string& path, const ImportOptions& options) {

@@ -1,6 +1,7 @@
 // The passes between a model and its kernels, as a pipeline whose text names every one of them.
 #pragma once
 
+#include "codegen/select_algorithms.h"
 #include "passes/pass_manager.h"
 #include "tools/driver/driver.h"
 
@@ -19,6 +20,12 @@ std::string_view pipeline_name(const CompileOptions& options);
 /// options the text leaves open get the target and the likely extents of `options`. Throws Error
 /// for unknown passes and options. Thread-safe.
 PassPipeline pipeline_for(const CompileOptions& options);
+
+/// What the options of a step of select-algorithms ask for. Throws Error.
+SelectAlgorithmsOptions select_options(const PassContext& context);
+/// Why options.tuning decides nothing where one would expect it: the default file is damaged, or
+/// the one that was named has no choices for these options. "" when all is well.
+std::string tuning_problem(const CompileOptions& options);
 
 /// A graph from a file: an ONNX model, or the text of a graph (ir/parse.h), told apart by content.
 std::unique_ptr<Graph> load_graph(const std::string& path, const ImportOptions& options = {});
