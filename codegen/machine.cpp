@@ -78,6 +78,8 @@ Machine cpu_machine(const std::string& target) {
   // Zen 4 runs 512-bit multiply-adds at half rate: as many floats a cycle as with 256 bits.
   m.multiply_adds = m.lanes == 16 && t.processor_tune == Halide::Target::Processor::ZnVer4 ? 1 : 2;
   m.gflops = 6.6 * m.lanes * m.multiply_adds;
+  m.matrix_unit = t.has_feature(Halide::Target::AVX512_SapphireRapids);
+  m.reads_f16 = m.lanes == 16 || t.has_feature(Halide::Target::F16C);
   return m;
 }
 
@@ -113,7 +115,10 @@ std::string program_target(const Machine& machine) {
 
 Machine host_machine() {
   const char* override_target = std::getenv("TINTYPE_TARGET");
-  return cpu_machine(override_target != nullptr ? override_target : host_target());
+  if (override_target != nullptr) return cpu_machine(override_target);
+  Machine m = cpu_machine(host_target());
+  m.matrix_unit = m.matrix_unit && cpu_has(kMatrixUnit);  // Halide takes it for granted
+  return m;
 }
 
 }  // namespace tintype

@@ -17,7 +17,7 @@ std::string joined(std::initializer_list<std::string_view> steps) {
 }  // namespace
 
 std::span<const NamedPipeline> named_pipelines() {
-  static const std::array<NamedPipeline, 6> pipelines = {{
+  static const std::array<NamedPipeline, 7> pipelines = {{
       {"default", "from a model to kernels: what compile runs",
        joined({
            "recognize-attention",  // its scale then costs nothing, wherever exporters put it
@@ -32,6 +32,17 @@ std::span<const NamedPipeline> named_pipelines() {
        joined({
            "canonical",
            "select-algorithms{winograd=0}",
+           "simplify-control",
+           "finish",
+       })},
+      {"fast", "the same as default, with products of 16-bit operands where the machine has them",
+       joined({
+           "recognize-attention",
+           "fold-batch-norm",  // into weights before these are rounded
+           "canonical",
+           "merge-projections",
+           "narrow-operands",  // the cost of algorithms depends on it
+           "select-algorithms",
            "simplify-control",
            "finish",
        })},

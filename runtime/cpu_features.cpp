@@ -3,11 +3,46 @@
 
 #include <string>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace tintype {
 
 #if defined(__x86_64__)
 namespace {
 constexpr std::string_view kArchitecture = "x86";
+
+/// AMX's registers have eight kilobytes, which the system saves for a thread only where a process
+/// has asked for that. Numbers are those of Linux's asm/prctl.h, and of the state in Intel's XCR0.
+constexpr long kSupportedStates = 0x1021, kRequestState = 0x1023, kTileData = 18;
+
+bool has_matrix_unit() {
+#if defined(__linux__)
+  constexpr unsigned kBf16 = 1u << 22, kTiles = 1u << 24;  // of EDX
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & kBf16) == 0 || (d & kTiles) == 0)
+    return false;
+  unsigned long states = 0;
+  return syscall(SYS_arch_prctl, kSupportedStates, &states) == 0 && (states >> kTileData & 1) != 0;
+#else
+  return false;
+#endif
+}
+
+/// Of all threads of the process, from now on.
+bool request_matrix_unit() {
+#if defined(__linux__)
+  static const bool granted = syscall(SYS_arch_prctl, kRequestState, kTileData) == 0;
+  return granted;
+#else
+  return false;
+#endif
+}
 }  // namespace
 
 bool cpu_has(std::string_view name) {
@@ -40,6 +75,7 @@ bool cpu_has(std::string_view name) {
   if (name == "avx512_sapphirerapids" || name == "avx512_zen5")
     return zen4() && __builtin_cpu_supports("avxvnni");
   if (name == "avxvnni") return __builtin_cpu_supports("avxvnni");
+  if (name == kMatrixUnit) return has_matrix_unit();
   return true;
 }
 #else
@@ -52,6 +88,7 @@ constexpr std::string_view kArchitecture = "unknown";
 }  // namespace
 
 bool cpu_has(std::string_view) { return true; }
+static bool request_matrix_unit() { return true; }
 #endif
 
 Status check_cpu(std::string_view target) {
@@ -67,6 +104,8 @@ Status check_cpu(std::string_view target) {
     if (first && part != kArchitecture && part != "host")
       return missing("but this machine is " + std::string(kArchitecture));
     if (!first && !cpu_has(part)) return missing("but this CPU lacks " + std::string(part));
+    if (part == kMatrixUnit && !request_matrix_unit())
+      return missing("but the system refuses this process AMX's registers");
     first = false;
   }
   return {};

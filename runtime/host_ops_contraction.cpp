@@ -47,6 +47,60 @@ void accumulate(Accumulator<T>* acc, int64_t n, const T* x, int64_t x_stride, co
   }
 }
 
+/// Stores sums of products of T as elements of the result, which are T, or f32 where T is narrower.
+template <typename T>
+class Sums {
+ public:
+  explicit Sums(Tensor& out)
+      : to_(static_cast<std::byte*>(out.mutable_data())), size_(size_of(out.dtype())) {}
+
+  void put(int64_t at, Accumulator<T> sum) const {
+    const auto value = static_cast<Compute<T>>(sum);
+    std::byte* to = to_ + static_cast<size_t>(at) * size_;
+    if (sizeof(T) == size_) *reinterpret_cast<T*>(to) = store<T>(value);
+    else *reinterpret_cast<Compute<T>*>(to) = value;
+  }
+
+ private:
+  std::byte* to_;
+  size_t size_;
+};
+
+/// The result's type may be f32 where operands have 16 bits.
+bool fits_operands(DType result, DType operands) {
+  const bool narrow = operands == DType::bf16 || operands == DType::f16;
+  return result == operands || (narrow && result == DType::f32);
+}
+
+/// Packed weights whose steps of the sum lie in pairs, [..., steps / 2, 2 * block], as rows of
+/// `block`: the first `depth` of every group of them.
+Tensor without_pairs(const Tensor& w, int64_t block, int64_t depth) {
+  std::vector<int64_t> dims = w.dims();
+  const int64_t pairs = dims[dims.size() - 2],
+                groups = w.size() / std::max<int64_t>(1, 2 * pairs * block);
+  dims[dims.size() - 2] = depth;
+  dims.back() = block;
+  Tensor plain = Tensor::empty(w.dtype(), dims);
+  const auto* from = static_cast<const uint16_t*>(w.data());
+  auto* to = static_cast<uint16_t*>(plain.mutable_data());
+  for (int64_t g = 0; g < groups; ++g)
+    for (int64_t k = 0; k < depth; ++k)
+      for (int64_t n = 0; n < block; ++n)
+        *to++ = from[(g * pairs + k / 2) * 2 * block + 2 * n + k % 2];
+  return plain;
+}
+
+/// The weights of a product as the host ops read them, or an error.
+Result<Tensor> plain_weights(const HostCall& call, int64_t depth) {
+  const Tensor& w = call.inputs[1];
+  const int64_t block = call.attributes.integer("block", 0);
+  if (call.attributes.integer("pairs", 0) == 0) return w;
+  if (block < 1 || w.rank() < 3 || size_of(w.dtype()) != 2 || w.dims().back() != 2 * block ||
+      2 * w.dims()[w.dims().size() - 2] < depth)
+    return invalid_argument("weights " + w.type_string() + " are not packed in pairs");
+  return without_pairs(w, block, depth);
+}
+
 /// Offsets of each matrix of a batch in an operand whose leading axes broadcast.
 std::vector<int64_t> batch_offsets(std::span<const int64_t> batch, const Tensor& t, size_t inner) {
   const std::vector<int64_t> own = dense_strides(t.dims());
@@ -61,10 +115,14 @@ std::vector<int64_t> batch_offsets(std::span<const int64_t> batch, const Tensor&
 }
 
 Status dot(const HostCall& call) {
-  const Tensor &a = call.inputs[0], &b = call.inputs[1];
+  const Tensor& a = call.inputs[0];
   Tensor& out = call.outputs[0];
   const int64_t block = call.attributes.integer("block", 0);
   const size_t matrix = block > 0 ? 3 : 2;
+  const Result<Tensor> weights = plain_weights(call, a.rank() < 1 ? 0 : a.dims().back());
+  if (!weights.ok()) return weights.status();
+  const Tensor& b = weights.value();
+  if (!fits_operands(out.dtype(), a.dtype())) return unsupported_elements(out.dtype());
   if (a.rank() < 2 || b.dims().size() < matrix || out.rank() < 2 || a.dtype() != b.dtype() ||
       b.dims()[b.dims().size() - 2] != a.dims().back())
     return invalid_argument("cannot multiply " + a.type_string() + " by " + b.type_string());
@@ -79,7 +137,7 @@ Status dot(const HostCall& call) {
     using A = Accumulator<T>;
     const auto* x = static_cast<const T*>(a.data());
     const auto* w = static_cast<const T*>(b.data());
-    auto* y = static_cast<T*>(out.mutable_data());
+    const Sums<T> y(out);
     const auto body = [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const auto matrix_index = static_cast<size_t>(i / rows);
@@ -88,8 +146,7 @@ Status dot(const HostCall& call) {
           A acc[kWidth] = {};
           accumulate<T>(acc, width, x + a_at[matrix_index] + i % rows * inner, 1,
                         w + b_at[matrix_index] + columns.offset(n), columns.stride(), inner);
-          for (int64_t k = 0; k < width; ++k)
-            y[i * columns.count + n + k] = store<T>(static_cast<Compute<T>>(acc[k]));
+          for (int64_t k = 0; k < width; ++k) y.put(i * columns.count + n + k, acc[k]);
           n += width;
         }
       }
@@ -183,7 +240,7 @@ Result<Window> read_window(const HostCall& call) {
 }
 
 Status conv(const HostCall& call) {
-  const Tensor &x = call.inputs[0], &w = call.inputs[1];
+  const Tensor& x = call.inputs[0];
   Tensor& out = call.outputs[0];
   const Result<Window> window = read_window(call);
   if (!window.ok()) return window.status();
@@ -193,6 +250,10 @@ Status conv(const HostCall& call) {
   const int64_t filters = out.dims().back(), channels = x.dims().back() / group;
   const auto taps = static_cast<int64_t>(v.taps.size());
   const Columns columns{filters, block, taps * channels};
+  const Result<Tensor> plain = plain_weights(call, channels);
+  if (!plain.ok()) return plain.status();
+  const Tensor& w = plain.value();
+  if (!fits_operands(out.dtype(), x.dtype())) return unsupported_elements(out.dtype());
   if (filters % group != 0 || w.dims()[w.dims().size() - 2] != channels)
     return invalid_argument("weights " + w.type_string() + " do not fit " + x.type_string() +
                             " in " + std::to_string(group) + " groups");
@@ -206,7 +267,7 @@ Status conv(const HostCall& call) {
     using A = Accumulator<T>;
     const auto* from = static_cast<const T*>(x.data());
     const auto* weights = static_cast<const T*>(w.data());
-    auto* y = static_cast<T*>(out.mutable_data());
+    const Sums<T> y(out);
     parallel_for(element_count(positions), kHostGrain / work, [&](int64_t begin, int64_t end) {
       Odometer walk(positions, step);
       walk.seek(begin);
@@ -220,8 +281,7 @@ Status conv(const HostCall& call) {
                           from + walk.offset() + v.taps[static_cast<size_t>(t)] + g * channels, 1,
                           weights + columns.offset(f) + t * channels * columns.stride(),
                           columns.stride(), channels);
-          for (int64_t k = 0; k < width; ++k)
-            y[p * filters + f + k] = store<T>(static_cast<Compute<T>>(acc[k]));
+          for (int64_t k = 0; k < width; ++k) y.put(p * filters + f + k, acc[k]);
           f += width;
         }
     });

@@ -1,7 +1,11 @@
 // Records of convolution, matrix products, sliding windows and their weight packing.
 //
 // Activations are channels-last: x[N, spatial..., C]. Windows are valid: padding is a separate op.
-// `library` says that a library of the device is to compute a node, in "tf32" or "f32".
+// `library` says that a library of the device is to compute a node, in "tf32", "f32" or, with
+// operands of 16 bits, in their type. `result` is the type of sums and results where it is not that
+// of the operands: f32, of operands in bf16 or f16. With `pairs`, packed weights have two steps of
+// the sum next to each other, [..., ceil(C / 32) * 16, 2 * block], zeros behind the last: what
+// tiles of a matrix unit read.
 #include "ir/ops/gradients.h"
 
 #include <algorithm>
@@ -30,6 +34,22 @@ Dim window_count(InferContext& c, const Dim& size, int64_t window, int64_t strid
   return out;
 }
 
+/// The element type of a product's result, from the operands' and the attribute `result`.
+DType product_type(InferContext& c) {
+  const DType operands = c.type(0).dtype;
+  const DType result = c.attrs().get("result", operands);
+  const bool narrow = operands == DType::bf16 || operands == DType::f16;
+  if (result != operands && !(narrow && result == DType::f32))
+    c.fail("result = " + std::string(name_of(result)) + " does not go with operands of " +
+           std::string(name_of(operands)) + "; it may be f32 where these are bf16 or f16");
+  return result;
+}
+
+/// Steps of the sum that a row of packed weights stands for, by the extent of the left side.
+Dim packed_depth(InferContext& c, const Dim& depth) {
+  return c.attrs().integer("pairs") != 0 ? ceil_div(depth, Dim(32)) * Dim(16) : depth;
+}
+
 void infer_conv(InferContext& c) {
   const TensorType& x = c.type(0);
   const TensorType& w = c.type(1);
@@ -48,7 +68,7 @@ void infer_conv(InferContext& c) {
   for (size_t i = 0; i < spatial; ++i)
     shape.push_back(window_count(c, x.shape[i + 1], window[i], strides[i], dilations[i]));
   shape.push_back(Dim(c.attrs().integer("filters")));
-  c.results[0] = {x.dtype, std::move(shape)};
+  c.results[0] = {product_type(c), std::move(shape)};
 }
 
 void infer_dot(InferContext& c) {
@@ -61,14 +81,14 @@ void infer_dot(InferContext& c) {
     c.fail("operands need rank 2 at least, got " + a.text() + " and " + b.text());
   const Dim k = a.shape.back();
   const Dim kb = b.shape[b.shape.size() - 2];
-  c.unify(k, kb, "inner extents of " + a.text() + " and " + b.text());
+  c.unify(packed_depth(c, k), kb, "inner extents of " + a.text() + " and " + b.text());
   const size_t matrix = block > 0 ? 3 : 2;  // packed: [ceil(N / block), K, block]
   Shape batch = broadcast_shapes(
       c.node.graph(), Shape(a.shape.begin(), a.shape.end() - 2),
       Shape(b.shape.begin(), b.shape.end() - static_cast<std::ptrdiff_t>(matrix)), c.node.where());
   batch.push_back(a.shape[a.shape.size() - 2]);
   batch.push_back(block > 0 ? Dim(c.attrs().integer("columns")) : b.shape.back());
-  c.results[0] = {a.dtype, std::move(batch)};
+  c.results[0] = {product_type(c), std::move(batch)};
 }
 
 // x[1, M, K] w[G, K, N] + h[1, M, L] r[H, L, N], gate i of the second at places[i]. Packed weights
@@ -145,7 +165,7 @@ void infer_conv_weight_gradient(InferContext& c) {
   for (int64_t k : c.attrs().integers("window")) shape.emplace_back(k);
   shape.push_back(floor_div(x.shape.back(), Dim(group)));
   shape.push_back(c.type(1).shape.back());
-  c.results[0] = {x.dtype, std::move(shape)};
+  c.results[0] = {product_type(c), std::move(shape)};
 }
 
 void infer_window_max_gradient(InferContext& c) {
@@ -169,9 +189,13 @@ void infer_pack(InferContext& c) {
 constexpr AttrDef kConv[] = {{"window", AttrKind::integers, true}, {"strides", AttrKind::integers},
                              {"dilations", AttrKind::integers},    {"group", AttrKind::integer},
                              {"filters", AttrKind::integer, true}, {"block", AttrKind::integer},
-                             {"library", AttrKind::string}};
-constexpr AttrDef kDot[] = {
-    {"block", AttrKind::integer}, {"columns", AttrKind::integer}, {"library", AttrKind::string}};
+                             {"library", AttrKind::string},        {"result", AttrKind::dtype},
+                             {"pairs", AttrKind::integer}};
+constexpr AttrDef kDot[] = {{"block", AttrKind::integer},
+                            {"columns", AttrKind::integer},
+                            {"library", AttrKind::string},
+                            {"result", AttrKind::dtype},
+                            {"pairs", AttrKind::integer}};
 constexpr AttrDef kGateProducts[] = {{"places", AttrKind::integers, true},
                                      {"block", AttrKind::integer},
                                      {"columns", AttrKind::integer}};
@@ -182,11 +206,10 @@ constexpr AttrDef kWindowAttrs[] = {{"kind", AttrKind::string, true},
 constexpr AttrDef kArgWindow[] = {{"window", AttrKind::integers, true},
                                   {"strides", AttrKind::integers},
                                   {"dilations", AttrKind::integers}};
-constexpr AttrDef kConvWeightGradient[] = {{"window", AttrKind::integers, true},
-                                           {"strides", AttrKind::integers},
-                                           {"dilations", AttrKind::integers},
-                                           {"group", AttrKind::integer},
-                                           {"library", AttrKind::string}};
+constexpr AttrDef kConvWeightGradient[] = {
+    {"window", AttrKind::integers, true}, {"strides", AttrKind::integers},
+    {"dilations", AttrKind::integers},    {"group", AttrKind::integer},
+    {"library", AttrKind::string},        {"result", AttrKind::dtype}};
 constexpr AttrDef kPack[] = {{"perm", AttrKind::integers, true},
                              {"block", AttrKind::integer, true}};
 constexpr OpDef kOps[] = {
