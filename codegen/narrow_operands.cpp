@@ -57,8 +57,7 @@ class Narrower {
                         def->is("pad") || def->is("reverse") || def->is("dilate"));
     if (!moves || (def->is("pad") && def->operand_count() > 1 && def->operand(1) != nullptr)) {
       if (auto it = narrowed_.find(v); it != narrowed_.end()) return it->second;
-      Node* first = v->def() == nullptr ? graph_.node_list().front() : nullptr;
-      Builder b(graph_, first != nullptr ? first : next(v->def()));
+      Builder b(graph_, before);  // later products read it, too
       if (v->def() != nullptr) b.set_origins(v->def()->origins());
       return narrowed_[v] = b.cast(v, o_.type);
     }
@@ -67,13 +66,6 @@ class Narrower {
     Builder b(graph_, before);
     b.set_origins(def->origins());
     return b.make(def->name(), operands, def->attrs());
-  }
-
-  /// The node behind one, in the graph's order.
-  Node* next(const Node* n) const {
-    const std::vector<Node*> all = graph_.node_list();
-    const auto it = std::find(all.begin(), all.end(), n);
-    return it + 1 == all.end() ? nullptr : *(it + 1);
   }
 
   std::string not_f32(const Node& n) const {
@@ -96,6 +88,7 @@ class Narrower {
     const Dim& channels = n.operand(0)->shape().back();
     if (group > 1 && (!channels.is_static() || channels.value() / group < 8))
       return "its groups have fewer than 8 channels";
+    if (o_.always) return "";
     if (p.columns < 16 || p.depth < 16) return "fewer than 16 columns or steps of the sum";
     if (multiply_adds(p) < kLeast) return "fewer than 2^20 multiply-adds";
     return "";
@@ -104,6 +97,7 @@ class Narrower {
   std::string wide_on_cpu(const Node& n) const {
     if (std::string s = not_f32(n); !s.empty()) return s;
     const ProductExtents p = extents(n);
+    if (o_.always && !o_.machine.matrix_unit) return "";
     if (bound_by_weights(n, p)) return "";
     if (o_.type != DType::bf16 || !o_.machine.matrix_unit)
       return "without arithmetic in " + std::string(name_of(o_.type)) +
@@ -129,6 +123,7 @@ class Narrower {
     if (n.attrs().integer("group", 1) > 1) return "it has groups";
     if (n.is("dot") && stack) return "its right side is a stack of matrices";
     if (!n.result()->shape().back().is_static()) return "the number of columns is not known";
+    if (o_.always) return "";
     const Dim& channels = x->shape().back();
     if (!channels.is_static() || channels.value() < kMatrixDepth / 2 || p.columns < kMatrixColumns)
       return "fewer than 16 channels or columns";

@@ -15,6 +15,7 @@ namespace tintype {
 struct NarrowOptions {
   Machine machine;
   DType type = DType::bf16;              ///< of operands: bf16 or f16
+  bool always = false;                   ///< whatever can be narrowed, large or small
   std::map<std::string, int64_t> hints;  ///< likely values of symbols; others count as 1
   /// Told what became of a product: whether it was narrowed, and why or why not.
   std::function<void(const Node&, bool, const std::string&)> explain;

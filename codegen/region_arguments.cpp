@@ -239,8 +239,9 @@ std::optional<KernelChoice> merged_contraction(const Node& region, const Node& a
       rebuild(*region.body(), shapes,
               [&](Builder& b, const Node& n, const std::vector<Value*>& operands) -> Value* {
                 if (&n != &anchor) return nullptr;
-                Value* y = b.make("dot", {operands[0], operands[1]},
-                                  {{"block", block}, {"columns", int64_t{1}}});
+                AttrMap dot = {{"block", block}, {"columns", int64_t{1}}};
+                if (n.attrs().has("result")) dot.set("result", n.result()->dtype());
+                Value* y = b.make("dot", {operands[0], operands[1]}, dot);
                 // Columns get the symbol the epilogue's operands use, so that shapes agree.
                 y->set_type({y->dtype(), {operands[0]->shape()[0], Dim::symbol("columns")}});
                 return y;

@@ -181,7 +181,8 @@ KernelChoice matrix_choice(const Node& region, const Node& anchor,
   const int64_t positions = options.hint(product(Shape(out.begin(), out.end() - 1)));
   const int64_t columns = out.back().value(), depth = 2 * total_depth(anchor);
   c.spec.vectors = static_cast<int>(anchor.attrs().integer("block")) / kMatrixColumns;
-  c.spec.tail = columns % kMatrixColumns == 0 ? PanelTail::whole : PanelTail::masked;
+  c.spec.tail =
+      columns % anchor.attrs().integer("block") == 0 ? PanelTail::whole : PanelTail::masked;
   c.spec.depth_multiple = known_divisor(x.back()) % kMatrixDepth == 0 ? kMatrixDepth : 1;
   c.spec.rows = positions > kMatrixRows ? 2 * kMatrixRows : kMatrixRows;
   const int64_t tiles = (positions + c.spec.rows - 1) / c.spec.rows;

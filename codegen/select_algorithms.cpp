@@ -112,13 +112,15 @@ class Selector {
       }
       if (!n->is("conv") && !n->is("dot")) continue;
       const Value* w = n->operand(1);
-      if (n->attrs().integer("block") > 0 || w->dtype() != DType::f32 ||
+      const bool narrow = w->dtype() != DType::f32;
+      if (n->attrs().integer("block") > 0 || n->result()->dtype() != DType::f32 ||
           !w->shape().back().is_static())
         continue;
       const bool constant = is_constant_tree(w);
       const WinogradForm form =
-          n->is("conv") ? pick_winograd_form(*n, n->result()->shape(), constant ? 0 : 1, o_)
-                        : WinogradForm{};
+          n->is("conv") && !narrow
+              ? pick_winograd_form(*n, n->result()->shape(), constant ? 0 : 1, o_)
+              : WinogradForm{};
       if (form.m > 0) rewrite_winograd(n, form);
       else if (!constant) continue;
       else if (n->is("conv")) pack_conv(n);
@@ -141,7 +143,10 @@ class Selector {
     Builder b = builder_before(n);
     if (w->rank() == 3) w = b.reshape(w, {w->shape()[1], w->shape()[2]});
     Value* packed = b.make("pack", {w}, {{"perm", identity(2)}, {"block", block}});
-    replace(n, b.make("dot", {n->operand(0), packed}, {{"block", block}, {"columns", columns}}));
+    AttrMap attrs = n->attrs();
+    attrs.set("block", block);
+    attrs.set("columns", columns);
+    replace(n, b.make("dot", {n->operand(0), packed}, attrs));
   }
 
   void pack_conv(Node* n) {

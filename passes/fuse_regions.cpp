@@ -139,12 +139,12 @@ class Fuser {
 
   /// Pulls in pointwise ops that only the ops behind the anchor of a group read.
   void absorb_producers_of_tail(Group& g) {
-    const auto anchor = std::find_if(g.begin(), g.end(), [](Node* n) { return is_anchor(*n); });
-    if (single_ops_ || (*anchor)->op().has(kKernel | kReduction) || is_cell(**anchor)) return;
+    Node* anchor = *std::find_if(g.begin(), g.end(), [](Node* n) { return is_anchor(*n); });
+    if (single_ops_ || anchor->op().has(kKernel | kReduction) || is_cell(*anchor)) return;
     // What the anchor reads is read once per tap: computing it there would repeat it.
-    absorb_producers(g, (*anchor)->result()->shape(), *anchor);
+    absorb_producers(g, anchor->result()->shape(), anchor);
     arrange(g);
-    absorb_rounding(g, **anchor);
+    absorb_rounding(g, *anchor);
   }
 
   void arrange(Group& g) {

@@ -25,6 +25,8 @@ inline constexpr const char* kMathHelp =
     "default: error within 1e-4 of the output's scale (1e-2 where a GPU's libraries compute in TF32); "
     "strict: no Winograd, no folded batch norm, no TF32; fast or fast,f16: operands of products in "
     "bf16 or f16 where the machine has arithmetic for them";
+inline constexpr const char* kTrainMathHelp =
+    "strict, fast or fast,f16: as for run; weights stay f32";
 inline constexpr const char* kTargetHelp =
     "cuda or cuda,sm_90: an NVIDIA GPU; host,cuda: what the GPU has kernels for; "
     "x86-64-linux-avx-avx2-f16c-fma-sse41, say: an instruction set (default: this computer)";

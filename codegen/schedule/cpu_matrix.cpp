@@ -43,15 +43,14 @@ void schedule_matrix(Composition& c, const KernelSpec& spec, const Machine&) {
   const Expr panels = (extent + width - 1) / width;
   Stage s = out.update();
   s.allow_race_conditions();  // positions are not told apart by their dims
-  if (spec.tail == PanelTail::whole) {
+  // A vector of 32 is converted to bf16 by one instruction.
+  const int lanes = spec.tail == PanelTail::whole ? width : kMatrixColumns;
+  if (spec.tail == PanelTail::whole)
     for (Halide::OutputImageParam& b : out.output_buffers())
-      b.dim(0).set_extent(b.dim(0).extent() / kMatrixColumns * kMatrixColumns);
-    s.split(columns, group, lane, kMatrixColumns, TailStrategy::RoundUp)
-        .split(group, panel, group, spec.vectors, TailStrategy::GuardWithIf);
-  } else {
-    s.split(columns, panel, within, width, TailStrategy::GuardWithIf)
-        .split(within, group, lane, kMatrixColumns);
-  }
+      b.dim(0).set_extent(b.dim(0).extent() / width * width);
+  s.split(columns, panel, within, width,
+          spec.tail == PanelTail::whole ? TailStrategy::RoundUp : TailStrategy::GuardWithIf)
+      .split(within, group, lane, lanes);
   const RVar row = p.places[0], tile = p.places[1], task = p.places[2];
   if (spec.tasks > 1) {
     s.split(panel, piece, panel, (panels + spec.tasks - 1) / spec.tasks, TailStrategy::GuardWithIf)

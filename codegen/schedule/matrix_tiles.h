@@ -17,7 +17,9 @@ inline constexpr const char* kStepLoop = "tile_step";
 /// Loops of the update of `sums` become: zeros in tile registers; per step the tiles of both sides
 /// loaded, multiplied and added; sums stored to the Func's memory. Halide 21 has a pass of its own,
 /// which recognises few forms of index (vectors of a whole tile, in one order of additions) and
-/// refuses the pipeline elsewhere; this one reads bases and strides off scalar loops.
+/// refuses the pipeline elsewhere; this one reads bases and strides off scalar loops. Conversions
+/// of 32 elements to bf16 become the processor's instruction, which takes denormals for zeros, as
+/// the matrix unit does.
 std::unique_ptr<Halide::Internal::IRMutator> tiles(std::string sums);
 
 }  // namespace tintype::matrix

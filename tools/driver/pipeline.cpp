@@ -28,6 +28,7 @@ constexpr std::pair<std::string_view, Libraries> kLibraries[] = {
 constexpr PassOption kNarrow[] = {
     {"target", "this computer", "what the rule asks for arithmetic in the type"},
     {"type", "bf16", "of operands: bf16 or f16"},
+    {"always", "0", "1 narrows whatever can be, large or small"},
     {"extents", "", "likely values of symbols, as in N:8;H:224; others count as 1"},
 };
 
@@ -61,6 +62,7 @@ bool narrow(Graph& graph, PassContext& context) {
   NarrowOptions options;
   options.machine = target.empty() ? host_machine() : machine_for(target);
   options.type = type == "f16" ? DType::f16 : DType::bf16;
+  options.always = context.flag("always", false);
   options.hints = context.extents("extents");
   if (context.explaining())
     options.explain = [&context](const Node& n, bool narrowed, const std::string& what) {
