@@ -4,12 +4,35 @@
 #include "codegen/digits.h"
 #include "codegen/matrix_unit.h"
 
+#include <algorithm>
+
 namespace tintype {
 
 using Halide::Expr;
 using Halide::Func;
 using Halide::RDom;
 using Halide::Var;
+
+// Divisions take longer than what is done with 32 columns of a position: a task does them once.
+std::function<Index(const Expr&)> Composer::define_place_table(const Index& places, const Var& at) {
+  const Expr last = product(places) - 1;
+  const auto many =
+      std::count_if(places.begin(), places.end(), [](const Expr& e) { return !is_one(e); });
+  if (many < 2)
+    return [=](const Expr& position) { return digits(Halide::min(position, last), places); };
+  Func table("place");
+  table(at) = Halide::Tuple(digits(Halide::min(at, last), places));
+  c_.stages.push_back(table);
+  return [=](const Expr& position) {
+    Index place;
+    for (size_t i = 0; i < places.size(); ++i)
+      place.push_back(is_one(places[i])
+                          ? Expr(0)
+                          : Halide::unsafe_promise_clamped(table(position)[static_cast<int>(i)], 0,
+                                                           places[i] - 1));
+    return place;
+  };
+}
 
 // The left side is copied, converted where it is wider, to where tiles can be loaded from: per
 // position all taps of the window, the channels of each filled up with zeros to whole tiles. What
@@ -37,13 +60,15 @@ void Composer::define_matrix(const Node& n) {
   }
   for (const int64_t k : window) taps.push_back(amount(k));
   const Expr tap_count = product(taps), positions = product(places);
-  const auto element = [&](const Expr& at, const Expr& tap, const Expr& channel) {
-    const Index place = digits(Halide::min(at, positions - 1), places), t = digits(tap, taps);
+  const Var k("k"), t("t"), at("at"), c("c"), panel("panel");
+  const auto place_of = define_place_table(places, at);
+  const auto element = [&](const Expr& position, const Expr& tap, const Expr& channel) {
+    const Index place = place_of(position), t_digits = digits(tap, taps);
     Index in;
     if (conv) {
       in.push_back(place[0]);
       for (size_t i = 0; i < window.size(); ++i)
-        in.push_back(place[i + 1] * amount(strides[i]) + t[i] * amount(dilations[i]));
+        in.push_back(place[i + 1] * amount(strides[i]) + t_digits[i] * amount(dilations[i]));
     } else {
       Index result = place;
       result.emplace_back(0);
@@ -60,7 +85,6 @@ void Composer::define_matrix(const Node& n) {
   const Expr channels = extent(x, x->shape().size() - 1);
   const Expr depth = (channels + kMatrixDepth - 1) / kMatrixDepth * kMatrixDepth;
   out.whole = spec_.depth_multiple % kMatrixDepth == 0;
-  const Var k("k"), t("t"), at("at"), c("c"), panel("panel");
   out.left = Func("left");
   if (out.whole) {
     out.left(k, t, at) = element(at, t, k);
@@ -93,7 +117,7 @@ void Composer::define_matrix(const Node& n) {
   const Expr first = (out.places[2] * run + out.places[1]) * rows, own = first + out.places[0];
   out.places.where(first < positions);
   out.places.where(own < positions);
-  tiled_index_ = digits(own, places);
+  tiled_index_ = place_of(own);
   const Var column = make_vars(n.result()->rank()).front();
   tiled_index_.emplace_back(column);
   tiled_result_ = n.result();

@@ -202,7 +202,10 @@ std::optional<KernelChoice> merged_contraction(const Node& region, const Node& a
       a.placement.strides = {b.placement.strides[0], b.placement.strides[s.size() - 2],
                              b.placement.strides.back()};
       c.arguments.push_back(a);
-      shapes.push_back({Dim::symbol("panels"), Dim::symbol("depth"), s.back()});
+      const Dim depth = Dim::symbol("depth");
+      const bool pairs = attrs.integer("pairs") != 0;  // of steps, filled up to whole tiles
+      shapes.push_back(
+          {Dim::symbol("panels"), pairs ? ceil_div(depth, Dim(32)) * Dim(16) : depth, s.back()});
       continue;
     }
     const Shape own = b.value == x ? x->shape() : space;
@@ -241,6 +244,7 @@ std::optional<KernelChoice> merged_contraction(const Node& region, const Node& a
                 if (&n != &anchor) return nullptr;
                 AttrMap dot = {{"block", block}, {"columns", int64_t{1}}};
                 if (n.attrs().has("result")) dot.set("result", n.result()->dtype());
+                if (attrs.has("pairs")) dot.set("pairs", int64_t{1});
                 Value* y = b.make("dot", {operands[0], operands[1]}, dot);
                 // Columns get the symbol the epilogue's operands use, so that shapes agree.
                 y->set_type({y->dtype(), {operands[0]->shape()[0], Dim::symbol("columns")}});

@@ -175,7 +175,10 @@ std::vector<KernelChoice> contraction_choices(const Node& region, const Node& an
 KernelChoice matrix_choice(const Node& region, const Node& anchor,
                            const std::vector<Buffer>& buffers, const RegionOptions& options) {
   const Machine& machine = *options.machine;
-  KernelChoice c = plain_choice(region, buffers, ScheduleKind::matrix);
+  std::optional<KernelChoice> merged = merged_contraction(region, anchor, buffers);
+  KernelChoice c =
+      merged ? std::move(*merged) : plain_choice(region, buffers, ScheduleKind::matrix);
+  c.spec.schedule = ScheduleKind::matrix;
   c.algorithm = anchor.is("dot") ? "matrix unit" : "matrix unit, direct";
   const Shape &out = anchor.result()->shape(), &x = anchor.operand(0)->shape();
   const int64_t positions = options.hint(product(Shape(out.begin(), out.end() - 1)));

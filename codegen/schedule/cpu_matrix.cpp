@@ -65,6 +65,8 @@ void schedule_matrix(Composition& c, const KernelSpec& spec, const Machine&) {
       .bound_extent(p.sums.args()[1], spec.rows)
       .bound_extent(p.sums.args()[2], 1);
   schedule_tiles(p);
+  for (Func& place : c.stages)
+    place.compute_at(out, task).bound_extent(place.args()[0], spec.rows * spec.run);
   const std::vector<Var> left = p.left.args();
   p.left.compute_at(out, task)
       .bound_extent(left[2], spec.rows * spec.run)

@@ -184,13 +184,14 @@ TEST(CudaNarrowTraining, IsThatOfTheHostWithinRounding) {
 TEST(CudaNarrowKernels, PassTheAssembler) {
   const std::string ptxas = cuda_test::find_ptxas();
   if (ptxas.empty()) GTEST_SKIP() << "there is no ptxas: run tools/setup/ptxas.sh";
-  for (const DType type : {DType::bf16, DType::f16}) {
+  for (const auto& [type, network] :
+       {std::pair(DType::bf16, "resnet18"), std::pair(DType::f16, "lenet5")}) {
     CompileOptions options;
     options.target = "cuda,sm_80";
     options.math = MathMode::fast;
     options.narrow = type;
     options.libraries = Libraries::never;
-    const CompiledModel m = compile_graph(build_zoo_network("resnet18")->take(), options);
+    const CompiledModel m = compile_graph(build_zoo_network(network)->take(), options);
     EXPECT_EQ(m.report.narrow_problem, "");
     for (size_t i = 0; i < m.objects.size(); ++i) {
       const KernelInfo& k = m.model.program().kernels[i];
