@@ -3,9 +3,6 @@
 
 #include <string>
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
 #if defined(__x86_64__) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -23,10 +20,7 @@ constexpr long kSupportedStates = 0x1021, kRequestState = 0x1023, kTileData = 18
 
 bool has_matrix_unit() {
 #if defined(__linux__)
-  constexpr unsigned kBf16 = 1u << 22, kTiles = 1u << 24;  // of EDX
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & kBf16) == 0 || (d & kTiles) == 0)
-    return false;
+  if (!__builtin_cpu_supports("amx-tile") || !__builtin_cpu_supports("amx-bf16")) return false;
   unsigned long states = 0;
   return syscall(SYS_arch_prctl, kSupportedStates, &states) == 0 && (states >> kTileData & 1) != 0;
 #else
