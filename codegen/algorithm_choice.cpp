@@ -39,8 +39,8 @@ class Chooser {
   std::optional<Algorithm> reckoned() const {
     if (n_.attrs().integer("block") > 0 || n_.attrs().has("library")) return std::nullopt;
     if (n_.is("gate_products")) return reckon_gate_products();
-    if (weights()->dtype() != DType::f32) return std::nullopt;
     if (on_device()) return reckon_on_device();
+    if (n_.result()->dtype() != DType::f32 || (narrow() && !n_.is("dot"))) return std::nullopt;
     if (amx_fits() && amx_wins(n_, amx_panel() > 0, o_)) return amx(amx_panel());
     if (n_.is("conv")) return reckon_conv();
     if (n_.is("dot")) return reckon_dot();
@@ -70,7 +70,7 @@ class Chooser {
     if (offered && o_.libraries == Libraries::always) return list;
     if (n_.is("conv_weight_gradient") || !on_device() || !constant_) list.emplace_back();
     if (n_.is("conv_weight_gradient") && on_device()) return list;
-    if (!n_.is("dot") && extents().back().is_static()) {
+    if (!n_.is("dot") && !narrow() && extents().back().is_static()) {
       for (const WinogradForm& form : winograd_forms(n_, extents(), o_)) {
         const Algorithm three = winograd(form);
         if (n_.is("conv_weight_gradient")) list.push_back(three);
@@ -93,6 +93,8 @@ class Chooser {
  private:
   bool on_device() const { return o_.machine.cuda != 0; }
   const Value* weights() const { return n_.operand(1); }
+  /// Operands of 16 bits, with a result in f32.
+  bool narrow() const { return weights()->dtype() != DType::f32; }
   /// Of the positions: the result's, or those of its gradient.
   const Shape& extents() const {
     return n_.is("conv_weight_gradient") ? n_.operand(1)->shape() : n_.result()->shape();
@@ -172,9 +174,12 @@ class Chooser {
 
   Algorithm reckon_on_device() const {
     if (library_wins(n_, o_)) return {.kind = Kind::library};
-    if (n_.is("conv_weight_gradient") || !weights()->shape().back().is_static()) return {};
-    const WinogradForm form =
-        n_.is("conv") ? pick_winograd_form(n_, extents(), constant_ ? 0 : 1, o_) : WinogradForm{};
+    if (n_.is("conv_weight_gradient") || n_.result()->dtype() != DType::f32 ||
+        !weights()->shape().back().is_static())
+      return {};
+    const WinogradForm form = n_.is("conv") && !narrow()
+                                  ? pick_winograd_form(n_, extents(), constant_ ? 0 : 1, o_)
+                                  : WinogradForm{};
     if (form.m > 0) return winograd(form);
     return constant_ ? packed(device_panel()) : Algorithm{};
   }

@@ -15,6 +15,7 @@ namespace {
 struct Device {
   double processors;     ///< multiprocessors
   double tf32;           ///< multiply-adds of its tensor cores, per processor and cycle
+  double half;           ///< the same of operands in bf16 or f16, sums in f32
   double multiply_adds;  ///< of f32, per processor and cycle
   double gigahertz;
   double memory_gbs, cache_gbs;  ///< main memory, second-level cache
@@ -22,10 +23,10 @@ struct Device {
 };
 
 Device device_of(int capability) {
-  if (capability >= 90) return {132, 1024, 128, 1.6, 3000, 5500, 228e3};  // H100
-  if (capability >= 86) return {84, 256, 128, 1.7, 800, 2500, 100e3};
-  if (capability >= 80) return {108, 512, 64, 1.4, 1500, 4000, 164e3};  // A100
-  return {72, 64, 64, 1.5, 600, 1500, 64e3};
+  if (capability >= 90) return {132, 1024, 2048, 128, 1.6, 3000, 5500, 228e3};  // H100
+  if (capability >= 86) return {84, 256, 512, 128, 1.7, 800, 2500, 100e3};
+  if (capability >= 80) return {108, 512, 1024, 64, 1.4, 1500, 4000, 164e3};  // A100
+  return {72, 64, 512, 64, 1.5, 600, 1500, 64e3};
 }
 
 constexpr double kWarp = 32, kLatency = 600;  // cycles until a load from far away is there
@@ -109,6 +110,7 @@ ProductExtents product_extents(const Node& n, const std::function<int64_t(const 
   p.columns = hint(out.back());
   p.positions = all(out, 0, out.size() - 1);
   p.left_elements = all(a, 0, a.size());
+  p.operand_bytes = static_cast<double>(size_of(n.operand(0)->dtype()));
   p.left_vectors =
       !n.is("conv_weight_gradient") && a.back().is_static() && a.back().value() % 4 == 0;
   if (n.is("conv_weight_gradient")) {
@@ -146,8 +148,9 @@ CudaCost tile_cost(const ProductExtents& p, const BlockTile& t, int capability) 
       up(mine, together) * ((chunks + 1) * chunk + 2 * kLatency) / (d.gigahertz * 1e3);
   const double results = double(p.batch * p.positions * p.columns);
   const double matrix = double(p.batch * p.depth * p.columns);
-  const double bytes = 4 * (double(p.left_elements) + matrix + results * t.splits);
-  const double copied = 4 * blocks * chunks * t.depth * (t.columns + t.positions);
+  const double bytes =
+      p.operand_bytes * (double(p.left_elements) + matrix) + 4 * results * t.splits;
+  const double copied = p.operand_bytes * blocks * chunks * t.depth * (t.columns + t.positions);
   const double memory = bytes / (d.memory_gbs * 1e3), cache = copied / (d.cache_gbs * 1e3);
   const double most = std::max({arithmetic, memory, cache});
   // Of tiles that take the same time, the one that computes least beside the result.
@@ -179,19 +182,22 @@ constexpr LibraryTile kLibraryTiles[] = {
 
 }  // namespace
 
-CudaCost library_cost(const ProductExtents& p, bool tf32, int capability) {
+CudaCost library_cost(const ProductExtents& p, LibraryMath math, int capability) {
   const Device d = device_of(capability);
   // Looking at arguments, and a launch that our graph does not merge with its neighbours.
   constexpr double kCall = 1.0;
   const double results = double(p.batch * p.positions * p.columns);
   const double bytes =
-      4 * (double(p.left_elements) + double(p.batch * p.depth * p.columns) + results);
+      p.operand_bytes * (double(p.left_elements) + double(p.batch * p.depth * p.columns)) +
+      4 * results;
+  const double cores = math == LibraryMath::half ? d.half : d.tf32;
   const double memory = bytes / (d.memory_gbs * 1e3);
   CudaCost best{1e30, ""};
   for (const LibraryTile& t : kLibraryTiles)
     for (double splits = 1; splits <= 16; splits *= 2) {
       if (splits > 1 && double(p.depth) < 128 * splits) break;
-      const double rate = tf32 ? d.tf32 * t.tf32_share : d.multiply_adds * t.share;
+      const double rate =
+          math == LibraryMath::f32 ? d.multiply_adds * t.share : cores * t.tf32_share;
       const double blocks = up(double(p.columns), t.columns) *
                             up(double(p.positions), t.positions) * double(p.batch) * splits;
       const double cycles = t.columns * t.positions * up(double(p.depth), splits) / rate;

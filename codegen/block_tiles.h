@@ -15,6 +15,7 @@ struct ProductExtents {
   int64_t batch = 1, positions = 1, columns = 1, depth = 1;
   int64_t left_elements = 0;  ///< of the left side in memory: windows overlap
   bool left_vectors = true;   ///< which is loaded four steps of the sum at a time
+  double operand_bytes = 4;   ///< of an element of either side
 };
 
 /// The extents of a dot, conv or conv_weight_gradient; symbols as the hint says.

@@ -191,6 +191,13 @@ Expr Composer::rounded(DType dtype, const Expr& e) const {
   return Halide::cast(Halide::Float(32), Halide::cast(halide_type(dtype), e));
 }
 
+Expr Composer::converted(Halide::Type type, const Expr& e) {
+  const auto* widened = e.as<Halide::Internal::Cast>();
+  if (widened != nullptr && widened->value.type() == type && type.is_float() && type.bits() < 32)
+    return widened->value;
+  return Halide::cast(type, e);
+}
+
 Expr Composer::moved(const Node& n, const Index& index) {
   const movement::Operands of = {
       [this](const Value* v, const Index& at) { return value(v, at); },
@@ -217,6 +224,8 @@ std::vector<Var> Composer::make_vars(int rank) {
 void Composer::define_anchor(const Node& n) {
   if (n.attrs().integer("terms") > 0) define_tile_product(n);
   else if (spec_.schedule == ScheduleKind::tiled && &n == find_anchor(*spec_.body)) define_tiled(n);
+  else if (spec_.schedule == ScheduleKind::matrix && &n == find_anchor(*spec_.body))
+    define_matrix(n);
   else if (n.is("conv")) define_conv(n);
   else if (n.is("dot") && spec_.schedule == ScheduleKind::attention) define_attention(n);
   else if (n.is("dot")) define_dot(n);
@@ -325,7 +334,7 @@ void Composer::make_outputs() {
       if (is_unit(v, d)) index[d] = 0;
     const Expr e = value(v, index);
     values.push_back(by_bits(v->dtype()) ? math::bf16_bits(e)
-                                         : Halide::cast(halide_type(v->dtype()), e));
+                                         : converted(halide_type(v->dtype()), e));
   }
   // All results in one loop: what they share is computed once, from elements that are loaded
   // once. A state may be replaced meanwhile: buffers do not alias as far as LLVM knows, so that

@@ -1,7 +1,7 @@
 // Definitions of products whose panels go through the shared memory of a device: dot, convolution
 // as an implicit product, weight gradients. All are sums over a depth of what belongs to a position
 // times what belongs to a column; positions and depth are numbers whose digits are the dims.
-#include "codegen/composer.h"
+#include "codegen/digits.h"
 
 namespace tintype {
 
@@ -11,35 +11,6 @@ using Halide::RDom;
 using Halide::Var;
 
 namespace {
-
-bool is_one(const Expr& e) { return Halide::Internal::is_const_one(e); }
-
-Expr product(const Index& extents) {
-  Expr p = 1;
-  for (const Expr& e : extents) p = p * e;
-  return Halide::Internal::simplify(p);
-}
-
-/// The digits of a number that is below the product of the extents. Division of what is not
-/// negative takes a fifth of the instructions of Halide's for both signs.
-Index digits(Expr number, const Index& extents) {
-  Index d(extents.size(), Expr(0));
-  for (size_t i = extents.size(); i-- > 0;) {
-    if (is_one(extents[i])) continue;
-    if (i == 0) {
-      d[i] = Halide::unsafe_promise_clamped(number, 0, extents[i] - 1);
-    } else if (Halide::Internal::is_const(extents[i])) {
-      d[i] = number % extents[i];
-      number = number / extents[i];
-    } else {
-      const Expr whole = Halide::cast<int32_t>(Halide::cast<uint32_t>(number) /
-                                               Halide::cast<uint32_t>(extents[i]));
-      d[i] = Halide::unsafe_promise_clamped(number - whole * extents[i], 0, extents[i] - 1);
-      number = whole;
-    }
-  }
-  return d;
-}
 
 Expr number(const Index& digits, const Index& extents) {
   Expr n = 0;

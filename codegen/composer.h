@@ -56,6 +56,8 @@ class Composer {
   Expr random_bits(const Node& n, const Index& index);
   /// 16-bit floats compute in f32 and round after every op, as one op at a time would.
   Expr rounded(DType dtype, const Expr& e) const;
+  /// A cast that does not repeat one: f32 made of bf16 becomes that bf16 again.
+  static Expr converted(Halide::Type type, const Expr& e);
   Expr moved(const Node& n, const Index& index);
   /// Extent of the axis that a prepacking op cuts into panels, undefined where they are whole.
   Expr packed_columns(const Node& n);
@@ -117,6 +119,11 @@ class Composer {
   Index define_place(const Product& p);
   void define_places(const Node& n, const Product& p);
   void define_parts(const Node& n, const Product& p);
+
+  // compose_matrix.cpp
+  void define_matrix(const Node& n);
+  /// Where a position lies: digits of its number, looked up where dividing would take long.
+  std::function<Index(const Expr&)> define_place_table(const Index& places, const Var& at);
 
   // compose_reduction.cpp
   void define_window(const Node& n);

@@ -9,6 +9,7 @@
 #include "ir/diagnostic.h"
 #include "ir/print.h"
 #include "ir/work.h"
+#include "runtime/cpu_features.h"
 #include "runtime/host_ops.h"
 
 #include <algorithm>
@@ -53,6 +54,9 @@ Lowered Lowering::run() {
   finish_outputs();
   add_constraints(graph_);
   set_lifetimes();
+  if (std::any_of(result_.kernels.begin(), result_.kernels.end(),
+                  [](const KernelSpec& k) { return k.schedule == ScheduleKind::matrix; }))
+    result_.program.target += "-" + std::string(kMatrixUnit);
   return std::move(result_);
 }
 

@@ -8,6 +8,7 @@
 #include "codegen/lowering.h"
 #include "codegen/region_arguments.h"
 #include "codegen/winograd_forms.h"
+#include "ir/builder.h"
 #include "ir/op_def.h"
 #include "ir/work.h"
 
@@ -27,20 +28,21 @@ Shape without_last(const Shape& s, size_t n) {
 }
 
 /// A tensor as [1, rows, columns], all but its last axis as rows.
-std::optional<KernelArgument> as_rows(const Placement& p, const Shape& shape) {
+std::optional<KernelArgument> as_rows(DType type, const Placement& p, const Shape& shape) {
   const Shape matrix = {product(without_last(shape, 1)), shape.back()};
   const std::optional<Shape> strides = reshape_strides(shape, p.strides, matrix);
   if (!strides) return std::nullopt;
-  return KernelArgument{DType::f32,
+  return KernelArgument{type,
                         {p.storage, p.offset, {Dim(0), (*strides)[0], (*strides)[1]}, p.motions},
                         {Dim(1), matrix[0], matrix[1]}};
 }
 
 /// A stack of matrices as [batch, rows, columns], or [1, rows, columns] for one that all share.
-std::optional<KernelArgument> as_stack(const Placement& p, const Shape& shape, const Dim& batch) {
+std::optional<KernelArgument> as_stack(DType type, const Placement& p, const Shape& shape,
+                                       const Dim& batch) {
   const size_t rank = shape.size();
   const Dim count = product(without_last(shape, 2));
-  KernelArgument a{DType::f32, {p.storage, p.offset, {}, p.motions}, {count}};
+  KernelArgument a{type, {p.storage, p.offset, {}, p.motions}, {count}};
   if (!count.is(1) && !(count == batch)) return std::nullopt;
   a.extents.insert(a.extents.end(), shape.end() - 2, shape.end());
   if (count.is(1)) {
@@ -58,8 +60,8 @@ bool adjacent(const KernelArgument& a, size_t axis) {
 }
 
 /// [N, W, C] as [N, 1, W, C]; a shape of rank four as it is.
-KernelArgument as_image(const Placement& p, const Shape& shape) {
-  KernelArgument a{DType::f32, p, shape};
+KernelArgument as_image(DType type, const Placement& p, const Shape& shape) {
+  KernelArgument a{type, p, shape};
   if (shape.size() == 4) return a;
   a.extents.insert(a.extents.begin() + 1, Dim(1));
   a.placement.strides.insert(a.placement.strides.begin() + 1, shape[1] * shape[2]);
@@ -135,7 +137,8 @@ const Node& Lowering::variant(const Node& region, const std::vector<Stand>& inpu
   for (size_t i = 0; i < inputs.size(); ++i) {
     const std::string input = "a" + std::to_string(i);
     outer.push_back(graph->add_input(input, inputs[i].type));
-    map[inputs[i].value] = body->add_input(input, inputs[i].type);
+    map[inputs[i].value] =
+        Builder(*body).cast(body->add_input(input, inputs[i].type), inputs[i].value->dtype());
   }
   for (const auto& n : region.body()->nodes()) {
     if (n.get() == left_out) continue;
@@ -208,16 +211,17 @@ std::optional<Lowering::LibraryOperands> Lowering::product_operands(
   const bool one_matrix = product(without_last(right->shape(), 2)).is(1);
   const Dim batch = product(without_last(out, 2));
   LibraryOperands o;
-  const auto arranged = [&](const Placement& p, const Shape& shape) {
-    return o.rows ? as_rows(p, shape) : as_stack(p, shape, batch);
+  const DType type = left->dtype();
+  const auto arranged = [&](DType t, const Placement& p, const Shape& shape) {
+    return o.rows ? as_rows(t, p, shape) : as_stack(t, p, shape, batch);
   };
   o.rows = one_matrix;
   if (one_matrix && left->rank() == 3)
-    o.rows = as_rows(placed(left, true), left->shape()).has_value();
+    o.rows = as_rows(type, placed(left, true), left->shape()).has_value();
   // As it lies, or as a copy without gaps: the positions of an image whose channels are apart.
   const auto operand = [&](const Value* v, bool is_left) {
     const auto fits = [&](const Placement& p) -> std::optional<KernelArgument> {
-      const auto a = is_left ? arranged(p, v->shape()) : as_stack(p, v->shape(), batch);
+      const auto a = is_left ? arranged(type, p, v->shape()) : as_stack(type, p, v->shape(), batch);
       return a && (adjacent(*a, 1) || adjacent(*a, 2)) ? a : std::nullopt;
     };
     const auto there = fits(placed(v, true));
@@ -228,7 +232,7 @@ std::optional<Lowering::LibraryOperands> Lowering::product_operands(
   o.left = *l;
   o.right = *r;
   const auto fits = [&](const Placement& p) {
-    const auto a = arranged(p, out);
+    const auto a = arranged(DType::f32, p, out);
     return a && adjacent(*a, 2) ? a : std::nullopt;
   };
   const Placement at = places_->of(n.result());
@@ -244,7 +248,7 @@ std::optional<Lowering::LibraryOperands> Lowering::product_operands(
   const auto direct = o.whole ? fits(at) : std::nullopt;
   o.made = direct ? at : buffer(DType::f32, out, true);
   o.direct = direct.has_value();
-  o.result = direct ? *direct : *arranged(o.made, out);
+  o.result = direct ? *direct : *arranged(DType::f32, o.made, out);
   return o;
 }
 
@@ -252,6 +256,8 @@ std::optional<Lowering::LibraryOperands> Lowering::convolution_operands(
     const Node& n, const Node& anchor, const std::map<const Value*, const Value*>& outer) {
   const Value *x = outer.at(anchor.operand(0)), *other = outer.at(anchor.operand(1));
   const size_t axes = anchor.attrs().integers("window").size();
+  const DType type = x->dtype();  // and of what the library makes
+  const bool widens = type != anchor.result()->dtype();
   LibraryOperands o;
   o.padding.assign(axes, 0);
   if (x->def() != nullptr && x->def()->is("pad") && library_pads(*x->def())) {
@@ -259,32 +265,32 @@ std::optional<Lowering::LibraryOperands> Lowering::convolution_operands(
     for (size_t i = 0; i < axes; ++i) o.padding[i] = before[i + 1].value();
     x = x->def()->operand(0);
   }
-  o.left = as_image(dense_on_device(x, n), x->shape());
+  o.left = as_image(type, dense_on_device(x, n), x->shape());
   const Placement second = dense_on_device(other, n);
   const Shape& out = anchor.result()->shape();
   if (anchor.is("conv_weight_gradient")) {
-    o.right = as_image(second, other->shape());
+    o.right = as_image(type, second, other->shape());
     Shape reordered = {out.back()};
     reordered.insert(reordered.end(), out.begin(), out.end() - 1);
-    const Placement made = buffer(DType::f32, reordered, true);
-    o.result = as_image(made, reordered);
+    const Placement made = buffer(type, reordered, true);
+    o.result = as_image(type, made, reordered);
     o.made = filters_last(made, axes);
-    o.whole = n.body()->nodes().size() == 1;
+    o.whole = !widens && n.body()->nodes().size() == 1;
     return o;
   }
   const Shape filters = without_last(other->shape(), 1);
-  o.right =
-      as_image({second.storage, second.offset, dense_strides(filters), second.motions}, filters);
+  o.right = as_image(type, {second.storage, second.offset, dense_strides(filters), second.motions},
+                     filters);
   o.epilogue = library_epilogue(anchor.result());
-  o.whole = n.result_count() == 1 && o.epilogue.nodes + 1 == n.body()->nodes().size() &&
+  o.whole = !widens && n.result_count() == 1 && o.epilogue.nodes + 1 == n.body()->nodes().size() &&
             (o.epilogue.bias != nullptr || o.epilogue.nodes == 0);
   if (o.whole && o.epilogue.residual != nullptr)
-    o.residual = as_image(dense_on_device(outer.at(o.epilogue.residual), n), out);
+    o.residual = as_image(type, dense_on_device(outer.at(o.epilogue.residual), n), out);
   place_bias(o, outer);
   const Placement at = places_->of(n.result());
   o.direct = o.whole && is_dense(at, out);
-  o.made = o.direct ? at : buffer(DType::f32, out, true);
-  o.result = as_image(o.made, out);
+  o.made = o.direct ? at : buffer(type, out, true);
+  o.result = as_image(type, o.made, out);
   return o;
 }
 
@@ -358,7 +364,10 @@ void Lowering::add_library_call(Step& s, const Node& n, const Node& anchor,
 
 /// What follows the product, read from where the library has left it.
 void Lowering::lower_library_tail(const Node& n, const Node& anchor, const Placement& made) {
-  std::vector<Stand> stands = {{anchor.result(), anchor.result()->type()}};
+  // Of 16-bit operands, cuDNN's result has their type.
+  TensorType type = anchor.result()->type();
+  if (!anchor.is("dot")) type.dtype = anchor.operand(0)->dtype();
+  std::vector<Stand> stands = {{anchor.result(), type}};
   std::vector<Placement> inputs = {made}, outputs;
   for (int i = 0; i < n.operand_count(); ++i) {
     const Value* inner = n.body()->inputs()[static_cast<size_t>(i)].get();

@@ -58,11 +58,12 @@ int capability_of(const std::string& item, const std::string& list) {
               std::to_string(kOldestCapability) + " on; examples are sm_80 (A100), sm_90 (H100)");
 }
 
-/// TINTYPE_AMX overrides what the CPU has.
-bool uses_amx(const Halide::Target& t) {
-  if (const char* wish = std::getenv("TINTYPE_AMX"); wish != nullptr && *wish != '\0')
-    return std::string_view(wish) != "0";
-  return t.has_feature(Halide::Target::AVX512_SapphireRapids) && has_tile_unit();
+/// TINTYPE_AMX overrides what the CPU has: 0 leaves it alone, 1 has f32 taken apart for it anyway.
+void apply_amx_wish(Machine& m) {
+  const char* wish = std::getenv("TINTYPE_AMX");
+  if (wish == nullptr || *wish == '\0') return;
+  m.amx = std::string_view(wish) != "0";
+  m.matrix_unit = m.matrix_unit && m.amx;
 }
 
 Machine cpu_machine(const std::string& target) {
@@ -86,8 +87,11 @@ Machine cpu_machine(const std::string& target) {
   m.cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   // Zen 4 runs 512-bit multiply-adds at half rate: as many floats a cycle as with 256 bits.
   m.multiply_adds = m.lanes == 16 && t.processor_tune == Halide::Target::Processor::ZnVer4 ? 1 : 2;
-  m.amx = uses_amx(t);
   m.gflops = 6.6 * m.lanes * m.multiply_adds;
+  m.matrix_unit = t.has_feature(Halide::Target::AVX512_SapphireRapids);
+  m.amx = m.matrix_unit && has_tile_unit();
+  m.reads_f16 = m.lanes == 16 || t.has_feature(Halide::Target::F16C);
+  apply_amx_wish(m);
   return m;
 }
 
@@ -123,7 +127,10 @@ std::string program_target(const Machine& machine) {
 
 Machine host_machine() {
   const char* override_target = std::getenv("TINTYPE_TARGET");
-  return cpu_machine(override_target != nullptr ? override_target : host_target());
+  if (override_target != nullptr) return cpu_machine(override_target);
+  Machine m = cpu_machine(host_target());
+  m.matrix_unit = m.matrix_unit && cpu_has(kMatrixUnit);  // Halide takes it for granted
+  return m;
 }
 
 }  // namespace tintype

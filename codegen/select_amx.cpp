@@ -30,7 +30,8 @@ int64_t amx_terms(const Node& n, const SelectAlgorithmsOptions& options) {
 }
 
 bool suits_amx(const Node& n) {
-  if (n.result()->dtype() != DType::f32 || n.attrs().integer("block") > 0 ||
+  if (n.result()->dtype() != DType::f32 || n.operand(0)->dtype() != DType::f32 ||
+      n.operand(1)->dtype() != DType::f32 || n.attrs().integer("block") > 0 ||
       !n.result()->shape().back().is_static())
     return false;
   if (n.is("dot")) return n.operand(0)->rank() == n.result()->rank();

@@ -35,6 +35,17 @@ std::span<const NamedPipeline> named_pipelines() {
            "simplify-control",
            "finish",
        })},
+      {"fast", "the same as default, with products of 16-bit operands where the machine has them",
+       joined({
+           "recognize-attention",
+           "fold-batch-norm",  // into weights before these are rounded
+           "canonical",
+           "merge-projections",
+           "narrow-operands",  // the cost of algorithms depends on it
+           "select-algorithms",
+           "simplify-control",
+           "finish",
+       })},
       {"canonical", "core ops, channels last, nothing redundant",
        joined({
            "decompose",                  // from here on core ops only

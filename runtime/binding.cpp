@@ -244,7 +244,8 @@ void Executor::Binding::find_device_steps(const Program& program) {
 LibraryOperand Executor::Binding::library_operand(const Program& program, ViewId id) {
   if (id == kNoView) return {};
   return {extents(id), strides(id), &buffer(id).host,
-          !program.views[static_cast<size_t>(id)].motions.empty()};
+          !program.views[static_cast<size_t>(id)].motions.empty(),
+          program.views[static_cast<size_t>(id)].dtype};
 }
 
 void Executor::Binding::prepare_libraries(const Program& program, CudaQueue& queue) {

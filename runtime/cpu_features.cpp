@@ -4,33 +4,40 @@
 #include <cstdint>
 #include <string>
 
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace tintype {
 
 #if defined(__x86_64__)
 namespace {
 constexpr std::string_view kArchitecture = "x86";
-}  // namespace
 
-namespace {
+/// AMX's registers have eight kilobytes, which the system saves for a thread only where a process
+/// has asked for that. Numbers are those of Linux's asm/prctl.h, and of the state in Intel's XCR0.
+constexpr long kSupportedStates = 0x1021, kRequestState = 0x1023, kTileData = 18;
 
-struct CpuId {
-  uint32_t a, b, c, d;
-};
-
-/// GCC 12 knows AMX's instructions, but not how to ask for them.
-CpuId cpu_id(uint32_t leaf, uint32_t part) {
-  CpuId r{};
-  asm("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "a"(leaf), "c"(part));
-  return r;
+bool has_matrix_unit() {
+#if defined(__linux__)
+  if (!__builtin_cpu_supports("amx-tile") || !__builtin_cpu_supports("amx-bf16")) return false;
+  unsigned long states = 0;
+  return syscall(SYS_arch_prctl, kSupportedStates, &states) == 0 && (states >> kTileData & 1) != 0;
+#else
+  return false;
+#endif
 }
 
-bool has_amx_bf16() {
-  constexpr uint32_t kTiles = 1U << 24, kBf16 = 1U << 22;
-  if (cpu_id(0, 0).a < 7) return false;
-  const CpuId features = cpu_id(7, 0);
-  return (features.d & kTiles) != 0 && (features.d & kBf16) != 0;
+/// Of all threads of the process, from now on.
+bool request_matrix_unit() {
+#if defined(__linux__)
+  static const bool granted = syscall(SYS_arch_prctl, kRequestState, kTileData) == 0;
+  return granted;
+#else
+  return false;
+#endif
 }
-
 }  // namespace
 
 bool cpu_has(std::string_view name) {
@@ -62,8 +69,8 @@ bool cpu_has(std::string_view name) {
   if (name == "avx512_zen4") return zen4();
   if (name == "avx512_sapphirerapids" || name == "avx512_zen5")
     return zen4() && __builtin_cpu_supports("avxvnni");
-  if (name == "amx_bf16") return has_amx_bf16();
   if (name == "avxvnni") return __builtin_cpu_supports("avxvnni");
+  if (name == kMatrixUnit) return has_matrix_unit();
   return true;
 }
 #else
@@ -76,6 +83,7 @@ constexpr std::string_view kArchitecture = "unknown";
 }  // namespace
 
 bool cpu_has(std::string_view) { return true; }
+static bool request_matrix_unit() { return true; }
 #endif
 
 Status check_cpu(std::string_view target) {
@@ -91,6 +99,8 @@ Status check_cpu(std::string_view target) {
     if (first && part != kArchitecture && part != "host")
       return missing("but this machine is " + std::string(kArchitecture));
     if (!first && !cpu_has(part)) return missing("but this CPU lacks " + std::string(part));
+    if (part == kMatrixUnit && !request_matrix_unit())
+      return missing("but the system refuses this process AMX's registers");
     first = false;
   }
   return {};

@@ -47,6 +47,72 @@ void accumulate(Accumulator<T>* acc, int64_t n, const T* x, int64_t x_stride, co
   }
 }
 
+/// Stores sums of products of T as elements of the result, which are T, or f32 where T is narrower.
+template <typename T>
+class Sums {
+ public:
+  explicit Sums(Tensor& out)
+      : to_(static_cast<std::byte*>(out.mutable_data())), size_(size_of(out.dtype())) {}
+
+  void put(int64_t at, Accumulator<T> sum) const {
+    const auto value = static_cast<Compute<T>>(sum);
+    std::byte* to = to_ + static_cast<size_t>(at) * size_;
+    if (sizeof(T) == size_) *reinterpret_cast<T*>(to) = store<T>(value);
+    else *reinterpret_cast<Compute<T>*>(to) = value;
+  }
+
+ private:
+  std::byte* to_;
+  size_t size_;
+};
+
+/// The result's type may be f32 where operands have 16 bits.
+bool fits_operands(DType result, DType operands) {
+  const bool narrow = operands == DType::bf16 || operands == DType::f16;
+  return result == operands || (narrow && result == DType::f32);
+}
+
+/// Packed weights whose steps of the sum lie in pairs, [..., steps / 2, 2 * block], as rows of
+/// `block`: the first `depth` of every group of them.
+Tensor without_pairs(const Tensor& w, int64_t block, int64_t depth) {
+  std::vector<int64_t> dims = w.dims();
+  const int64_t pairs = dims[dims.size() - 2],
+                groups = w.size() / std::max<int64_t>(1, 2 * pairs * block);
+  dims[dims.size() - 2] = depth;
+  dims.back() = block;
+  Tensor plain = Tensor::empty(w.dtype(), dims);
+  const auto* from = static_cast<const uint16_t*>(w.data());
+  auto* to = static_cast<uint16_t*>(plain.mutable_data());
+  for (int64_t g = 0; g < groups; ++g)
+    for (int64_t k = 0; k < depth; ++k)
+      for (int64_t n = 0; n < block; ++n)
+        *to++ = from[(g * pairs + k / 2) * 2 * block + 2 * n + k % 2];
+  return plain;
+}
+
+/// The weights of a product as the host ops read them, and the columns of the panels they lie in,
+/// or 0. Those packed as terms are put together again, [stack..., depth, columns].
+struct Weights {
+  Tensor tensor;
+  int64_t block;
+};
+
+Result<Weights> plain_weights(const HostCall& call, int64_t depth) {
+  const Tensor& w = call.inputs[1];
+  const int64_t block = call.attributes.integer("block", 0),
+                terms = call.attributes.integer("terms", 0);
+  if (terms > 0 && block > 0) {
+    if (w.dtype() != DType::bf16 || w.rank() < 3 || call.outputs[0].rank() < 1)
+      return invalid_argument("weights " + w.type_string() + " are not packed in terms");
+    return Weights{unpacked_terms(w, terms, depth, call.outputs[0].dims().back()), 0};
+  }
+  if (call.attributes.integer("pairs", 0) == 0) return Weights{w, block};
+  if (block < 1 || w.rank() < 3 || size_of(w.dtype()) != 2 || w.dims().back() != 2 * block ||
+      2 * w.dims()[w.dims().size() - 2] < depth)
+    return invalid_argument("weights " + w.type_string() + " are not packed in pairs");
+  return Weights{without_pairs(w, block, depth), block};
+}
+
 /// Offsets of each matrix of a batch in an operand whose leading axes broadcast.
 std::vector<int64_t> batch_offsets(std::span<const int64_t> batch, const Tensor& t, size_t inner) {
   const std::vector<int64_t> own = dense_strides(t.dims());
@@ -60,29 +126,15 @@ std::vector<int64_t> batch_offsets(std::span<const int64_t> batch, const Tensor&
   return offsets;
 }
 
-/// The weights of a product, and the columns of the panels they lie in, or 0. Those packed as terms
-/// are put together again, [stack..., depth, columns].
-struct Weights {
-  Tensor tensor;
-  int64_t block;
-};
-
-Weights weights_of(const HostCall& call, int64_t depth) {
-  const Tensor& w = call.inputs[1];
-  const int64_t block = call.attributes.integer("block", 0),
-                terms = call.attributes.integer("terms", 0);
-  if (terms == 0 || block == 0 || w.dtype() != DType::bf16 || w.dims().size() < 3)
-    return {w, block};
-  return {unpacked_terms(w, terms, depth, call.outputs[0].dims().back()), 0};
-}
-
 Status dot(const HostCall& call) {
   const Tensor& a = call.inputs[0];
-  const Weights weights = weights_of(call, a.rank() < 1 ? 0 : a.dims().back());
-  const Tensor& b = weights.tensor;
-  const int64_t block = weights.block;
   Tensor& out = call.outputs[0];
+  const Result<Weights> weights = plain_weights(call, a.rank() < 1 ? 0 : a.dims().back());
+  if (!weights.ok()) return weights.status();
+  const Tensor& b = weights.value().tensor;
+  const int64_t block = weights.value().block;
   const size_t matrix = block > 0 ? 3 : 2;
+  if (!fits_operands(out.dtype(), a.dtype())) return unsupported_elements(out.dtype());
   if (a.rank() < 2 || b.dims().size() < matrix || out.rank() < 2 || a.dtype() != b.dtype() ||
       b.dims()[b.dims().size() - 2] != a.dims().back())
     return invalid_argument("cannot multiply " + a.type_string() + " by " + b.type_string());
@@ -97,7 +149,7 @@ Status dot(const HostCall& call) {
     using A = Accumulator<T>;
     const auto* x = static_cast<const T*>(a.data());
     const auto* w = static_cast<const T*>(b.data());
-    auto* y = static_cast<T*>(out.mutable_data());
+    const Sums<T> y(out);
     const auto body = [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const auto matrix_index = static_cast<size_t>(i / rows);
@@ -106,8 +158,7 @@ Status dot(const HostCall& call) {
           A acc[kWidth] = {};
           accumulate<T>(acc, width, x + a_at[matrix_index] + i % rows * inner, 1,
                         w + b_at[matrix_index] + columns.offset(n), columns.stride(), inner);
-          for (int64_t k = 0; k < width; ++k)
-            y[i * columns.count + n + k] = store<T>(static_cast<Compute<T>>(acc[k]));
+          for (int64_t k = 0; k < width; ++k) y.put(i * columns.count + n + k, acc[k]);
           n += width;
         }
       }
@@ -204,23 +255,29 @@ Status conv(const HostCall& call) {
   const Tensor& x = call.inputs[0];
   Tensor& out = call.outputs[0];
   const std::vector<int64_t> extents = call.attributes.integers("window");
-  Weights packed =
-      weights_of(call, extents.empty() || x.rank() < 1 ? 0 : extents.back() * x.dims().back());
-  Tensor& w = packed.tensor;
-  const int64_t block = packed.block;
-  if (call.inputs[1].dtype() == DType::bf16 && w.dtype() == DType::f32) {
-    // Its last axis of rows is the window's, too.
+  const int64_t group = std::max<int64_t>(1, call.attributes.integer("group", 1));
+  const bool terms = call.attributes.integer("terms", 0) > 0;
+  if (x.rank() < 1 || out.rank() < 1 || extents.empty())
+    return invalid_argument("no window over " + x.type_string());
+  const int64_t channels = x.dims().back() / group;
+  // A row of terms is a line of the window.
+  const Result<Weights> weights_read =
+      plain_weights(call, terms ? extents.back() * channels : channels);
+  if (!weights_read.ok()) return weights_read.status();
+  Tensor w = weights_read.value().tensor;
+  const int64_t block = weights_read.value().block;
+  if (terms && block == 0) {
     std::vector<int64_t> dims = extents;
-    dims.insert(dims.end(), {x.dims().back(), out.dims().back()});
+    dims.insert(dims.end(), {channels, out.dims().back()});
     w = w.reshaped(dims);
   }
   const Result<Window> window = read_window(call, w, block);
   if (!window.ok()) return window.status();
   const Window& v = window.value();
-  const int64_t group = std::max<int64_t>(1, call.attributes.integer("group", 1));
-  const int64_t filters = out.dims().back(), channels = x.dims().back() / group;
+  const int64_t filters = out.dims().back();
   const auto taps = static_cast<int64_t>(v.taps.size());
   const Columns columns{filters, block, taps * channels};
+  if (!fits_operands(out.dtype(), x.dtype())) return unsupported_elements(out.dtype());
   if (filters % group != 0 || w.dims()[w.dims().size() - 2] != channels)
     return invalid_argument("weights " + w.type_string() + " do not fit " + x.type_string() +
                             " in " + std::to_string(group) + " groups");
@@ -234,7 +291,7 @@ Status conv(const HostCall& call) {
     using A = Accumulator<T>;
     const auto* from = static_cast<const T*>(x.data());
     const auto* weights = static_cast<const T*>(w.data());
-    auto* y = static_cast<T*>(out.mutable_data());
+    const Sums<T> y(out);
     parallel_for(element_count(positions), kHostGrain / work, [&](int64_t begin, int64_t end) {
       Odometer walk(positions, step);
       walk.seek(begin);
@@ -248,8 +305,7 @@ Status conv(const HostCall& call) {
                           from + walk.offset() + v.taps[static_cast<size_t>(t)] + g * channels, 1,
                           weights + columns.offset(f) + t * channels * columns.stride(),
                           columns.stride(), channels);
-          for (int64_t k = 0; k < width; ++k)
-            y[p * filters + f + k] = store<T>(static_cast<Compute<T>>(acc[k]));
+          for (int64_t k = 0; k < width; ++k) y.put(p * filters + f + k, acc[k]);
           f += width;
         }
     });

@@ -17,6 +17,14 @@ void write_back(Tensor& out, const std::vector<Accumulator<T>>& sums) {
   for (size_t i = 0; i < sums.size(); ++i) to[i] = store<T>(static_cast<Compute<T>>(sums[i]));
 }
 
+/// The same where the result may be wider than T.
+template <typename T>
+void write_products(Tensor& out, const std::vector<Accumulator<T>>& sums) {
+  if (size_of(out.dtype()) == sizeof(T)) return write_back<T>(out, sums);
+  auto* to = static_cast<Compute<T>*>(out.mutable_data());
+  for (size_t i = 0; i < sums.size(); ++i) to[i] = static_cast<Compute<T>>(sums[i]);
+}
+
 // dw[k, c, f] = sum over windows o of x[o * stride + k * dilation, c] dy[o, f], c and f of one
 // group
 Status conv_weight_gradient(const HostCall& call) {
@@ -32,6 +40,8 @@ Status conv_weight_gradient(const HostCall& call) {
   if (channels % group != 0 || filters % group != 0 || out.size() != taps * depth * filters)
     return invalid_argument(x.type_string() + " and " + dy.type_string() + " do not fit " +
                             std::to_string(group) + " groups");
+  const bool widens = size_of(x.dtype()) == 2 && out.dtype() == DType::f32;
+  if (out.dtype() != x.dtype() && !widens) return unsupported_elements(out.dtype());
   const int64_t windows = element_count(p.positions);
   return for_elements<kNumbers>(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -50,7 +60,7 @@ Status conv_weight_gradient(const HostCall& call) {
                       static_cast<A>(load(gradient[o * filters + f]));
       }
     });
-    write_back<T>(out, sums);
+    write_products<T>(out, sums);
   });
 }
 

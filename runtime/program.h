@@ -119,7 +119,9 @@ struct KernelInfo {
   std::string algorithm;  ///< "direct", "winograd-f4" ...
 };
 
-/// What a library step computes. Element types are f32; all memory is on the device.
+/// What a library step computes, in f32, or with left and right in one type of 16 bits and sums in
+/// f32; all memory is on the device. Of 16-bit operands the result of a product is f32, that of a
+/// convolution or gradient has their type, and convolutions have no epilogue.
 ///
 /// inputs: left, right, bias or kNoView, residual or kNoView; outputs: result, workspace (bytes).
 ///   product: result[B,M,N] = f(left[B,M,K] right[B,K,N] + residual[B,M,N] + bias[N]), where B may

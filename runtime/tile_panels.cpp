@@ -4,26 +4,16 @@
 #include "runtime/cpu_features.h"
 
 #include <cstring>
-
-#if defined(__x86_64__) && defined(__linux__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
+#include <string>
 
 namespace tintype {
 
 namespace {
 
 bool find_tile_unit() {
-#if defined(__x86_64__) && defined(__linux__)
-  if (amx_tile_loops() == nullptr || !cpu_has("avx512_sapphirerapids") || !cpu_has("amx_bf16"))
-    return false;
-  // Linux gives a process the registers of tiles when it asks for them.
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-#else
-  return false;
-#endif
+  // check_cpu asks the system for the unit's registers.
+  return amx_tile_loops() != nullptr && cpu_has("avx512_sapphirerapids") && cpu_has(kMatrixUnit) &&
+         check_cpu("x86-" + std::string(kMatrixUnit)).ok();
 }
 
 }  // namespace

@@ -286,19 +286,25 @@ class Validator {
     const LibraryCall& c = s.library;
     require(c.kind <= LibraryCall::Kind::weight_gradient, "unknown kind of library step");
     const bool product = c.kind == LibraryCall::Kind::product;
-    const auto operand = [&](ViewId id, size_t rank, bool write) {
+    const auto operand = [&](ViewId id, size_t rank, bool write, DType type) {
       use(id, index, write);
       if (ok())
         require(p_.views[static_cast<size_t>(id)].extents.size() == rank &&
-                    dtype_of_view(id) == DType::f32 && storage_of(id).device,
+                    dtype_of_view(id) == type && storage_of(id).device,
                 "an operand of a library step has another rank or type, or is not on the device");
     };
     const size_t rank = product ? 3 : 4;
-    operand(s.inputs[0], rank, false);
-    operand(s.inputs[1], rank, false);
-    if (s.inputs[2] != kNoView) operand(s.inputs[2], 1, false);
-    if (s.inputs[3] != kNoView) operand(s.inputs[3], rank, false);
-    operand(s.outputs[0], rank, true);
+    use(s.inputs[0], index, false);
+    const DType found = ok() ? dtype_of_view(s.inputs[0]) : DType::f32;
+    const bool narrow = found == DType::bf16 || found == DType::f16;
+    const DType type = narrow ? found : DType::f32;
+    operand(s.inputs[0], rank, false, type);
+    operand(s.inputs[1], rank, false, type);
+    if (s.inputs[2] != kNoView) operand(s.inputs[2], 1, false, DType::f32);
+    if (s.inputs[3] != kNoView) operand(s.inputs[3], rank, false, DType::f32);
+    operand(s.outputs[0], rank, true, product ? DType::f32 : type);
+    require(!narrow || product || (!c.relu && s.inputs[2] == kNoView && s.inputs[3] == kNoView),
+            "a convolution of 16-bit operands has an epilogue");
     use(s.outputs[1], index, true);
     if (ok())
       require(dtype_of_view(s.outputs[1]) == DType::u8 && storage_of(s.outputs[1]).device &&

@@ -21,11 +21,7 @@ namespace tintype::cli {
 void ModelArguments::add_to(CLI::App& app) {
   app.add_option("model", path, "an .onnx model, the text of a graph, or a compiled .tt file")
       ->required();
-  app.add_option(
-         "--math", math,
-         "default: error within 1e-4 of the output's scale (1e-2 where a GPU's libraries compute in "
-         "TF32); strict: no Winograd, no folded batch norm, no TF32")
-      ->check(CLI::IsMember({"default", "strict"}));
+  app.add_option("--math", math, kMathHelp)->check(CLI::IsMember(math_modes()));
   app.add_option("--target", target, kTargetHelp);
   app.add_option("--libraries", libraries, kLibrariesHelp);
   app.add_option("--threads", threads,
@@ -107,6 +103,15 @@ std::map<std::string, int64_t> ModelArguments::dim_values() const {
   return values;
 }
 
+std::vector<std::string> math_modes() { return {"default", "strict", "fast", "fast,f16"}; }
+
+void set_math(const std::string& text, CompileOptions& options) {
+  options.math = text == "strict"           ? MathMode::strict
+                 : text.starts_with("fast") ? MathMode::fast
+                                            : MathMode::standard;
+  options.narrow = text == "fast,f16" ? DType::f16 : DType::bf16;
+}
+
 void set_libraries(const std::string& text, CompileOptions& options) {
   const std::string when = text.substr(0, text.find(','));
   const std::string rest = text.substr(when.size());
@@ -119,7 +124,7 @@ void set_libraries(const std::string& text, CompileOptions& options) {
 
 CompileOptions ModelArguments::options() const {
   CompileOptions o;
-  o.math = math == "strict" ? MathMode::strict : MathMode::standard;
+  set_math(math, o);
   o.reference = reference;
   o.target = target;
   set_libraries(libraries, o);
@@ -206,6 +211,9 @@ void print_compile_summary(const CompileReport& report) {
   const CodegenReport& c = report.codegen;
   print_warnings(report);
   for (const std::string& what : c.on_host) fmt::print(stderr, "on the CPU: {}\n", what);
+  if (!report.narrow_problem.empty())
+    fmt::print(stderr, "warning: --math fast: {}; only what waits for weights gains by 16 bits\n",
+               report.narrow_problem);
   if (isatty(STDERR_FILENO) == 0 || c.kernels == c.from_cache) return;
   fmt::print(stderr, "compiled {} kernels in {:.1f} s ({} more from the cache)\n",
              c.kernels - c.from_cache, c.compile_ms / 1000, c.from_cache);

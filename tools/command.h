@@ -21,6 +21,12 @@ inline constexpr int kInternal = 3;  ///< a defect of tintype
 inline constexpr const char* kLibrariesHelp =
     "auto, never or always use cuBLASLt and cuDNN on an NVIDIA GPU; auto,f32: without TF32, whose "
     "error is up to 1e-2";
+inline constexpr const char* kMathHelp =
+    "default: error within 1e-4 of the output's scale (1e-2 where a GPU's libraries compute in TF32); "
+    "strict: no Winograd, no folded batch norm, no TF32; fast or fast,f16: operands of products in "
+    "bf16 or f16 where the machine has arithmetic for them";
+inline constexpr const char* kTrainMathHelp =
+    "strict, fast or fast,f16: as for run; weights stay f32";
 inline constexpr const char* kTargetHelp =
     "cuda or cuda,sm_90: an NVIDIA GPU; host,cuda: what the GPU has kernels for; "
     "x86-64-linux-avx-avx2-f16c-fma-sse41, say: an instruction set (default: this computer)";
@@ -80,6 +86,9 @@ std::string clock_text(double seconds);
 std::function<void(int, int)> compile_progress();
 /// "cuBLASLt", "cuDNN", or where kernels took the place of a library, "kernels"; by step.
 std::map<int32_t, std::string> library_steps(const Model& model);
+/// What --math says; the values that the option accepts are math_modes.
+void set_math(const std::string& text, CompileOptions& options);
+std::vector<std::string> math_modes();
 /// What --libraries says: auto, never or always, and ",f32" for no TF32.
 void set_libraries(const std::string& text, CompileOptions& options);
 

@@ -28,6 +28,7 @@ namespace fs = std::filesystem;
 struct TrainArguments {
   CLI::App* app = nullptr;
   std::string model, config, resume, weights, save_step, target, libraries = "auto", output = "run";
+  std::string math = "default";
   DataArguments data;
   std::string loss, optimizer = "adam", schedule = "constant";
   std::string init, freeze, clip, regularize, average, early_stopping, recompute;
@@ -86,6 +87,7 @@ TrainerOptions trainer_options(const TrainArguments& a) {
   o.compile.cache_directory = a.cache;
   o.compile.target = a.target;
   set_libraries(a.libraries, o.compile);
+  set_math(a.math, o.compile);
   o.compile.batch = a.data.batch;
   o.compile.recompute = parse_recompute(a.recompute);
   o.compile.progress = compile_progress();
@@ -271,7 +273,9 @@ Runner add_train(CLI::App& parent) {
   app->add_option("--threads", a.threads, "upper bound; results do not depend on it");
   app->add_option("--target", a.target, kTargetHelp);
   app->add_option("--libraries", a.libraries, kLibrariesHelp);
-  app->add_option("--cache", a.cache, "folder of compiled kernels");
+  app->add_option("--math", a.math, kTrainMathHelp)->check(CLI::IsMember(math_modes()));
+  // Without a line of the help, which has no room for one.
+  app->add_option("--cache", a.cache, "folder of compiled kernels")->group("");
   app->add_option("--config", a.config,
                   "a JSON or TOML file with these options; the command line wins");
   app->add_option("--resume", a.resume,

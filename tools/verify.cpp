@@ -43,7 +43,7 @@ std::string case_name(const std::string& folder) {
 
 std::vector<CaseResult> verify_all(const VerifyArguments& a) {
   VerifyOptions options;
-  options.compile.math = a.math == "strict" ? MathMode::strict : MathMode::standard;
+  set_math(a.math, options.compile);
   options.compile.reference = a.reference;
   options.compile.target = a.target;
   set_libraries(a.libraries, options.compile);
@@ -125,8 +125,8 @@ Runner add_verify(CLI::App& parent) {
       "verify", "compare results with recorded ones, as ONNX's test suite stores them");
   app->add_option("folders", args->folders, "folders with model.onnx and test_data_set_*")
       ->required();
-  app->add_option("--math", args->math, "default or strict")
-      ->check(CLI::IsMember({"default", "strict"}));
+  app->add_option("--math", args->math, "default, strict, fast or fast,f16")
+      ->check(CLI::IsMember(math_modes()));
   app->add_option("--rtol", args->rtol,
                   "relative tolerance (default: the case's data.json, else 1e-3)");
   app->add_option("--atol", args->atol,

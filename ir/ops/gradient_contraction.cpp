@@ -212,6 +212,9 @@ AttrMap window_attributes(const Node& n) {
 }  // namespace
 
 // y = a b:  da = dy b^T,  db = a^T dy
+//
+// Where operands are narrower than the result, so are their gradients, which products of the wide
+// type make.
 namespace {
 
 /// True when a single matrix on the left meets several on the right.
@@ -238,8 +241,9 @@ Value* gradient_of_shared_left(Builder& b, Value* dy, Value* right, const Shape&
 
 Values dot_gradient(Builder& b, const Node& n, const Values& dy) {
   require_unpacked(n);
-  Value* left = n.operand(0);
-  Value* right = n.operand(1);
+  const DType narrow = n.operand(0)->dtype();
+  Value* left = b.cast(n.operand(0), dy[0]->dtype());
+  Value* right = b.cast(n.operand(1), dy[0]->dtype());
   Value* da =
       shares_left(left, right)
           ? gradient_of_shared_left(b, dy[0], right, left->shape())
@@ -255,30 +259,34 @@ Values dot_gradient(Builder& b, const Node& n, const Values& dy) {
     g = flat(g);
   }
   Value* db = sum_to_shape(b, b.make("dot", {matrix_transpose(b, left), g}), right->shape());
-  return {da, db};
+  return {b.cast(da, narrow), b.cast(db, narrow)};
 }
 
 Values conv_gradient(Builder& b, const Node& n, const Values& dy) {
   require_unpacked(n);
-  Value* x = n.operand(0);
+  const DType narrow = n.operand(0)->dtype();
+  Value* x = b.cast(n.operand(0), dy[0]->dtype());
+  Value* w = b.cast(n.operand(1), dy[0]->dtype());
   AttrMap attrs = window_attributes(n);
   attrs.set("group", n.attrs().integer("group", 1));
   Value* dw = b.make("conv_weight_gradient", {x, dy[0]}, std::move(attrs));
-  return {input_gradient(b, n, dy[0], n.operand(1), x->shape()),
-          b.reshape(dw, n.operand(1)->shape())};
+  return {b.cast(input_gradient(b, n, dy[0], w, x->shape()), narrow),
+          b.cast(b.reshape(dw, w->shape()), narrow)};
 }
 
 // conv_weight_gradient(x, g) is linear in both: with respect to x it is the input gradient of a
 // convolution with weights dw, with respect to g that convolution.
 Values conv_weight_gradient_gradient(Builder& b, const Node& n, const Values& dw) {
-  Value* x = n.operand(0);
-  Value* g = n.operand(1);
+  const DType narrow = n.operand(0)->dtype();
+  Value* x = b.cast(n.operand(0), dw[0]->dtype());
+  Value* g = b.cast(n.operand(1), dw[0]->dtype());
   const Dim filters = g->shape().back();
   if (!filters.is_static()) fail(n, "the gradient needs a fixed number of filters");
   AttrMap attrs = window_attributes(n);
   attrs.set("group", n.attrs().integer("group", 1));
   attrs.set("filters", filters.value());
-  return {input_gradient(b, n, g, dw[0], x->shape()), b.make("conv", {x, dw[0]}, std::move(attrs))};
+  return {b.cast(input_gradient(b, n, g, dw[0], x->shape()), narrow),
+          b.cast(b.make("conv", {x, dw[0]}, std::move(attrs)), narrow)};
 }
 
 Values window_reduce_gradient(Builder& b, const Node& n, const Values& dy) {

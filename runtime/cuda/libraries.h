@@ -17,7 +17,7 @@ namespace cublaslt {
 
 constexpr int kSuccess = 0, kInvalidValue = 7, kNotSupported = 15;         // cublasStatus_t
 constexpr int kCompute32f = 68, kComputePedantic = 69, kComputeTf32 = 77;  // cublasComputeType_t
-constexpr int kFloat = 0;                                                  // CUDA_R_32F
+constexpr int kFloat = 0, kHalf = 2, kBf16 = 14;  // CUDA_R_32F, CUDA_R_16F, CUDA_R_16BF
 constexpr int kBatchCount = 5, kBatchStride = 6;  // cublasLtMatrixLayoutAttribute_t
 // cublasLtMatmulDescAttributes_t
 constexpr int kTransposeA = 3, kTransposeB = 4, kEpilogue = 7, kBiasPointer = 8;
@@ -66,15 +66,16 @@ struct Candidate {  // cublasLtMatmulHeuristicResult_t
 
 namespace cudnn {
 
-constexpr int kSuccess = 0;                // cudnnStatus_t; 3000 to 3999 is not supported
-constexpr int kFloat = 0;                  // CUDNN_DATA_FLOAT
-constexpr int kChannelsLast = 1;           // CUDNN_TENSOR_NHWC
-constexpr int kCrossCorrelation = 1;       // cudnnConvolutionMode_t
-constexpr int kAnyMath = 0, kFmaMath = 3;  // cudnnMathType_t: default, which allows TF32; FMA only
-constexpr int kDeterministic = 1;          // cudnnDeterminism_t
-constexpr int kIdentity = 5, kRelu = 1;    // cudnnActivationMode_t
-constexpr int kPropagateNan = 1;           // cudnnNanPropagation_t
-constexpr int kImplicitPrecomputed = 1;    // CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM
+constexpr int kSuccess = 0;                      // cudnnStatus_t; 3000 to 3999 is not supported
+constexpr int kFloat = 0, kHalf = 2, kBf16 = 9;  // CUDNN_DATA_FLOAT, _HALF, _BFLOAT16
+constexpr int kChannelsLast = 1;                 // CUDNN_TENSOR_NHWC
+constexpr int kCrossCorrelation = 1;             // cudnnConvolutionMode_t
+// cudnnMathType_t: default, which allows TF32; tensor cores, for operands of 16 bits; FMA only
+constexpr int kAnyMath = 0, kTensorMath = 1, kFmaMath = 3;
+constexpr int kDeterministic = 1;        // cudnnDeterminism_t
+constexpr int kIdentity = 5, kRelu = 1;  // cudnnActivationMode_t
+constexpr int kPropagateNan = 1;         // cudnnNanPropagation_t
+constexpr int kImplicitPrecomputed = 1;  // CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM
 /// Of forward algorithms, those from here on are Fourier's and Winograd's.
 constexpr int kFirstTransform = 4;  // CUDNN_CONVOLUTION_FWD_ALGO_FFT
 // cudnnConvolutionBwdFilterAlgo_t: the algorithms that are neither

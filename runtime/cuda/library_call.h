@@ -14,6 +14,7 @@ struct LibraryOperand {
   std::span<const int64_t> extents, strides;
   const uint8_t* const* address = nullptr;  ///< where its address is kept; null: absent
   bool moves = false;                       ///< with the trips of a loop
+  DType type = DType::f32;                  ///< or bf16, f16
   bool present() const { return address != nullptr; }
 };
 

@@ -3,7 +3,8 @@
 // Through the functions of its legacy interface, which cuDNN 9 still has: they take a dozen numbers
 // where the graph interface takes a graph of descriptors, choose among the same kernels, and fuse
 // what steps fold into a convolution (a bias, a sum, ReLU). Tensors are x[N, H, W, C], weights
-// [filters, rows, columns, C / group], all dense.
+// [filters, rows, columns, C / group], all dense. Sums are f32; of bf16 or f16 its results are
+// that, too: it has no convolution whose result is wider than its operands.
 #include "runtime/cuda/libraries.h"
 #include "runtime/cuda/library_call.h"
 
@@ -24,6 +25,10 @@ Status failed(const Cudnn& library, int code, const char* doing) {
   return {code / 1000 == 3 ? StatusCode::unsupported : StatusCode::internal,
           std::string(doing) + ": " +
               (text == nullptr ? "error " + std::to_string(code) : std::string(text))};
+}
+
+int type_of(DType t) {
+  return t == DType::bf16 ? cudnn::kBf16 : t == DType::f16 ? cudnn::kHalf : cudnn::kFloat;
 }
 
 bool is_usable(const LibraryOperand& o) {
@@ -53,9 +58,9 @@ class ConvolutionPlan final : public LibraryPlan {
     // A weight gradient reads the output's gradient and writes weights.
     const LibraryOperand& output = gradient_ ? o_.right : o_.result;
     const LibraryOperand& weights = gradient_ ? o_.result : o_.right;
-    if (Status s = tensor(input_, o_.left.extents); !s.ok()) return s;
-    if (Status s = tensor(output_, output.extents); !s.ok()) return s;
-    if (Status s = filter(weights.extents); !s.ok()) return s;
+    if (Status s = tensor(input_, o_.left.extents, o_.left.type); !s.ok()) return s;
+    if (Status s = tensor(output_, output.extents, output.type); !s.ok()) return s;
+    if (Status s = filter(weights); !s.ok()) return s;
     if (Status s = convolution(call); !s.ok()) return s;
     if (fused())
       if (Status s = epilogue(call, output.extents[3]); !s.ok()) return s;
@@ -93,24 +98,26 @@ class ConvolutionPlan final : public LibraryPlan {
  private:
   bool fused() const { return o_.bias.present(); }
 
-  Status tensor(LibraryDescriptor& to, std::span<const int64_t> e) {
+  bool narrow() const { return o_.left.type != DType::f32; }
+
+  Status tensor(LibraryDescriptor& to, std::span<const int64_t> e, DType type) {
     if (Status s = failed(l_, l_.tensor_create(to.put()), "cudnnCreateTensorDescriptor"); !s.ok())
       return s;
     const auto n = [&](size_t i) { return static_cast<int>(e[i]); };
     return failed(
-        l_, l_.tensor_set(to.get(), cudnn::kChannelsLast, cudnn::kFloat, n(0), n(3), n(1), n(2)),
+        l_, l_.tensor_set(to.get(), cudnn::kChannelsLast, type_of(type), n(0), n(3), n(1), n(2)),
         "cudnnSetTensor4dDescriptor");
   }
 
-  Status filter(std::span<const int64_t> e) {
+  Status filter(const LibraryOperand& w) {
     if (Status s = failed(l_, l_.filter_create(weights_.put()), "cudnnCreateFilterDescriptor");
         !s.ok())
       return s;
-    const auto n = [&](size_t i) { return static_cast<int>(e[i]); };
-    return failed(
-        l_,
-        l_.filter_set(weights_.get(), cudnn::kFloat, cudnn::kChannelsLast, n(0), n(3), n(1), n(2)),
-        "cudnnSetFilter4dDescriptor");
+    const auto n = [&](size_t i) { return static_cast<int>(w.extents[i]); };
+    return failed(l_,
+                  l_.filter_set(weights_.get(), type_of(w.type), cudnn::kChannelsLast, n(0), n(3),
+                                n(1), n(2)),
+                  "cudnnSetFilter4dDescriptor");
   }
 
   Status convolution(const LibraryCall& c) {
@@ -131,7 +138,7 @@ class ConvolutionPlan final : public LibraryPlan {
                           "cudnnSetConvolutionGroupCount");
         !s.ok())
       return s;
-    return math(c.tf32 ? cudnn::kAnyMath : cudnn::kFmaMath);
+    return math(narrow() ? cudnn::kTensorMath : c.tf32 ? cudnn::kAnyMath : cudnn::kFmaMath);
   }
 
   Status math(int kind) {
@@ -140,7 +147,7 @@ class ConvolutionPlan final : public LibraryPlan {
 
   Status epilogue(const LibraryCall& call, int64_t filters) {
     const std::array<int64_t, 4> channels = {1, 1, 1, filters};
-    if (Status s = tensor(bias_, channels); !s.ok()) return s;
+    if (Status s = tensor(bias_, channels, DType::f32); !s.ok()) return s;
     if (Status s =
             failed(l_, l_.activation_create(activation_.put()), "cudnnCreateActivationDescriptor");
         !s.ok())
@@ -158,7 +165,7 @@ class ConvolutionPlan final : public LibraryPlan {
         c.determinism != cudnn::kDeterministic)
       return false;
     if (fused() && !call.relu && c.algorithm != cudnn::kImplicitPrecomputed) return false;
-    if (call.tf32) return true;
+    if (call.tf32 || narrow()) return true;
     const bool direct =
         gradient_ ? std::find(std::begin(cudnn::kFilterDirect), std::end(cudnn::kFilterDirect),
                               c.algorithm) != std::end(cudnn::kFilterDirect)
@@ -188,7 +195,7 @@ class ConvolutionPlan final : public LibraryPlan {
               "cuDNN has no deterministic algorithm with a workspace of at most " +
                   std::to_string(o_.workspace_bytes) + " bytes"};
     algorithm_ = best->algorithm;
-    return math(call.tf32 ? best->math : cudnn::kFmaMath);
+    return math(call.tf32 || narrow() ? best->math : cudnn::kFmaMath);
   }
 
   const Cudnn& l_;

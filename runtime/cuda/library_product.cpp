@@ -52,13 +52,17 @@ std::optional<Matrix> matrix(const LibraryOperand& o) {
   return matrix(o.extents[1], o.strides[1], o.extents[2], o.strides[2]);
 }
 
+int type_of(DType t) {
+  return t == DType::bf16 ? cublaslt::kBf16 : t == DType::f16 ? cublaslt::kHalf : cublaslt::kFloat;
+}
+
 /// The power of two that the address of an operand is a multiple of, in every run.
 uint32_t alignment(const LibraryOperand& o) {
-  constexpr uint32_t kElement = 4;
-  if (o.moves) return kElement;
+  const auto element = static_cast<uint32_t>(size_of(o.type));
+  if (o.moves) return element;
   const auto address = reinterpret_cast<uintptr_t>(*o.address);
   int64_t a = kAlignment;
-  while (a > kElement && address % static_cast<uint64_t>(a) != 0) a /= 2;
+  while (a > element && address % static_cast<uint64_t>(a) != 0) a /= 2;
   return static_cast<uint32_t>(a);
 }
 
@@ -107,10 +111,12 @@ class ProductPlan final : public LibraryPlan {
 
   Status describe(const LibraryCall& call, const Matrix& a, const Matrix& b) {
     using namespace cublaslt;
-    if (Status s = failed(
-            l_,
-            l_.product_create(product_.put(), call.tf32 ? kComputeTf32 : kComputePedantic, kFloat),
-            "cublasLtMatmulDescCreate");
+    // Of 16-bit operands, f32 is what tensor cores compute: sums, and the bias.
+    const int compute = o_.left.type != DType::f32 ? kCompute32f
+                        : call.tf32                ? kComputeTf32
+                                                   : kComputePedantic;
+    if (Status s = failed(l_, l_.product_create(product_.put(), compute, kFloat),
+                          "cublasLtMatmulDescCreate");
         !s.ok())
       return s;
     const int32_t first = a.transposed ? kTransposed : kPlain;
@@ -134,7 +140,7 @@ class ProductPlan final : public LibraryPlan {
 
   Status layout(LibraryDescriptor& to, const Matrix& m, const LibraryOperand& o) {
     if (Status s =
-            failed(l_, l_.layout_create(to.put(), cublaslt::kFloat, m.rows, m.columns, m.leading),
+            failed(l_, l_.layout_create(to.put(), type_of(o.type), m.rows, m.columns, m.leading),
                    "cublasLtMatrixLayoutCreate");
         !s.ok())
       return s;

@@ -44,7 +44,8 @@ static_assert(lt::kInvalidValue == CUBLAS_STATUS_INVALID_VALUE);
 static_assert(lt::kNotSupported == CUBLAS_STATUS_NOT_SUPPORTED);
 static_assert(lt::kComputePedantic == CUBLAS_COMPUTE_32F_PEDANTIC);
 static_assert(lt::kComputeTf32 == CUBLAS_COMPUTE_32F_FAST_TF32);
-static_assert(lt::kFloat == CUDA_R_32F);
+static_assert(lt::kCompute32f == CUBLAS_COMPUTE_32F);
+static_assert(lt::kFloat == CUDA_R_32F && lt::kHalf == CUDA_R_16F && lt::kBf16 == CUDA_R_16BF);
 static_assert(lt::kBatchCount == CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT);
 static_assert(lt::kBatchStride == CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET);
 static_assert(lt::kTransposeA == CUBLASLT_MATMUL_DESC_TRANSA);
@@ -74,7 +75,9 @@ static_assert(sizeof(cublasLtEpilogue_t) == sizeof(int32_t));
 
 static_assert(cudnn::kSuccess == CUDNN_STATUS_SUCCESS);
 static_assert(CUDNN_STATUS_NOT_SUPPORTED / 1000 == 3);
-static_assert(cudnn::kFloat == CUDNN_DATA_FLOAT);
+static_assert(cudnn::kFloat == CUDNN_DATA_FLOAT && cudnn::kHalf == CUDNN_DATA_HALF &&
+              cudnn::kBf16 == CUDNN_DATA_BFLOAT16);
+static_assert(cudnn::kTensorMath == CUDNN_TENSOR_OP_MATH);
 static_assert(cudnn::kChannelsLast == CUDNN_TENSOR_NHWC);
 static_assert(cudnn::kCrossCorrelation == CUDNN_CROSS_CORRELATION);
 static_assert(cudnn::kAnyMath == CUDNN_DEFAULT_MATH && cudnn::kFmaMath == CUDNN_FMA_MATH);

@@ -303,6 +303,14 @@ TEST(CudaLibraries, AreLookedForByName) {
               HasSubstr("libc.so.6 has no function cudnn"));
 }
 
+TEST(CudaLibraries, AreNotUsedWhenTheyAreTooOld) {
+  const std::string library = TINTYPE_OLD_LIBRARIES;
+  EXPECT_EQ(load_cublaslt(library.c_str()).status().message(),
+            library + " is version 111103, 120000 or newer is needed");
+  EXPECT_EQ(load_cudnn(library.c_str()).status().message(),
+            library + " is version 8907, 90000 or newer is needed");
+}
+
 TEST(CudaLibraries, CostModelTakesThemForLargeProductsOnly) {
   const CompiledModel small =
       compiled(linear({4, 8}, {8, 8}, true), MathMode::standard, Libraries::automatic);

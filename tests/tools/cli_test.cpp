@@ -78,6 +78,36 @@ TEST(Cli, AMistakeOnTheCommandLineExitsWith2) {
   EXPECT_EQ(tintype("run").code, 2);
 }
 
+TEST(Cli, ModesOfArithmetic) {
+  const Folder folder;
+  const std::string model =
+      folder.file("net.ir", "graph \"net\"(%x: f32[128,96], %w: f32[96,64], %v: f32[64,8]) {\n"
+                            "  %0 = dot(%x, %w)  // first\n  %1 = dot(%0, %v)  // second\n"
+                            "  return %1 as \"y\"\n}\n");
+  for (const char* command : {"run ", "bench ", "compile -o /dev/null ", "verify "}) {
+    const Outcome wrong = tintype(command + model + " --math quick");
+    EXPECT_EQ(wrong.code, 2) << wrong.text;
+    EXPECT_THAT(wrong.text, testing::HasSubstr("quick not in {default,strict,fast,fast,f16}"));
+  }
+  for (const char* mode : {"strict", "fast", "fast,f16"})
+    EXPECT_EQ(tintype("run " + model + " --math " + mode).code, 0) << mode;
+  const Outcome explained = tintype(
+      "opt " + model +
+      " --passes 'narrow-operands{target=cuda,type=f16}' --explain narrow-operands --dim N=1");
+  EXPECT_THAT(explained.text, testing::HasSubstr("first  stays f32: fewer than 2^20"));
+  const Outcome narrowed =
+      tintype("opt " + model + " --passes 'narrow-operands{target=cuda,type=f16,always}'");
+  EXPECT_THAT(narrowed.text, testing::HasSubstr("{result = f32} : f32[128,64]  // first"));
+  EXPECT_THAT(narrowed.text, testing::HasSubstr("{to = f16}"));
+  expect_error(tintype("opt " + model + " --passes 'narrow-operands{type=f8}'"),
+               "type is bf16 or f16, got 'f8'");
+  const Outcome without =
+      tintype("run " + model + " --math fast --target x86-64-linux-avx-avx2-f16c-fma-sse41");
+  EXPECT_EQ(without.code, 0) << without.text;
+  EXPECT_THAT(without.text,
+              testing::HasSubstr("warning: --math fast: this processor has no arithmetic in bf16"));
+}
+
 TEST(Cli, FilesThatAreNotModelsAreRefusedInOneLine) {
   const Folder folder;
   expect_error(tintype("run " + folder.path("missing.onnx")), "missing.onnx");

@@ -2,6 +2,7 @@
 #include "tools/driver/driver.h"
 
 #include "codegen/kernel_cache.h"
+#include "codegen/narrow_operands.h"
 #include "ir/diagnostic.h"
 #include "tools/driver/pipeline.h"
 
@@ -80,6 +81,8 @@ CompiledModel finish(std::unique_ptr<Graph> graph, const CompileOptions& request
   CompiledModel result;
   result.report.import_ms = import_ms;
   result.report.tuning_problem = tuning_problem(options);
+  if (options.math == MathMode::fast && !options.reference)
+    result.report.narrow_problem = narrow_problem(codegen.machine, options.narrow);
   auto start = Clock::now();
   if (options.recompute) result.report.recompute = optimize_and_recompute(*graph, options, codegen);
   else optimize(*graph, options);

@@ -1,6 +1,8 @@
 // Code generation's part of the pipeline, and graphs in files.
 #include "tools/driver/pipeline.h"
 
+#include "codegen/narrow_operands.h"
+#include "codegen/select_algorithms.h"
 #include "frontend/onnx/export.h"
 #include "ir/diagnostic.h"
 #include "ir/parse.h"
@@ -44,6 +46,12 @@ std::string tuning_path(const CompileOptions& options) {
     return "";  // tuning_problem says so
   }
 }
+constexpr PassOption kNarrow[] = {
+    {"target", "this computer", "what the rule asks for arithmetic in the type"},
+    {"type", "bf16", "of operands: bf16 or f16"},
+    {"always", "0", "1 narrows whatever can be, large or small"},
+    {"extents", "", "likely values of symbols, as in N:8;H:224; others count as 1"},
+};
 
 std::string text_of(const std::map<std::string, int64_t>& extents) {
   std::string text;
@@ -88,7 +96,26 @@ bool select(Graph& graph, PassContext& context) {
   return select_algorithms(graph, options);
 }
 
+bool narrow(Graph& graph, PassContext& context) {
+  if (context.in_body()) return false;  // what a step computes stays f32
+  const std::string target = context.text("target", ""), type = context.text("type", "bf16");
+  if (type != "bf16" && type != "f16")
+    throw Error("narrow-operands: type is bf16 or f16, got '" + type + "'");
+  NarrowOptions options;
+  options.machine = target.empty() ? host_machine() : machine_for(target);
+  options.type = type == "f16" ? DType::f16 : DType::bf16;
+  options.always = context.flag("always", false);
+  options.hints = context.extents("extents");
+  if (context.explaining())
+    options.explain = [&context](const Node& n, bool narrowed, const std::string& what) {
+      narrowed ? context.matched(n, what) : context.declined(n, what);
+    };
+  return narrow_operands(graph, options);
+}
+
 constexpr Pass kPasses[] = {
+    {"narrow-operands", "operands of products in 16 bits, where the machine gains by that", kNarrow,
+     narrow},
     {"select-algorithms", "decides how convolutions and products run, and packs their weights",
      kSelect, select},
 };
@@ -126,7 +153,12 @@ Libraries parse_libraries(std::string_view name) {
 
 std::string_view pipeline_name(const CompileOptions& options) {
   if (options.reference) return "reference";
-  return options.math == MathMode::strict ? "strict" : "default";
+  switch (options.math) {
+    case MathMode::strict: return "strict";
+    case MathMode::fast: return "fast";
+    case MathMode::standard: break;
+  }
+  return "default";
 }
 
 PassPipeline pipeline_for(const CompileOptions& options) {
@@ -137,11 +169,14 @@ PassPipeline pipeline_for(const CompileOptions& options) {
     pipeline.push_back({&find_pass("recompute"),
                         {{"bytes", std::to_string(options.recompute->bytes)},
                          {"segments", std::to_string(options.recompute->segments)}}});
-  constexpr std::string_view kPass = "select-algorithms";
-  if (!options.target.empty()) set_default(pipeline, kPass, "target", options.target);
+  constexpr std::string_view kPass = "select-algorithms", kNarrowing = "narrow-operands";
+  if (!options.target.empty())
+    for (const std::string_view pass : {kPass, kNarrowing})
+      set_default(pipeline, pass, "target", options.target);
+  set_default(pipeline, kNarrowing, "type", std::string(name_of(options.narrow)));
   if (!options.hints.empty())
     for (const std::string_view pass :
-         {kPass, std::string_view("merge-projections"), std::string_view("recompute")})
+         {kPass, kNarrowing, std::string_view("merge-projections"), std::string_view("recompute")})
       set_default(pipeline, pass, "extents", text_of(options.hints));
   if (const std::string path = tuning_path(options); !path.empty()) {
     set_default(pipeline, kPass, "tuning", path);

@@ -103,6 +103,17 @@ int drop(const char* function, void* object) {
 /// What a CudaStandIn puts in the place of the machine's libraries.
 const CudaLibraries& libraries(bool there);
 
+inline size_t element_bytes(bool wide) { return wide ? 4 : 2; }
+
+/// Elements of a library's operand: f32, or bf16 or f16.
+struct Elements {
+  const std::byte* at = nullptr;
+  bool wide = true, bf16 = false;
+  float operator[](size_t i) const;
+  /// Stores a value of the same type.
+  void put(std::byte* to, size_t i, float value) const;
+};
+
 /// A number with the 10 bits of fraction that tensor cores see, if it is `rounded`.
 float operand(float x, bool rounded);
 

@@ -1,5 +1,6 @@
 // A cuBLASLt on the host: descriptors with the attributes that the runtime sets, one algorithm, and
 // products of column-major matrices.
+#include "runtime/dtype.h"
 #include "tests/support/cuda/stand_in.h"
 
 #include <algorithm>
@@ -17,15 +18,17 @@ using cublaslt::Algorithm, cublaslt::Candidate;
 constexpr int kExecutionFailed = 13, kInternalError = 14;
 
 struct Layout {
+  int type;
   uint64_t rows, columns;
   int64_t leading;
   int32_t batch = 1;
   int64_t stride = 0;
 
   size_t bytes() const {
-    return 4 * (static_cast<size_t>((batch - 1) * stride +
-                                    (static_cast<int64_t>(columns) - 1) * leading) +
-                rows);
+    return element_bytes(type == cublaslt::kFloat) *
+           (static_cast<size_t>((batch - 1) * stride +
+                                (static_cast<int64_t>(columns) - 1) * leading) +
+            rows);
   }
 };
 
@@ -94,6 +97,11 @@ std::string problem(const Product& p, const Layout& a, const Layout& b, const La
         l->batch != d.batch)
       return "a matrix of a product is empty, overlaps itself, or has another batch";
   if (d.batch > 1 && d.stride == 0) return "results of a batch overlap";
+  // Of the types that the library documents, what the runtime asks for.
+  const bool wide = a.type == cublaslt::kFloat;
+  if (a.type != b.type || c.type != cublaslt::kFloat || d.type != cublaslt::kFloat)
+    return "types of a product that do not go together";
+  if (wide == (p.compute == cublaslt::kCompute32f)) return "arithmetic that does not fit its types";
   return "";
 }
 
@@ -130,15 +138,20 @@ const float* floats(const void* address, const Layout& l) {
   return reinterpret_cast<const float*>(memory(address, l.bytes()));
 }
 
+Elements elements(const void* address, const Layout& l) {
+  return {memory(address, l.bytes()), l.type == cublaslt::kFloat, l.type == cublaslt::kBf16};
+}
+
 int compute(const Call& k) {
   const Product& p = k.product;
-  const float *a = floats(k.a, k.la), *b = floats(k.b, k.lb), *c = floats(k.c, k.lc);
+  const Elements a = elements(k.a, k.la), b = elements(k.b, k.lb);
+  const float* c = floats(k.c, k.lc);
   auto* d = const_cast<float*>(floats(k.d, k.ld));
   const bool has_bias = (p.epilogue & cublaslt::kBias) != 0;
   const float* bias =
       has_bias ? reinterpret_cast<const float*>(memory(p.bias, 4 * k.ld.rows)) : nullptr;
   std::byte* workspace = memory(k.workspace, library_workspace());
-  if (a == nullptr || b == nullptr || c == nullptr || d == nullptr ||
+  if (a.at == nullptr || b.at == nullptr || c == nullptr || d == nullptr ||
       (has_bias && bias == nullptr) || workspace == nullptr)
     return note("a product reads or writes outside of all blocks", 700);
   std::memset(workspace, 0xEE, library_workspace());
@@ -201,8 +214,10 @@ CublasLt make_table() {
   t.create = [](void** out) { return make<int, kInternalError>("cublasLtCreate", out, 0); };
   t.destroy = [](void* handle) { return drop<int, kInternalError>("cublasLtDestroy", handle); };
   t.layout_create = [](void** out, int type, uint64_t rows, uint64_t columns, int64_t leading) {
-    if (type != cublaslt::kFloat) return note("a matrix of another type", cublaslt::kInvalidValue);
-    return make<Layout, kInternalError>("cublasLtMatrixLayoutCreate", out, rows, columns, leading);
+    if (type != cublaslt::kFloat && type != cublaslt::kHalf && type != cublaslt::kBf16)
+      return note("a matrix of another type", cublaslt::kInvalidValue);
+    return make<Layout, kInternalError>("cublasLtMatrixLayoutCreate", out, type, rows, columns,
+                                        leading);
   };
   t.layout_destroy = [](void* l) {
     return drop<Layout, kInternalError>("cublasLtMatrixLayoutDestroy", l);
@@ -241,6 +256,17 @@ const CudaLibraries& libraries(bool there) {
                                      "libcudnn.so.9: not on the stand-in"};
   static const CudaLibraries both = {&CudaStandIn::cublaslt(), &CudaStandIn::cudnn(), "", ""};
   return there ? both : none;
+}
+
+float Elements::operator[](size_t i) const {
+  if (wide) return reinterpret_cast<const float*>(at)[i];
+  const uint16_t bits = reinterpret_cast<const uint16_t*>(at)[i];
+  return bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
+}
+
+void Elements::put(std::byte* to, size_t i, float value) const {
+  if (wide) reinterpret_cast<float*>(to)[i] = value;
+  else reinterpret_cast<uint16_t*>(to)[i] = bf16 ? f32_to_bf16(value) : f32_to_f16(value);
 }
 
 float operand(float x, bool rounded) {

@@ -15,11 +15,12 @@ using namespace stand_in;
 using cudnn::Candidate;
 constexpr int kBadParameter = 2000, kNotSupported = 3000, kInternalError = 4000,
               kExecutionFailed = 5000;
-constexpr int kTensorOpMath = 1;
 
 struct Tensor4 {  // n, c, h, w; or filters, channels, rows, columns
   int64_t n = 0, c = 0, h = 0, w = 0;
-  size_t bytes() const { return static_cast<size_t>(4 * n * c * h * w); }
+  int type = cudnn::kFloat;
+  size_t count() const { return static_cast<size_t>(n * c * h * w); }
+  size_t bytes() const { return element_bytes(type == cudnn::kFloat) * count(); }
   size_t at(int64_t i, int64_t y, int64_t x, int64_t channel) const {
     return static_cast<size_t>(((i * h + y) * w + x) * c + channel);
   }
@@ -45,9 +46,10 @@ struct Handle {
 
 int set_extents(const char* name, void* object, int format, int type, int n, int c, int h, int w) {
   return call(name, [&] {
-    if (format != cudnn::kChannelsLast || type != cudnn::kFloat || std::min({n, c, h, w}) < 1)
+    const bool known = type == cudnn::kFloat || type == cudnn::kHalf || type == cudnn::kBf16;
+    if (format != cudnn::kChannelsLast || !known || std::min({n, c, h, w}) < 1)
       return note("a tensor that this stand-in does not know", kBadParameter);
-    *static_cast<Tensor4*>(object) = {n, c, h, w};
+    *static_cast<Tensor4*>(object) = {n, c, h, w, type};
     return 0;
   });
 }
@@ -60,6 +62,9 @@ std::string problem(const Tensor4& x, const Tensor4& w, const Convolution& c, co
   if (x.n != y.n || w.n != y.c || w.c * c.groups != x.c || w.n % c.groups != 0 ||
       out(x.h, w.h, 0) != y.h || out(x.w, w.w, 1) != y.w)
     return "tensors of a convolution do not fit";
+  if (x.type != w.type || x.type != y.type) return "tensors of a convolution differ in type";
+  if (x.type != cudnn::kFloat && c.math != cudnn::kTensorMath)
+    return "a convolution of 16 bits without tensor cores";
   return "";
 }
 
@@ -76,7 +81,7 @@ int candidates(const char* name, const void* x, const void* w, const void* c, co
     const auto& conv = as<Convolution>(c);
     const std::string wrong = problem(as<Tensor4>(x), as<Tensor4>(w), conv, as<Tensor4>(y));
     if (!wrong.empty() || most < 3) return note(wrong, kBadParameter);
-    const int math = conv.math == cudnn::kFmaMath ? cudnn::kFmaMath : kTensorOpMath;
+    const int math = conv.math == cudnn::kFmaMath ? cudnn::kFmaMath : cudnn::kTensorMath;
     list[0] = {6, kNotSupported, -1, 0, cudnn::kDeterministic, math, {}};
     list[1] = {0, 0, 1, 0, 0, math, {}};
     list[2] = {1, 0, 2, library_workspace(), cudnn::kDeterministic, math, {}};
@@ -117,20 +122,24 @@ bool clear_workspace(const Call& k) {
   return workspace != nullptr;
 }
 
-const float* read(const void* address, size_t bytes) {
-  return reinterpret_cast<const float*>(memory(address, bytes));
+Elements read(const void* address, const Tensor4& t) {
+  return {memory(address, t.bytes()), t.type == cudnn::kFloat, t.type == cudnn::kBf16};
+}
+
+const float* floats(const void* address, size_t count) {
+  return reinterpret_cast<const float*>(memory(address, 4 * count));
 }
 
 int convolve(const Call& k) {
-  const float *x = read(k.from, k.x.bytes()), *w = read(k.other, k.w.bytes());
-  auto* y = reinterpret_cast<float*>(memory(k.to, k.y.bytes()));
-  const float* bias = k.bias == nullptr ? nullptr : read(k.bias, static_cast<size_t>(4 * k.y.c));
-  const float* residual = k.residual == nullptr ? nullptr : read(k.residual, k.y.bytes());
-  if (x == nullptr || w == nullptr || y == nullptr || !clear_workspace(k) ||
+  const Elements x = read(k.from, k.x), w = read(k.other, k.w), result = read(k.to, k.y);
+  std::byte* y = memory(k.to, k.y.bytes());
+  const float* bias = k.bias == nullptr ? nullptr : floats(k.bias, static_cast<size_t>(k.y.c));
+  const float* residual = k.residual == nullptr ? nullptr : floats(k.residual, k.y.count());
+  if (x.at == nullptr || w.at == nullptr || y == nullptr || !clear_workspace(k) ||
       (k.bias != nullptr && bias == nullptr) || (k.residual != nullptr && residual == nullptr))
     return note("a convolution reads or writes outside of all blocks", 700);
-  const bool rounded = k.c.math != cudnn::kFmaMath;
-  std::vector<double> sums(k.y.bytes() / 4);
+  const bool rounded = k.c.math != cudnn::kFmaMath && x.wide;
+  std::vector<double> sums(k.y.count());
   each_product(k, [&](size_t out, size_t weight, size_t in) {
     sums[out] += double{operand(x[in], rounded)} * double{operand(w[weight], rounded)};
   });
@@ -138,22 +147,22 @@ int convolve(const Call& k) {
     auto value = static_cast<float>(sums[i]);
     if (residual != nullptr) value += residual[i];
     if (bias != nullptr) value += bias[i % static_cast<size_t>(k.y.c)];
-    y[i] = k.relu ? std::max(value, 0.0f) : value;
+    result.put(y, i, k.relu ? std::max(value, 0.0f) : value);
   }
   return 0;
 }
 
 int weight_gradient(const Call& k) {
-  const float *x = read(k.from, k.x.bytes()), *dy = read(k.other, k.y.bytes());
-  auto* dw = reinterpret_cast<float*>(memory(k.to, k.w.bytes()));
-  if (x == nullptr || dy == nullptr || dw == nullptr || !clear_workspace(k))
+  const Elements x = read(k.from, k.x), dy = read(k.other, k.y), result = read(k.to, k.w);
+  std::byte* dw = memory(k.to, k.w.bytes());
+  if (x.at == nullptr || dy.at == nullptr || dw == nullptr || !clear_workspace(k))
     return note("a weight gradient reads or writes outside of all blocks", 700);
-  const bool rounded = k.c.math != cudnn::kFmaMath;
-  std::vector<double> sums(k.w.bytes() / 4);
+  const bool rounded = k.c.math != cudnn::kFmaMath && x.wide;
+  std::vector<double> sums(k.w.count());
   each_product(k, [&](size_t out, size_t weight, size_t in) {
     sums[weight] += double{operand(x[in], rounded)} * double{operand(dy[out], rounded)};
   });
-  for (size_t i = 0; i < sums.size(); ++i) dw[i] = static_cast<float>(sums[i]);
+  for (size_t i = 0; i < sums.size(); ++i) result.put(dw, i, static_cast<float>(sums[i]));
   return 0;
 }
 
@@ -197,7 +206,8 @@ int forward_fused(void* handle, const void*, void* x, const void* from, void* w,
     const int mode = as<Activation>(activation).mode;
     const bool adds = *static_cast<const float*>(scale) != 0;
     if ((mode != cudnn::kRelu && mode != cudnn::kIdentity) ||
-        as<Tensor4>(b).c != as<Tensor4>(y).c || as<Tensor4>(z).bytes() != as<Tensor4>(y).bytes())
+        as<Tensor4>(b).c != as<Tensor4>(y).c || as<Tensor4>(z).bytes() != as<Tensor4>(y).bytes() ||
+        as<Tensor4>(b).type != cudnn::kFloat || as<Tensor4>(y).type != cudnn::kFloat)
       return note("an epilogue that does not fit", kBadParameter);
     const Call k = {as<Tensor4>(x),
                     as<Tensor4>(w),
