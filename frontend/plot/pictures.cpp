@@ -11,9 +11,10 @@ namespace tintype {
 
 namespace {
 
-constexpr int kGap = 2;          ///< pixels between filters
-constexpr int kGroupGap = 8;     ///< and more between groups of rows
-constexpr int kFilterSide = 48;  ///< about how large a filter is drawn
+constexpr int kGap = 4;       ///< pixels between filters, and around them
+constexpr int kGroupGap = 8;  ///< and more between groups of rows
+/// About how large a filter is drawn: a share of the picture, between two limits.
+constexpr int64_t kPictureSide = 720, kLeastSide = 48, kMostSide = 120;
 constexpr int64_t kMostFilters = 1024;
 
 struct FilterGrid {
@@ -105,8 +106,9 @@ Result<Image> filters_picture(const Tensor& weights) {
   const FilterGrid& g = grid.value();
   if (g.height > 4096 || g.width > 4096)
     return invalid_argument("filters: " + weights.type_string() + " is too large for a picture");
-  const auto zoom = std::max<int64_t>(1, kFilterSide / std::max(g.height, g.width));
   const auto columns = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(g.count))));
+  const int64_t side = std::clamp(kPictureSide / columns, kLeastSide, kMostSide);
+  const auto zoom = std::max<int64_t>(1, side / std::max(g.height, g.width));
   const int64_t rows = (g.count + columns - 1) / columns;
   const int64_t cell_w = g.width * zoom + kGap, cell_h = g.height * zoom + kGap;
   const int channels = g.colour ? 3 : 1;
