@@ -89,7 +89,8 @@ static bool request_matrix_unit() { return true; }
 Status check_cpu(std::string_view target) {
   const auto missing = [&](const std::string& what) {
     return Status(StatusCode::unsupported,
-                  "compiled for " + std::string(target) + ", " + what + ": compile it again here");
+                  "compiled for " + std::string(target) + ", " + what +
+                      ": run it on such a computer, or compile it for this one");
   };
   bool first = true;
   for (std::string_view rest = target; !rest.empty();) {

@@ -11,9 +11,11 @@ namespace tintype {
 
 namespace {
 
-constexpr int kGap = 2;          ///< pixels between filters
-constexpr int kGroupGap = 8;     ///< and more between groups of rows
-constexpr int kFilterSide = 48;  ///< about how large a filter is drawn
+constexpr int kGap = 2;        ///< pixels between pictures
+constexpr int kGroupGap = 8;   ///< and more between groups of rows
+constexpr int kFilterGap = 4;  ///< between filters, and around them
+/// About how large a filter is drawn: a share of the picture, between two limits.
+constexpr int64_t kPictureSide = 720, kLeastSide = 48, kMostSide = 120;
 constexpr int64_t kMostFilters = 1024;
 
 struct FilterGrid {
@@ -105,13 +107,14 @@ Result<Image> filters_picture(const Tensor& weights) {
   const FilterGrid& g = grid.value();
   if (g.height > 4096 || g.width > 4096)
     return invalid_argument("filters: " + weights.type_string() + " is too large for a picture");
-  const auto zoom = std::max<int64_t>(1, kFilterSide / std::max(g.height, g.width));
   const auto columns = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(g.count))));
+  const int64_t side = std::clamp(kPictureSide / columns, kLeastSide, kMostSide);
+  const auto zoom = std::max<int64_t>(1, side / std::max(g.height, g.width));
   const int64_t rows = (g.count + columns - 1) / columns;
-  const int64_t cell_w = g.width * zoom + kGap, cell_h = g.height * zoom + kGap;
+  const int64_t cell_w = g.width * zoom + kFilterGap, cell_h = g.height * zoom + kFilterGap;
   const int channels = g.colour ? 3 : 1;
-  Image image = {static_cast<int>(columns * cell_w + kGap),
-                 static_cast<int>(rows * cell_h + kGap),
+  Image image = {static_cast<int>(columns * cell_w + kFilterGap),
+                 static_cast<int>(rows * cell_h + kFilterGap),
                  channels,
                  {}};
   image.pixels.assign(static_cast<size_t>(image.width) * static_cast<size_t>(image.height) *
@@ -122,7 +125,7 @@ Result<Image> filters_picture(const Tensor& weights) {
     const auto bytes = filter_bytes(
         weights.values<float>().subspan(static_cast<size_t>(f * each), static_cast<size_t>(each)),
         g.colour);
-    const int64_t left = f % columns * cell_w + kGap, top = f / columns * cell_h + kGap;
+    const int64_t left = f % columns * cell_w + kFilterGap, top = f / columns * cell_h + kFilterGap;
     for (int64_t y = 0; y < g.height * zoom; ++y)
       for (int64_t x = 0; x < g.width * zoom; ++x)
         for (int64_t c = 0; c < channels; ++c)

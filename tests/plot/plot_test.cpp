@@ -140,11 +140,11 @@ TEST(Filters, GreyHasZeroInTheMiddle) {
   const auto picture = filters_picture(Tensor::from<float>({1, 1, 1, 3}, {-1, 0, 2}));
   ASSERT_TRUE(picture.ok());
   const Image& image = picture.value();
-  const auto pixel = [&](int x) { return image.pixels[static_cast<size_t>(2 * image.width + x)]; };
-  EXPECT_EQ(image.width, 3 * 16 + 4);
-  EXPECT_EQ(pixel(2), 64);
-  EXPECT_EQ(pixel(2 + 16), 128);
-  EXPECT_EQ(pixel(2 + 32), 255);
+  const auto pixel = [&](int x) { return image.pixels[static_cast<size_t>(4 * image.width + x)]; };
+  EXPECT_EQ(image.width, 3 * 40 + 8);
+  EXPECT_EQ(pixel(4), 64);
+  EXPECT_EQ(pixel(4 + 40), 128);
+  EXPECT_EQ(pixel(4 + 80), 255);
 }
 
 TEST(Filters, ShapesAndColours) {
@@ -153,9 +153,11 @@ TEST(Filters, ShapesAndColours) {
     EXPECT_TRUE(p.ok()) << p.status().message();
     return std::array{p.value().width, p.value().height, p.value().channels};
   };
-  EXPECT_EQ(size({5, 3, 7, 7}), (std::array{3 * 44 + 2, 2 * 44 + 2, 3}));
-  EXPECT_EQ(size({2, 2, 3, 3}), (std::array{2 * 50 + 2, 2 * 50 + 2, 1}));
-  EXPECT_EQ(size({1, 64}), (std::array{52, 52, 1}));
+  EXPECT_EQ(size({5, 3, 7, 7}), (std::array{3 * 123 + 4, 2 * 123 + 4, 3}));
+  EXPECT_EQ(size({2, 2, 3, 3}), (std::array{2 * 124 + 4, 2 * 124 + 4, 1}));
+  EXPECT_EQ(size({1, 64}), (std::array{128, 128, 1}));
+  // Many are drawn smaller.
+  EXPECT_EQ(size({64, 3, 7, 7}), (std::array{8 * 88 + 4, 8 * 88 + 4, 3}));
   EXPECT_THAT(filters_picture(Tensor::zeros(DType::f32, {2, 7})).status().message(),
               HasSubstr("no square"));
   EXPECT_FALSE(filters_picture(Tensor::zeros(DType::f64, {1, 1, 2, 2})).ok());

@@ -102,6 +102,9 @@ TEST_F(CudaCommand, TheRunnerFindsWrongResults) {
   EXPECT_THAT(check("check " + path("c")).text, HasSubstr("too short"));
   std::ofstream(path("c/case.txt")) << text << "expect nothing\n";
   EXPECT_THAT(check("check " + path("c")).text, HasSubstr("line 4: 'expect nothing'"));
+  const Outcome loose = check("check --tolerance 1e-3x " + path("c"));
+  EXPECT_EQ(loose.code, 2);
+  EXPECT_THAT(loose.text, HasSubstr("--tolerance: expected a number of at least 0, got '1e-3x'"));
   EXPECT_EQ(check("chekc " + path("c")).code, 2);
 }
 

@@ -7,12 +7,15 @@
 #include "tools/check/case.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <optional>
+#include <system_error>
 
 namespace tintype::check {
 
@@ -215,20 +218,37 @@ int device() {
   return 0;
 }
 
+/// The number behind an option; says what is wrong when there is none, or one below `least`.
+std::optional<double> number_of(const std::string& option, const std::string& text, double least) {
+  double value = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  if (error == std::errc() && rest == end && value >= least && std::isfinite(value)) return value;
+  std::fprintf(stderr, "tintype-check: %s: expected a number of at least %g, got '%s'\n",
+               option.c_str(), least, text.c_str());
+  return std::nullopt;
+}
+
 int main_with(const std::vector<std::string>& arguments) {
   const std::string command = arguments.empty() ? "" : arguments[0];
   double seconds = 2;
   int64_t batch = 0;
   std::vector<std::string> cases;
   for (size_t i = 1; i < arguments.size(); ++i) {
-    const bool valued = i + 1 < arguments.size();
-    if (command == "bench" && arguments[i] == "--seconds" && valued)
-      seconds = std::atof(arguments[++i].c_str());
-    else if (command == "bench" && arguments[i] == "--batch" && valued)
-      batch = std::atoll(arguments[++i].c_str());
-    else if (command == "check" && arguments[i] == "--tolerance" && valued)
-      tolerance = std::atof(arguments[++i].c_str());
-    else cases.push_back(arguments[i]);
+    const std::string& option = arguments[i];
+    const bool known = command == "bench"   ? option == "--seconds" || option == "--batch"
+                       : command == "check" ? option == "--tolerance"
+                                            : false;
+    if (!known) {
+      cases.push_back(option);
+      continue;
+    }
+    const std::string text = i + 1 < arguments.size() ? arguments[++i] : "";
+    const std::optional<double> value = number_of(option, text, option == "--batch" ? 1 : 0);
+    if (!value) return 2;
+    if (option == "--seconds") seconds = *value;
+    else if (option == "--batch") batch = static_cast<int64_t>(*value);
+    else tolerance = *value;
   }
   if (command == "device" && cases.empty()) return device();
   if ((command != "check" && command != "bench") || cases.empty()) {
