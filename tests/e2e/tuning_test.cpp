@@ -54,7 +54,18 @@ Found decisions_in(const Make& make) {
   return found;
 }
 
-/// Compiles with every candidate of every decision. Returns the algorithms that were taken.
+/// Of each family the first width of panels and the last one.
+std::vector<Algorithm> ends_of_families(const std::vector<Algorithm>& candidates) {
+  std::vector<Algorithm> ends;
+  for (const Algorithm& a : candidates) {
+    const auto same = [&a](const Algorithm& b) { return a.same_family(b); };
+    if (std::count_if(ends.begin(), ends.end(), same) < 2) ends.push_back(a);
+    else *std::find_if(ends.rbegin(), ends.rend(), same) = a;
+  }
+  return ends;
+}
+
+/// Compiles with the candidates of every decision. Returns the algorithms that were taken.
 std::set<std::string> expect_all_the_same(const Make& make, const std::string& file) {
   CompileOptions options;
   options.reference = true;
@@ -67,7 +78,7 @@ std::set<std::string> expect_all_the_same(const Make& make, const std::string& f
   const Found found = decisions_in(make);
   std::set<std::string> taken;
   for (const Decision& d : found.decisions)
-    for (const Algorithm& a : d.candidates) {
+    for (const Algorithm& a : ends_of_families(d.candidates)) {
       TuningFile tuning;
       tuning.merge(found.setting, {{d.key, {.choice = a, .reckoned = d.reckoned}}});
       save_tuning(tuning, file);
@@ -97,7 +108,6 @@ TEST_F(Tuned, EveryAlgorithmOfAConvolutionGivesItsResults) {
   for (const ConvCase& c : {
            ConvCase{1, 32, 13, 11, 40, 3, 3, 1, 1, 1, 1},  // partial tiles and panels
            ConvCase{2, 20, 9, 30, 72, 3, 3, 1, 1, 1, 1},   // channels between vectors
-           ConvCase{1, 16, 2, 2, 32, 3, 3, 1, 1, 1, 1},    // between zeros
            ConvCase{1, 16, 14, 13, 48, 5, 5, 1, 2, 1, 1},
            ConvCase{1, 64, 7, 7, 80, 1, 1, 1, 0, 1, 1},  // merged positions
            ConvCase{1, 17, 9, 9, 33, 1, 1, 2, 0, 1, 1},
@@ -106,6 +116,16 @@ TEST_F(Tuned, EveryAlgorithmOfAConvolutionGivesItsResults) {
            ConvCase{1, 3, 40, 40, 6, 5, 5, 1, 2, 1, 1},  // several positions as one
        })
     taken.merge(expect_all_the_same(test::conv_with_epilogue(c), file_));
+  taken.merge(expect_all_the_same(
+      [](Graph& g, Builder& b) {  // an image of 2 x 2 between zeros
+        Value* x = b.unary("sin", g.add_input("x", {DType::f32, {3, 2, 2, 16}}));
+        const Shape margin = {0, 1, 1, 0};
+        g.add_output("y", b.make("conv", {b.pad(x, margin, margin), weights(b, {3, 3, 16, 32}, 6)},
+                                 {{"window", std::vector<int64_t>{3, 3}},
+                                  {"strides", std::vector<int64_t>{1, 1}},
+                                  {"filters", int64_t{32}}}));
+      },
+      file_));
   for (const char* a : {"plain", "packed", "winograd f2", "winograd f4", "winograd f2 zero margins",
                         "winograd fused f2", "winograd fused f4", "patches", "wide"})
     EXPECT_EQ(taken.count(a), 1u) << a << " was not tried";
@@ -155,16 +175,17 @@ TEST_F(Tuned, TuningReportsWhatItMeasured) {
   options.seconds = 600;
   options.inputs = [](const Model& m) { return test::inputs_of(m.program(), {{"N", 1}}); };
   const TuneReport report = tune(test::built(two_layers()), options);
-  ASSERT_EQ(report.nodes.size() + static_cast<size_t>(report.too_short > 0 ? 1 : 0), 1u);
+  auto layers = static_cast<size_t>(report.too_short);
   for (const TunedNode& n : report.nodes) {
     EXPECT_TRUE(n.measured);
     EXPECT_GT(n.untuned_ms, 0);
-    EXPECT_GE(n.candidates, 8);
-    EXPECT_EQ(n.names.size(), 2u) << "both layers are of one kind";
+    EXPECT_GE(n.candidates, 6);
+    layers += n.names.size();
     for (const std::string& name : n.names) EXPECT_EQ(name.find('\x1f'), std::string::npos);
     EXPECT_TRUE(n.choice == n.untuned || n.ms < n.untuned_ms);
     EXPECT_EQ(report.choices.count(n.key), 1u);
   }
+  EXPECT_EQ(layers, 2u);
   EXPECT_LE(report.tuned_ms, report.untuned_ms);
   // What is known is not measured again: the untuned program, and one to check the winners.
   options.known = [&](const TuningSetting& s) {
