@@ -273,7 +273,8 @@ Runner add_train(CLI::App& parent) {
   app->add_option("--threads", a.threads, "upper bound; results do not depend on it");
   app->add_option("--target", a.target, kTargetHelp);
   app->add_option("--libraries", a.libraries, kLibrariesHelp);
-  app->add_option("--math", a.math, kTrainMathHelp)->check(CLI::IsMember(math_modes()));
+  app->add_option("--math", a.math, kTrainMathHelp)
+      ->check(CLI::Validator(CLI::IsMember(math_modes())).description(""));
   // Without a line of the help, which has no room for one.
   app->add_option("--cache", a.cache, "folder of compiled kernels")->group("");
   app->add_option("--config", a.config,
