@@ -17,7 +17,7 @@ std::string joined(std::initializer_list<std::string_view> steps) {
 }  // namespace
 
 std::span<const NamedPipeline> named_pipelines() {
-  static const std::array<NamedPipeline, 7> pipelines = {{
+  static const std::array<NamedPipeline, 8> pipelines = {{
       {"default", "from a model to kernels: what compile runs",
        joined({
            "recognize-attention",  // its scale then costs nothing, wherever exporters put it
