@@ -29,7 +29,7 @@ class Selector {
     for (Node* n : graph_.node_list())
       if (!on_device && (n->is("scan") || n->is("loop"))) select_in_loop(*n);
     for (Node* n : graph_.node_list()) {
-      if (suits_matrix_unit(*n)) pack_for_matrix_unit(n);
+      if (!on_device && suits_matrix_unit(*n)) pack_for_matrix_unit(n);
       else if (chooses(*n)) select(n);
       else if (n->is("reduce_sum") && !on_device) select_channel_sum(n);
     }

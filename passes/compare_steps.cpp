@@ -50,7 +50,7 @@ bool may_begin(const Value& a, Value* b) {
   return cut->place == 0 || extent.is(cut->place + 1);
 }
 
-bool same(const Step& a, const Step& b) {
+bool same(const RepeatedStep& a, const RepeatedStep& b) {
   return a.computed == b.computed && a.states == b.states && a.slices == b.slices &&
          a.invariants == b.invariants;
 }
@@ -284,13 +284,13 @@ bool StepComparison::expand(size_t root) {
 // ---- values -------------------------------------------------------------------------------------
 
 StepComparison::Mark StepComparison::mark(const Pair& pair) {
-  const Step& s = pair.before;
+  const RepeatedStep& s = pair.before;
   return {s.computed.size(), s.states.size(), s.slices.size(), s.invariants.size(),
           pair.order.size()};
 }
 
 void StepComparison::rewind(Pair& pair, const Mark& to) {
-  for (Step* s : {&pair.before, &pair.after}) {
+  for (RepeatedStep* s : {&pair.before, &pair.after}) {
     s->computed.resize(to.computed);
     s->states.resize(to.states);
     s->slices.resize(to.slices);
@@ -310,7 +310,7 @@ bool StepComparison::match(Pair& pair, Value* a, Value* b) {
   if (a == nullptr || b == nullptr) return a == b;
   if (const auto it = pair.paired.find(b); it != pair.paired.end())
     return match_paired(pair, it->second, *a);
-  const auto add = [&](std::vector<Value*> Step::* list) {
+  const auto add = [&](std::vector<Value*> RepeatedStep::* list) {
     (pair.before.*list).push_back(a);
     (pair.after.*list).push_back(b);
     return true;
@@ -321,13 +321,13 @@ bool StepComparison::match(Pair& pair, Value* a, Value* b) {
     return false;
   if (a == b && la >= 0) return false;
   join(pair, a, b);
-  if (a == b) return add(&Step::invariants);
+  if (a == b) return add(&RepeatedStep::invariants);
   const bool own = own_.count(b) != 0;
-  if (!own && lb == t && (la == t - 1 || (t == 0 && la == -1))) return add(&Step::states);
+  if (!own && lb == t && (la == t - 1 || (t == 0 && la == -1))) return add(&RepeatedStep::states);
   if (la == -1 && lb == -1) {
-    if (same_constant(a, b)) return add(&Step::invariants);
+    if (same_constant(a, b)) return add(&RepeatedStep::invariants);
     if (neighbours(a, b) || (t == 0 && chain_.empty() && may_begin(*a, b)))
-      return add(&Step::slices);
+      return add(&RepeatedStep::slices);
   } else if (!own && (la != t || lb != t + 1)) {
     return false;
   }

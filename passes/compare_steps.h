@@ -29,7 +29,7 @@ std::optional<double> common_element(const Value& v);
 /// Element k of each list stands for the same thing in every step. In the first step, which may
 /// have been simplified, null in `computed` is something it does without, and null in `states` is
 /// zeros; what stands for several things is in `computed` once for each.
-struct Step {
+struct RepeatedStep {
   std::vector<Value*> computed;    ///< results of the step's nodes, operands first
   std::vector<Value*> states;      ///< values of the step before
   std::vector<Value*> slices;      ///< differ from step to step by their place
@@ -75,17 +75,17 @@ class StepComparison {
   /// They may be without the first.
   bool first_differs() const { return first_differs_; }
 
-  const std::vector<Step>& steps() const { return steps_; }
-  /// Where in Step::computed the value lies that a step hands on as its k-th state.
+  const std::vector<RepeatedStep>& steps() const { return steps_; }
+  /// Where in RepeatedStep::computed the value lies that a step hands on as its k-th state.
   const std::vector<size_t>& next() const { return next_; }
-  /// Of Step::slices.
+  /// Of RepeatedStep::slices.
   const std::vector<ScannedSlices>& scanned() const { return scanned_; }
 
  private:
   /// Both steps of a pair as far as they have been compared.
   struct Pair {
     int t = 0;  ///< the earlier step
-    Step before, after;
+    RepeatedStep before, after;
     std::unordered_map<const Value*, const Value*> paired;  ///< by the value of the later step
     std::vector<const Value*> order;                        ///< keys of `paired`
   };
@@ -129,7 +129,7 @@ class StepComparison {
   std::vector<std::vector<Value*>> roots_;
   /// Computed by the step that reads them, although the one before has all that it takes.
   std::unordered_set<const Value*> own_;
-  std::vector<Step> steps_;
+  std::vector<RepeatedStep> steps_;
   std::vector<size_t> next_;
   std::vector<ScannedSlices> scanned_;
 };

@@ -27,7 +27,7 @@ class Roller {
         first_(first), context_(context) {}
 
   void run() {
-    for (const Step& s : steps_)
+    for (const RepeatedStep& s : steps_)
       for (const Value* v : s.computed) {
         if (v == nullptr) continue;
         inside_.insert(v->def());
@@ -58,7 +58,7 @@ class Roller {
 
  private:
   int trips() const { return static_cast<int>(steps_.size()); }
-  const Step& step(int t) const { return steps_[static_cast<size_t>(t)]; }
+  const RepeatedStep& step(int t) const { return steps_[static_cast<size_t>(t)]; }
 
   static Value* initial_state(Builder& b, Value* v, const TensorType& type) {
     if (v != nullptr && v->type() == type) return v;
@@ -75,7 +75,7 @@ class Roller {
     std::vector<Value*> operands;
     Builder in(body);
     in.set_origins(b.origins());
-    const Step &first = step(0), &model = step(1);
+    const RepeatedStep &first = step(0), &model = step(1);
     for (size_t k = 0; k < first.states.size(); ++k) {
       const TensorType& type = model.states[k]->type();
       operands.push_back(initial_state(b, first.states[k], type));
@@ -168,7 +168,7 @@ class Roller {
   }
 
   Graph& graph_;
-  const std::vector<Step>& steps_;
+  const std::vector<RepeatedStep>& steps_;
   const std::vector<size_t>& next_;
   const std::vector<ScannedSlices>& scanned_;
   Node& first_;

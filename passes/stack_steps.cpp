@@ -38,7 +38,7 @@ class Stacker {
   bool run() {
     StepComparison found(graph_, concat_.operands());
     if (!found.run()) return no("they are not alike: " + found.reason());
-    const std::vector<Step>& steps = found.steps();
+    const std::vector<RepeatedStep>& steps = found.steps();
     const auto has_product = [](const Value* v) { return is_plain_product(*v->def()); };
     if (std::none_of(steps[1].computed.begin(), steps[1].computed.end(), has_product)) return false;
     if (const std::string why = reason_against(found); !why.empty()) return no(why);
@@ -57,10 +57,10 @@ class Stacker {
 
   std::string reason_against(const StepComparison& found) {
     std::unordered_set<const Node*> inside = {&concat_};
-    for (const Step& s : found.steps())
+    for (const RepeatedStep& s : found.steps())
       for (const Value* v : s.computed)
         if (v != nullptr) inside.insert(v->def());
-    for (const Step& s : found.steps())
+    for (const RepeatedStep& s : found.steps())
       for (const Value* v : s.computed) {
         if (v == nullptr) continue;
         if (v->output_uses() != 0 ||
@@ -68,7 +68,7 @@ class Stacker {
                         [&](const Use& u) { return inside.count(u.node) == 0; }))
           return "something else reads " + described(*v);
       }
-    const Step& model = found.steps()[1];
+    const RepeatedStep& model = found.steps()[1];
     for (const Value* v : model.slices) by_step_.insert(v);
     for (const Value* v : model.computed) {
       const std::vector<bool> parts = by_step(*v->def());
@@ -89,7 +89,7 @@ class Stacker {
 
   void replace(const StepComparison& found) {
     const auto count = static_cast<int64_t>(found.steps().size());
-    const Step& model = found.steps()[1];
+    const RepeatedStep& model = found.steps()[1];
     Builder b(graph_, &concat_);
     b.set_origins(concat_.origins());
     std::unordered_map<const Value*, Value*> map;
