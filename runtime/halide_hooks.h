@@ -14,10 +14,10 @@ struct HookSymbol {
   void* address;
 };
 
-/// Every hook, in a fixed order that is part of the interface to compiled libraries: new hooks are
-/// appended, and kHookVersion grows when one is removed or moved.
+/// Every hook, in a fixed order that is part of the interface to compiled libraries, whose tables
+/// have a place for each: kHookVersion grows with every change.
 std::span<const HookSymbol> halide_hook_symbols();
-inline constexpr int kHookVersion = 1;
+inline constexpr int kHookVersion = 2;
 
 /// A shared object of compiled kernels carries its own definitions of the hooks, each a jump
 /// through an exported table, because the program that loads it need not export its own. This is

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 #include <set>
 #include <thread>
+#include <utility>
 
 namespace tintype::testing {
 namespace {
@@ -64,7 +65,8 @@ TEST(HalideHooks, TheTableIsCompleteAndUnique) {
     EXPECT_TRUE(names.insert(s.name).second) << s.name;
     EXPECT_NE(s.address, nullptr);
   }
-  EXPECT_EQ(names.size(), 58u);
+  // Both change together: the table of a library that was compiled before has no place for more.
+  EXPECT_EQ(std::pair(names.size(), kHookVersion), std::pair(size_t{58}, 2));
   EXPECT_EQ(std::string(halide_hook_symbols()[0].name), "halide_do_par_for");
 }
 
