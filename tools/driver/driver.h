@@ -24,8 +24,8 @@ enum class MathMode : uint8_t {
   standard,
   strict,  ///< no algorithm that reassociates across taps, no folding into weights
   /// As standard, with operands of products rounded to CompileOptions::narrow where the machine has
-  /// arithmetic for that (codegen/narrow_operands.h); sums stay f32. Error within 3e-2 of the
-  /// output's scale with bf16, 1e-2 with f16, for the networks of the zoo.
+  /// arithmetic for that (codegen/narrow_operands.h); sums stay f32. Measured with
+  /// bf16: 3e-3 to 5e-2 of the output's scale (docs/benchmarks.md).
   fast,
 };
 
