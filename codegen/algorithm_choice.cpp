@@ -40,8 +40,8 @@ class Chooser {
     if (n_.attrs().integer("block") > 0 || n_.attrs().has("library")) return std::nullopt;
     if (n_.is("gate_products")) return reckon_gate_products();
     if (on_device()) return reckon_on_device();
+    if (amx_fits() && (narrow() || amx_wins(n_, amx_panel() > 0, o_))) return amx(amx_panel());
     if (n_.result()->dtype() != DType::f32 || (narrow() && !n_.is("dot"))) return std::nullopt;
-    if (amx_fits() && amx_wins(n_, amx_panel() > 0, o_)) return amx(amx_panel());
     if (n_.is("conv")) return reckon_conv();
     if (n_.is("dot")) return reckon_dot();
     return reckon_weight_gradient();
@@ -216,13 +216,13 @@ class Chooser {
   /// a product packs what it reads.
   int64_t amx_panel() const {
     constexpr int64_t kBlock = 128;
-    const Value* w = weights();
+    const Value* w = wide_weights(n_);
     const Node* order = w->def();
     const bool along = order != nullptr && order->is("transpose") &&
                        order->attrs().integers("perm").back() + 1 != w->rank();
-    const auto products = std::count_if(w->uses().begin(), w->uses().end(), [](const Use& u) {
-      return u.node->is("dot") && u.operand == 1;
-    });
+    const auto products =
+        std::count_if(weights()->uses().begin(), weights()->uses().end(),
+                      [](const Use& u) { return u.node->is("dot") && u.operand == 1; });
     const bool packs =
         constant_ || steady_ || positions() > kBlock || products > 1 || (n_.is("conv") && !along);
     return packs ? kTileColumns : 0;

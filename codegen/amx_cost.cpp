@@ -66,9 +66,9 @@ TileProblem window_problem(const Node& n, TileRows form,
   p.columns = hint(out.back());
   const double copies = static_cast<double>(w.width) / static_cast<double>(w.stride_x);
   p.left = hint(product(x)) * (kSplit + (form == TileRows::places ? 0 : kCopy * copies));
-  p.halo = planar
-               ? static_cast<double>((w.height - 1) * w.dilation) / static_cast<double>(w.stride_y)
-               : 0;
+  p.halo =
+      planar ? static_cast<double>((w.height - 1) * w.dilation_y) / static_cast<double>(w.stride_y)
+             : 0;
   if (form == TileRows::windows) {
     p.left += kCopy * p.results * p.depth;
     p.line *= p.lines;
@@ -76,7 +76,8 @@ TileProblem window_problem(const Node& n, TileRows form,
     p.images = 1;
     p.halo = 0;
   }
-  p.winograd = w.stride_x == 1 && w.stride_y == 1 && planar && w.width == 3 && w.height == 3;
+  p.winograd = w.stride_x == 1 && w.stride_y == 1 && w.dilation_x == 1 && w.dilation_y == 1 &&
+               planar && w.width == 3 && w.height == 3;
   return p;
 }
 
@@ -116,7 +117,8 @@ TileWindow::TileWindow(const Node& conv) {
   height = planar ? window[0] : 1;
   stride_x = strides.back();
   stride_y = planar ? strides[0] : 1;
-  dilation = planar ? dilations[0] : 1;
+  dilation_x = width > 1 ? dilations.back() : 1;
+  dilation_y = planar ? dilations[0] : 1;
   const Dim& channels = conv.operand(0)->shape().back();
   in_place =
       stride_x == 1 && stride_y == 1 && channels.is_static() && channels.value() % kTileDepth == 0;
@@ -127,7 +129,7 @@ TileRows tile_rows(const Node& conv, const std::function<int64_t(const Dim&)>& h
   const Shape& out = conv.result()->shape();
   const TileWindow w(conv);
   if (out.size() == 4 && hint(out[0]) > 1 && out[1].is_static() && out[2].is_static() &&
-      out[1].value() * out[2].value() <= kFew && w.width * w.height > 1)
+      out[1].value() * out[2].value() <= kFew && w.width * w.height > 1 && w.dilation_x == 1)
     return TileRows::windows;
   return w.in_place ? TileRows::places : TileRows::lines;
 }

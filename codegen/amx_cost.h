@@ -13,7 +13,7 @@ namespace tintype {
 /// The window of a convolution on AMX, as runtime/tile_product.h takes it.
 struct TileWindow {
   explicit TileWindow(const Node& conv);
-  int64_t width, height, stride_x, stride_y, dilation;
+  int64_t width, height, stride_x, stride_y, dilation_x, dilation_y;
   bool in_place;  ///< rows may be places of the image: see TileRows
 };
 

@@ -3,6 +3,7 @@
 
 #include "codegen/kernel_cache.h"
 #include "ir/diagnostic.h"
+#include "runtime/halide_hooks.h"
 #include "runtime/plan.h"
 
 #include <algorithm>
@@ -24,7 +25,7 @@ double milliseconds_since(Clock::time_point start) {
 }
 
 /// Changes whenever the same kernel text would give other machine code.
-constexpr std::string_view kCodegenVersion = "tintype-kernels-96 halide-21";
+constexpr std::string_view kCodegenVersion = "tintype-kernels-97 halide-21";
 
 std::string symbol_for(std::string_view key) {
   const XXH128_hash_t h = XXH3_128bits(key.data(), key.size());
@@ -36,7 +37,9 @@ std::string symbol_for(std::string_view key) {
 }
 
 std::string key_of(const KernelSpec& spec, const Machine& machine) {
+  // Kernels call hooks of the runtime as that version declares them.
   std::string key(kCodegenVersion);
+  key.append(" hooks-").append(std::to_string(kHookVersion));
   key.append("\n").append(spec.cuda ? program_target(machine) : machine.target);
   key.append("\n").append(spec.text());
   return key;

@@ -224,8 +224,6 @@ std::vector<Var> Composer::make_vars(int rank) {
 void Composer::define_anchor(const Node& n) {
   if (n.attrs().integer("terms") > 0) define_tile_product(n);
   else if (spec_.schedule == ScheduleKind::tiled && &n == find_anchor(*spec_.body)) define_tiled(n);
-  else if (spec_.schedule == ScheduleKind::matrix && &n == find_anchor(*spec_.body))
-    define_matrix(n);
   else if (n.is("conv")) define_conv(n);
   else if (n.is("dot") && spec_.schedule == ScheduleKind::attention) define_attention(n);
   else if (n.is("dot")) define_dot(n);

@@ -35,15 +35,6 @@ struct TiledProduct {
   bool has_place = false;
 };
 
-/// A product of bf16 in tiles of a matrix unit: see define_matrix.
-struct MatrixProduct {
-  Halide::Func left;             ///< channel (filled up to whole tiles), tap, position
-  Halide::Func sums;             ///< column of a panel, position, panel
-  Halide::RVar channels, depth;  ///< that `left` copies; of a tap, in sums
-  Halide::RDom places;           ///< position of a tile, tile of a task, task
-  bool whole = false;            ///< channels fill tiles
-};
-
 /// A pipeline ready to be scheduled. Dimensions are innermost first, as Halide counts.
 struct Composition {
   std::vector<Halide::Argument> arguments;  ///< input buffers, in the order of the kernel
@@ -54,7 +45,6 @@ struct Composition {
   std::vector<Halide::Func> stages;    ///< values worth storing once per row
   std::vector<Halide::Func> partials;  ///< lane-wise partial sums of `rows` kernels
   std::optional<TiledProduct> tiled;
-  std::optional<MatrixProduct> matrix;
   const Node* added = nullptr;  ///< the op of a plugin that `outputs` and `stages` are
   /// The kernel sums per channel: the partials are one sum per index of the outermost axis.
   bool channel_sums = false;

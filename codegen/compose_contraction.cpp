@@ -192,11 +192,12 @@ void Composer::define_tile_product(const Node& n) {
       line = extent(n.operand(0), 2);
       if (spec_.tile_rows != TileRows::places)
         line = (line - number(w.width)) / number(w.stride_x) + 1;
-      lines =
-          (extent(n.operand(0), 1) - number((w.height - 1) * w.dilation + 1)) / number(w.stride_y) +
-          1;
+      lines = (extent(n.operand(0), 1) - number((w.height - 1) * w.dilation_y + 1)) /
+                  number(w.stride_y) +
+              1;
     }
-    for (const int64_t i : {w.width, w.height, w.stride_x, w.stride_y, w.dilation}) add(number(i));
+    for (const int64_t i : {w.width, w.height, w.stride_x, w.stride_y, w.dilation_x, w.dilation_y})
+      add(number(i));
     add(line);
     add(static_cast<int32_t>(spec_.tile_rows));
   }

@@ -120,11 +120,6 @@ class Composer {
   void define_places(const Node& n, const Product& p);
   void define_parts(const Node& n, const Product& p);
 
-  // compose_matrix.cpp
-  void define_matrix(const Node& n);
-  /// Where a position lies: digits of its number, looked up where dividing would take long.
-  std::function<Index(const Expr&)> define_place_table(const Index& places, const Var& at);
-
   // compose_reduction.cpp
   void define_window(const Node& n);
   Monoid monoid_of(const Node& n);

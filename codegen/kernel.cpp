@@ -30,7 +30,6 @@ std::string_view name_of(ScheduleKind kind) {
     case ScheduleKind::elementwise: return "elementwise";
     case ScheduleKind::contraction: return "contraction";
     case ScheduleKind::amx: return "amx";
-    case ScheduleKind::matrix: return "matrix";
     case ScheduleKind::tiled: return "tiled";
     case ScheduleKind::attention: return "attention";
     case ScheduleKind::cell: return "cell";
@@ -93,9 +92,6 @@ std::string KernelSpec::text() const {
       (schedule == ScheduleKind::cell
            ? " tasks=" + std::to_string(tasks) + (split_rows ? " of rows" : "") +
                  (gates_apart ? " gate by gate" : "")
-           : "") +
-      (schedule == ScheduleKind::matrix
-           ? " run=" + std::to_string(run) + " tasks=" + std::to_string(tasks)
            : "") +
       (channels > 0 ? " run=" + std::to_string(run) + " channels=" + std::to_string(channels) +
                           " filters=" + std::to_string(filters)
@@ -218,7 +214,6 @@ std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
     Halide::Pipeline pipeline(c.outputs);
     prefetch_contraction(pipeline, c, spec);
     add_tile_passes(pipeline, c);
-    if (c.matrix) add_matrix_passes(pipeline, c);
     const ScratchFile file;
     pipeline.compile_to_object(file.path(), c.arguments, symbol, target);
     std::ifstream in(file.path(), std::ios::binary);

@@ -35,7 +35,6 @@ enum class ScheduleKind : uint8_t {
   elementwise,              ///< every result element on its own
   contraction,              ///< dot and conv with a register tile of rows x vectors
   amx,                      ///< dot and conv by tiles of bf16 terms, in calls of the runtime
-  matrix,                   ///< dot and conv of bf16 with tiles of a matrix unit
   tiled,                    ///< products on a device, panels of both sides in shared memory
   attention,                ///< two dots with a softmax between them
   cell,                     ///< dot with several matrices, whose slices meet in several results
@@ -92,13 +91,11 @@ struct KernelSpec {
   int vectors =
       1;  ///< register tile: vectors of output channels; with AMX, panels of a task, 0: all
   PanelTail tail = PanelTail::whole;
-  int depth_multiple = 1;  ///< the reduced channel count is a multiple of this
-  int run = 1;  ///< tiles per task: of a Winograd convolution along an image line, of a matrix
-                ///< unit's product along the positions
+  int depth_multiple = 1;         ///< the reduced channel count is a multiple of this
+  int run = 1;                    ///< of a Winograd convolution: tiles along an image line per task
   int channels = 0, filters = 0;  ///< of a Winograd convolution: addresses are constant distances
   int prefetch = 0;               ///< lines of weights to fetch ahead per step of the reduction
-  int tasks = 1;  ///< of a cell: pieces that its hidden units or sequences divide into; of a matrix
-                  ///< unit's product: pieces that its columns divide into
+  int tasks = 1;             ///< of a cell: pieces that its hidden units or sequences divide into
   bool split_rows = false;   ///< of a cell: its sequences, not its hidden units
   bool gates_apart = false;  ///< of a cell: the sums of one gate at a time are in registers
   int depth_block = 0;  ///< of a product: steps of the sum that all tiles of a task take in turn

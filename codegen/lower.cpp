@@ -54,9 +54,6 @@ Lowered Lowering::run() {
   finish_outputs();
   add_constraints(graph_);
   set_lifetimes();
-  if (std::any_of(result_.kernels.begin(), result_.kernels.end(),
-                  [](const KernelSpec& k) { return k.schedule == ScheduleKind::matrix; }))
-    result_.program.target += "-" + std::string(kMatrixUnit);
   return std::move(result_);
 }
 

@@ -63,7 +63,6 @@ void apply_amx_wish(Machine& m) {
   const char* wish = std::getenv("TINTYPE_AMX");
   if (wish == nullptr || *wish == '\0') return;
   m.amx = std::string_view(wish) != "0";
-  m.matrix_unit = m.matrix_unit && m.amx;
 }
 
 Machine cpu_machine(const std::string& target) {
@@ -88,8 +87,7 @@ Machine cpu_machine(const std::string& target) {
   // Zen 4 runs 512-bit multiply-adds at half rate: as many floats a cycle as with 256 bits.
   m.multiply_adds = m.lanes == 16 && t.processor_tune == Halide::Target::Processor::ZnVer4 ? 1 : 2;
   m.gflops = 6.6 * m.lanes * m.multiply_adds;
-  m.matrix_unit = t.has_feature(Halide::Target::AVX512_SapphireRapids);
-  m.amx = m.matrix_unit && has_tile_unit();
+  m.amx = t.has_feature(Halide::Target::AVX512_SapphireRapids) && has_tile_unit();
   m.reads_f16 = m.lanes == 16 || t.has_feature(Halide::Target::F16C);
   apply_amx_wish(m);
   return m;
@@ -128,9 +126,7 @@ std::string program_target(const Machine& machine) {
 Machine host_machine() {
   const char* override_target = std::getenv("TINTYPE_TARGET");
   if (override_target != nullptr) return cpu_machine(override_target);
-  Machine m = cpu_machine(host_target());
-  m.matrix_unit = m.matrix_unit && cpu_has(kMatrixUnit);  // Halide takes it for granted
-  return m;
+  return cpu_machine(host_target());
 }
 
 }  // namespace tintype

@@ -16,9 +16,7 @@ struct Machine {
   int multiply_adds = 2;   ///< vectors of multiply-adds started per cycle
   double loads = 2;        ///< vectors and broadcasts read from the first-level cache per cycle
   bool broadcasts = true;  ///< a multiply-add can read a broadcast from memory, without a register
-  /// Has tiles of 16 rows by 32 elements of bf16 that are multiplied at once, into f32: AMX.
-  bool matrix_unit = false;
-  bool amx = false;        ///< takes f32 apart for such tiles, see runtime/tile_product.h
+  bool amx = false;        ///< multiplies tiles of bf16, see runtime/tile_product.h
   bool reads_f16 = false;  ///< has an instruction that widens a vector of f16
   double gflops = 100.0;   ///< f32 multiply-adds, counted as two
   double dram_gbs = 25.0;  ///< read bandwidth of main memory

@@ -2,8 +2,8 @@
 #include "codegen/narrow_operands.h"
 
 #include "codegen/block_tiles.h"
-#include "codegen/matrix_unit.h"
 #include "codegen/region_arguments.h"
+#include "codegen/select_amx.h"
 #include "codegen/weights.h"
 #include "ir/builder.h"
 
@@ -15,7 +15,11 @@ namespace {
 
 class Narrower {
  public:
-  Narrower(Graph& graph, const NarrowOptions& options) : graph_(graph), o_(options) {}
+  Narrower(Graph& graph, const NarrowOptions& options) : graph_(graph), o_(options) {
+    amx_.machine = o_.machine;
+    amx_.hints = o_.hints;
+    amx_.terms = 1;
+  }
 
   bool run() {
     bool changed = false;
@@ -38,10 +42,12 @@ class Narrower {
   void rewrite(Node* n) {
     AttrMap attrs = n->attrs();
     attrs.set("result", DType::f32);
-    std::vector<Value*> operands;
-    for (Value* v : n->operands()) operands.push_back(narrow(v, n));
     Builder b(graph_, n);
     b.set_origins(n->origins());
+    std::vector<Value*> operands;
+    for (Value* v : n->operands()) operands.push_back(narrow(v, n));
+    // Packing for AMX rounds: it takes the cast off again (wide_weights).
+    if (o_.machine.amx && o_.machine.cuda == 0) operands[1] = b.cast(n->operand(1), o_.type);
     Value* y = b.make(n->name(), operands, attrs);
     y->set_name(n->result()->name());
     graph_.replace_all_uses(n->result(), y);
@@ -52,10 +58,7 @@ class Narrower {
   /// computes what moves can round, and less is moved.
   Value* narrow(Value* v, Node* before) {
     Node* def = v->def();
-    const bool moves = def != nullptr && v->has_one_use() && v->output_uses() == 0 &&
-                       (def->is("reshape") || def->is("transpose") || def->is("slice") ||
-                        def->is("pad") || def->is("reverse") || def->is("dilate"));
-    if (!moves || (def->is("pad") && def->operand_count() > 1 && def->operand(1) != nullptr)) {
+    if (def == nullptr || !v->has_one_use() || v->output_uses() != 0 || !moves(*def)) {
       if (auto it = narrowed_.find(v); it != narrowed_.end()) return it->second;
       Builder b(graph_, before);  // later products read it, too
       if (v->def() != nullptr) b.set_origins(v->def()->origins());
@@ -66,6 +69,13 @@ class Narrower {
     Builder b(graph_, before);
     b.set_origins(def->origins());
     return b.make(def->name(), operands, def->attrs());
+  }
+
+  /// Movement in front of which rounding may be done.
+  static bool moves(const Node& n) {
+    if (n.is("pad")) return n.operand_count() == 1 || n.operand(1) == nullptr;
+    return n.is("reshape") || n.is("transpose") || n.is("slice") || n.is("reverse") ||
+           n.is("dilate");
   }
 
   std::string not_f32(const Node& n) const {
@@ -97,12 +107,12 @@ class Narrower {
   std::string wide_on_cpu(const Node& n) const {
     if (std::string s = not_f32(n); !s.empty()) return s;
     const ProductExtents p = extents(n);
-    if (o_.always && !o_.machine.matrix_unit) return "";
+    if (o_.always && !o_.machine.amx) return "";
     if (bound_by_weights(n, p)) return "";
-    if (o_.type != DType::bf16 || !o_.machine.matrix_unit)
+    if (o_.type != DType::bf16 || !o_.machine.amx)
       return "without arithmetic in " + std::string(name_of(o_.type)) +
              " only few rows with large constant weights gain";
-    return wide_on_matrix_unit(n, p);
+    return wide_on_amx(n);
   }
 
   /// Every weight is read from memory for a few multiply-adds.
@@ -114,34 +124,52 @@ class Narrower {
            (o_.type == DType::bf16 || o_.machine.reads_f16);
   }
 
-  std::string wide_on_matrix_unit(const Node& n, const ProductExtents& p) const {
-    constexpr double kLeast = 1 << 18;
-    constexpr int64_t kFewPositions = 64;  // for which weights of this run are not packed
-    const Value *x = n.operand(0), *w = n.operand(1);
+  std::string wide_on_amx(const Node& n) const {
+    if (std::string s = not_for_amx(n); !s.empty()) return s;
+    if (o_.always || read_by_products_alone(n.operand(0))) return "";
+    return "what else reads its left side wants f32; the product rounds it";
+  }
+
+  /// Why AMX is nothing for a product, else "".
+  std::string not_for_amx(const Node& n) const {
+    const Value* w = n.operand(1);
     const bool stack = w->rank() > 2 && !(w->rank() == 3 && w->shape()[0].is(1));
     if (n.is("conv_weight_gradient")) return "sums over positions have no tiles";
-    if (n.attrs().integer("group", 1) > 1) return "it has groups";
     if (n.is("dot") && stack) return "its right side is a stack of matrices";
-    if (!n.result()->shape().back().is_static()) return "the number of columns is not known";
+    if (!suits_amx(n)) return "AMX has no form of it";
     if (o_.always) return "";
-    const Dim& channels = x->shape().back();
-    if (!channels.is_static() || channels.value() < kMatrixDepth / 2 || p.columns < kMatrixColumns)
-      return "fewer than 16 channels or columns";
-    if (const Node* t = x->def();
-        t != nullptr && t->is("transpose") && t->attrs().integers("perm").back() + 1 != x->rank())
-      return "its left side lies across the sum";
-    if (!is_constant_tree(w) && p.positions < kFewPositions)
-      return "weights of this run, for fewer than 64 positions";
-    if (multiply_adds(p) < kLeast) return "fewer than 2^18 multiply-adds";
-    return "";
+    const bool packed = is_constant_tree(w) || extents(n).positions > kFewPositions;
+    return amx_wins(n, packed, amx_) ? "" : "vectors of f32 are reckoned to be faster";
+  }
+
+  /// True when a value is computed by a kernel that can store it in 16 bits, for products on AMX
+  /// and nothing else, movement between them aside.
+  bool read_by_products_alone(const Value* v) const {
+    const Node* def = v->def();
+    if (def == nullptr || v->output_uses() != 0) return false;
+    if (moves(*def)) return v->has_one_use() ? read_by_products_alone(def->operand(0)) : false;
+    return def->op().has(kPointwise | kContraction | kReduction | kWindow) && feeds_products(v);
+  }
+  bool feeds_products(const Value* v) const {
+    if (v->output_uses() != 0) return false;
+    return std::all_of(v->uses().begin(), v->uses().end(), [this](const Use& u) {
+      if (moves(*u.node))
+        return u.operand == 0 && u.node->result()->has_one_use() &&
+               feeds_products(u.node->result());
+      return u.operand == 0 && (u.node->is("dot") || u.node->is("conv")) &&
+             not_f32(*u.node).empty() && not_for_amx(*u.node).empty();
+    });
   }
 
   ProductExtents extents(const Node& n) const {
     return product_extents(n, [this](const Dim& d) { return o_.hint(d); });
   }
 
+  static constexpr int64_t kFewPositions = 128;  ///< for which weights of a run are not packed
+
   Graph& graph_;
   const NarrowOptions& o_;
+  SelectAlgorithmsOptions amx_;
   std::map<const Value*, Value*> narrowed_;
 };
 
@@ -155,9 +183,9 @@ std::string narrow_problem(const Machine& machine, DType type) {
                                  : "sm_" + std::to_string(machine.cuda) + " has no arithmetic in " +
                                        name + ", sm_" + std::to_string(least) + " has";
   }
-  if (type == DType::bf16 && machine.matrix_unit) return "";
+  if (type == DType::bf16 && machine.amx) return "";
   return "this processor has no arithmetic in " + name +
-         (type == DType::f16 && machine.matrix_unit ? ", but in bf16" : "");
+         (type == DType::f16 && machine.amx ? ", but in bf16" : "");
 }
 
 bool narrow_operands(Graph& graph, const NarrowOptions& options) {

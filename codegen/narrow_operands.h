@@ -29,10 +29,11 @@ struct NarrowOptions {
 /// 65504.
 ///
 /// On a CUDA device from sm_80 on (f16: sm_70): products with 16 columns and steps of the sum and
-/// 2^20 multiply-adds, in groups of eight channels at least. On a CPU with a matrix unit, in bf16:
-/// products with one matrix, with 16 columns, channels and 2^18 multiply-adds, the left side lying
-/// along the sum. On any CPU: products of up to four rows with constant weights that do not fit the
-/// second-level cache, whose time is that of reading these. True when something was narrowed.
+/// 2^20 multiply-adds, in groups of eight channels at least. On a CPU with AMX, in bf16: products
+/// that gain by it and are alone in reading their left side, which the kernel that computes it then
+/// stores in bf16; other products round what they read (select-algorithms{terms=1}). On any CPU:
+/// products of up to four rows with constant weights that do not fit the second-level cache, whose
+/// time is that of reading these. True when something was narrowed.
 bool narrow_operands(Graph& graph, const NarrowOptions& options);
 
 /// What to tell the user of a machine without arithmetic in the type, else "".

@@ -204,11 +204,8 @@ std::optional<KernelChoice> merged_contraction(const Node& region, const Node& a
                              b.placement.strides.back()};
       c.arguments.push_back(a);
       const Dim depth = Dim::symbol("depth");
-      const bool pairs = attrs.integer("pairs") != 0;  // of steps, filled up to whole tiles
       if (terms > 0) shapes.push_back(a.extents);
-      else
-        shapes.push_back(
-            {Dim::symbol("panels"), pairs ? ceil_div(depth, Dim(32)) * Dim(16) : depth, s.back()});
+      else shapes.push_back({Dim::symbol("panels"), depth, s.back()});
       continue;
     }
     const Shape own = b.value == x ? x->shape() : space;
@@ -251,7 +248,6 @@ std::optional<KernelChoice> merged_contraction(const Node& region, const Node& a
                   dot.set("terms", terms);
                 }
                 if (n.attrs().has("result")) dot.set("result", n.result()->dtype());
-                if (attrs.has("pairs")) dot.set("pairs", int64_t{1});
                 Value* y = b.make("dot", {operands[0], operands[1]}, dot);
                 // Columns get the symbol the epilogue's operands use, so that shapes agree.
                 y->set_type({y->dtype(), {operands[0]->shape()[0], Dim::symbol("columns")}});

@@ -2,7 +2,6 @@
 #include "codegen/region_kernel.h"
 
 #include "codegen/amx_cost.h"
-#include "codegen/matrix_unit.h"
 #include "codegen/region_arguments.h"
 #include "codegen/tiles.h"
 #include "ir/builder.h"
@@ -178,7 +177,7 @@ std::vector<KernelChoice> amx_choices(const Node& region, const Node& anchor,
   std::optional<KernelChoice> merged = merged_contraction(region, anchor, buffers);
   KernelChoice c = merged ? std::move(*merged) : plain_choice(region, buffers, ScheduleKind::amx);
   c.spec.schedule = ScheduleKind::amx;
-  c.algorithm = "amx, " + std::to_string(terms) + " terms";
+  c.algorithm = "amx, " + std::to_string(terms) + (terms == 1 ? " term" : " terms");
   const Dim& columns = anchor.result()->shape().back();
   const bool whole = columns.is_static() && columns.value() % kTileColumns == 0;
   c.spec.tail = whole ? PanelTail::whole : PanelTail::padded;
@@ -204,36 +203,6 @@ std::vector<KernelChoice> amx_choices(const Node& region, const Node& anchor,
   c.spec.rows = tasks.rows;
   c.spec.vectors = tasks.panels;
   return {std::move(c)};
-}
-
-/// A product of bf16 for the matrix unit. Tiles of 32 positions by 32 columns read each element of
-/// both sides half as often as single tiles. What a task copies to the left side shares the
-/// second-level cache with a panel of weights.
-KernelChoice matrix_choice(const Node& region, const Node& anchor,
-                           const std::vector<Buffer>& buffers, const RegionOptions& options) {
-  const Machine& machine = *options.machine;
-  std::optional<KernelChoice> merged = merged_contraction(region, anchor, buffers);
-  KernelChoice c =
-      merged ? std::move(*merged) : plain_choice(region, buffers, ScheduleKind::matrix);
-  c.spec.schedule = ScheduleKind::matrix;
-  c.algorithm = anchor.is("dot") ? "matrix unit" : "matrix unit, direct";
-  const Shape &out = anchor.result()->shape(), &x = anchor.operand(0)->shape();
-  const int64_t positions = options.hint(product(Shape(out.begin(), out.end() - 1)));
-  const int64_t columns = out.back().value(), depth = 2 * total_depth(anchor);
-  c.spec.vectors = static_cast<int>(anchor.attrs().integer("block")) / kMatrixColumns;
-  c.spec.tail =
-      columns % anchor.attrs().integer("block") == 0 ? PanelTail::whole : PanelTail::masked;
-  c.spec.depth_multiple = known_divisor(x.back()) % kMatrixDepth == 0 ? kMatrixDepth : 1;
-  c.spec.rows = positions > kMatrixRows ? 2 * kMatrixRows : kMatrixRows;
-  const int64_t tiles = (positions + c.spec.rows - 1) / c.spec.rows;
-  const bool few = tiles < 4 * machine.cores;
-  // Where weights are more than activations, cores divide them rather than read all of them each.
-  if (few && (columns > positions || tiles < machine.cores)) c.spec.tasks = machine.cores;
-  const int64_t most = machine.l2_bytes / 4 / (2 * std::max<int64_t>(depth, 1) * c.spec.rows);
-  const int64_t wanted = c.spec.tasks > 1 ? tiles : tiles / (4 * machine.cores);
-  while (2 * c.spec.run <= std::min<int64_t>(std::max<int64_t>(most, 1), wanted) && c.spec.run < 8)
-    c.spec.run *= 2;
-  return c;
 }
 
 std::vector<KernelChoice> cell_choices(const Node& region, const Node& anchor,
@@ -517,8 +486,6 @@ std::vector<KernelChoice> choose_kernels(const Node& region, const std::vector<P
   } else if (anchor->is("gate_products")) {  // by itself, which no pass leaves it
     choices = {plain_choice(region, buffers, ScheduleKind::reference)};
     choices[0].algorithm = "plain";
-  } else if (anchor->attrs().integer("pairs") != 0) {
-    choices = {matrix_choice(region, *anchor, buffers, options)};
   } else if (anchor->is("dot") ||
              (anchor->is("conv") &&
               (anchor->attrs().integer("block") > 0 || anchor->attrs().integer("group", 1) == 1))) {

@@ -2,7 +2,6 @@
 #include "codegen/select_algorithms.h"
 
 #include "codegen/algorithm_choice.h"
-#include "codegen/matrix_unit.h"
 #include "codegen/select_amx.h"
 #include "codegen/select_library.h"
 #include "codegen/weights.h"
@@ -29,8 +28,7 @@ class Selector {
     for (Node* n : graph_.node_list())
       if (!on_device && (n->is("scan") || n->is("loop"))) select_in_loop(*n);
     for (Node* n : graph_.node_list()) {
-      if (!on_device && suits_matrix_unit(*n)) pack_for_matrix_unit(n);
-      else if (chooses(*n)) select(n);
+      if (chooses(*n)) select(n);
       else if (n->is("reduce_sum") && !on_device) select_channel_sum(n);
     }
     return changed_;
@@ -125,49 +123,6 @@ class Selector {
     AttrMap attrs = n->attrs();
     attrs.set("block", block);
     replace(n, b.make("conv", {n->operand(0), packed}, attrs));
-  }
-
-  // ---- the matrix unit ----------------------------------------------------------------------
-
-  /// What narrow-operands has made for it: in bf16, with one matrix or window.
-  bool suits_matrix_unit(const Node& n) const {
-    if (!o_.machine.matrix_unit || (!n.is("dot") && !n.is("conv")) ||
-        n.operand(0)->dtype() != DType::bf16 || n.result()->dtype() != DType::f32 ||
-        n.attrs().integer("block") > 0 || n.attrs().integer("group", 1) != 1)
-      return false;
-    const Value* w = n.operand(1);
-    const bool one = w->rank() == 2 || (w->rank() == 3 && w->shape()[0].is(1));
-    return (n.is("conv") || one) && n.result()->shape().back().is_static();
-  }
-
-  // w[..., C, F] = panels[F / block, ..., C / 2, block, 2], C and F filled up with zeros
-  void pack_for_matrix_unit(Node* n) {
-    Builder b = builder_before(n);
-    Value* w = n->operand(1);
-    if (n->is("dot") && w->rank() == 3) w = b.reshape(w, {w->shape()[1], w->shape()[2]});
-    const int64_t columns = n->result()->shape().back().value();
-    const int64_t block = columns > kMatrixColumns ? 2 * kMatrixColumns : kMatrixColumns;
-    const size_t outer = w->shape().size() - 2;
-    const Dim depth = round_up(w->shape()[outer], Dim(kMatrixDepth)),
-              filled = round_up(Dim(columns), Dim(block));
-    Shape after(outer, Dim(0));
-    after.insert(after.end(), {depth - w->shape()[outer], filled - Dim(columns)});
-    w = b.pad(w, Shape(outer + 2, Dim(0)), after);
-    Shape split(w->shape().begin(), w->shape().end() - 2), packed = {ceil_div(filled, Dim(block))};
-    packed.insert(packed.end(), split.begin(), split.end());
-    packed.insert(packed.end(), {ceil_div(depth, Dim(2)), Dim(2 * block)});
-    split.insert(split.end(),
-                 {ceil_div(depth, Dim(2)), Dim(2), ceil_div(filled, Dim(block)), Dim(block)});
-    const auto o = static_cast<int64_t>(outer);
-    std::vector<int64_t> perm = {o + 2};
-    for (int64_t i = 0; i <= o; ++i) perm.push_back(i);
-    perm.insert(perm.end(), {o + 3, o + 1});
-    w = b.reshape(b.transpose(b.reshape(w, split), perm), packed);
-    AttrMap attrs = n->attrs();
-    attrs.set("block", block);
-    attrs.set("pairs", int64_t{1});
-    if (n->is("dot")) attrs.set("columns", columns);
-    replace(n, b.make(n->name(), {n->operand(0), w}, attrs));
   }
 
   // w[gates, K, N] = panels[gates, N / block, K, block], N filled up with zeros

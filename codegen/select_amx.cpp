@@ -24,21 +24,34 @@ std::string thousands(double cycles) {
 int64_t amx_terms(const Node& n, const SelectAlgorithmsOptions& options) {
   if (!options.machine.amx || options.machine.cuda != 0 || options.strict || options.terms == 0)
     return 0;
+  if (n.operand(0)->dtype() == DType::bf16) return 1;
   // Rounding is handed on from step to step of a training, and convolutions of batches gain little:
   // with two terms, ResNet-18's loss is 1.3e-4 from PyTorch's after 100 steps.
-  return !n.is("dot") && changes_weights(n.graph()) ? 0 : options.terms;
+  return options.terms > 1 && !n.is("dot") && changes_weights(n.graph()) ? 0 : options.terms;
+}
+
+Value* wide_weights(const Node& n) {
+  Value* w = n.operand(1);
+  if (w->dtype() == DType::f32) return w;
+  const Node* cast = w->def();
+  const bool rounds = w->dtype() == DType::bf16 && cast != nullptr && cast->is("cast") &&
+                      cast->operand(0)->dtype() == DType::f32;
+  return rounds ? cast->operand(0) : nullptr;
 }
 
 bool suits_amx(const Node& n) {
-  if (n.result()->dtype() != DType::f32 || n.operand(0)->dtype() != DType::f32 ||
-      n.operand(1)->dtype() != DType::f32 || n.attrs().integer("block") > 0 ||
+  const DType left = n.operand(0)->dtype();
+  if (n.result()->dtype() != DType::f32 || (left != DType::f32 && left != DType::bf16) ||
+      wide_weights(n) == nullptr || n.attrs().integer("block") > 0 ||
       !n.result()->shape().back().is_static())
     return false;
   if (n.is("dot")) return n.operand(0)->rank() == n.result()->rank();
-  const auto window = n.attrs().integers("window");
-  const auto dilations = n.attrs().integers("dilations", std::vector<int64_t>(window.size(), 1));
-  return window.size() >= 1 && window.size() <= 2 && n.attrs().integer("group", 1) == 1 &&
-         (dilations.back() == 1 || window.back() == 1) && n.operand(0)->shape().back().is_static();
+  const size_t axes = n.attrs().integers("window").size();
+  if (axes < 1 || axes > 2 || n.attrs().integer("group", 1) != 1 ||
+      !n.operand(0)->shape().back().is_static())
+    return false;
+  const TileWindow w(n);
+  return w.dilation_x == 1 || w.in_place;
 }
 
 bool amx_wins(const Node& n, bool packed, const SelectAlgorithmsOptions& options) {
@@ -57,7 +70,7 @@ Value* amx_product(Builder& b, const Node& n, bool packed, const SelectAlgorithm
   const int64_t terms = amx_terms(n, options);
   AttrMap attrs = n.attrs();
   attrs.set("terms", terms);
-  Value* w = n.operand(1);
+  Value* w = wide_weights(n);
   if (packed) {
     const bool conv = n.is("conv");
     if (!conv && w->rank() == 3 && w->shape()[0].is(1))

@@ -9,7 +9,11 @@ namespace tintype {
 /// Bf16 terms of the operands of a product; 0 where AMX is not to be used.
 int64_t amx_terms(const Node& n, const SelectAlgorithmsOptions& options);
 
-/// A dot or conv in f32 that there is a call of the runtime for.
+/// The right side of a product in f32: that which narrow-operands rounds, where it does, as packing
+/// rounds it as well. Null where there is none.
+Value* wide_weights(const Node& n);
+
+/// A dot or conv with results in f32 that there is a call of the runtime for.
 bool suits_amx(const Node& n);
 
 /// Whether a dot with one matrix on the right, or a conv, is to run on AMX: where the reckoned

@@ -123,20 +123,6 @@ class Fuser {
     });
   }
 
-  /// The kernels of a matrix unit copy their left side anyway, and round it on the way where the
-  /// kernel that made it could not, for it has other users, too.
-  void absorb_rounding(Group& g, const Node& anchor) {
-    if (single_ops_ || !anchor.op().has(kContraction) || anchor.attrs().integer("pairs") == 0)
-      return;
-    const Value* left = anchor.operand(0);
-    Node* cast = left->def();
-    if (cast == nullptr || !cast->is("cast") || taken(cast) || !left->has_one_use() ||
-        left->output_uses() != 0)
-      return;
-    g.push_back(cast);
-    arrange(g);
-  }
-
   /// Pulls in pointwise ops that only the ops behind the anchor of a group read.
   void absorb_producers_of_tail(Group& g) {
     Node* anchor = *std::find_if(g.begin(), g.end(), [](Node* n) { return is_anchor(*n); });
@@ -144,7 +130,6 @@ class Fuser {
     // What the anchor reads is read once per tap: computing it there would repeat it.
     absorb_producers(g, anchor->result()->shape(), anchor);
     arrange(g);
-    absorb_rounding(g, *anchor);
   }
 
   void arrange(Group& g) {

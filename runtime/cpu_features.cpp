@@ -15,30 +15,23 @@ namespace tintype {
 namespace {
 constexpr std::string_view kArchitecture = "x86";
 
-/// AMX's registers have eight kilobytes, which the system saves for a thread only where a process
-/// has asked for that. Numbers are those of Linux's asm/prctl.h, and of the state in Intel's XCR0.
-constexpr long kSupportedStates = 0x1021, kRequestState = 0x1023, kTileData = 18;
+}  // namespace
 
-bool has_matrix_unit() {
+// AMX's registers have eight kilobytes, which the system saves for a thread only where a process
+// has asked for that. Numbers are those of Linux's asm/prctl.h, and of the state in Intel's XCR0.
+bool acquire_matrix_unit() {
 #if defined(__linux__)
+  constexpr long kSupportedStates = 0x1021, kRequestState = 0x1023, kTileData = 18;
   if (!__builtin_cpu_supports("amx-tile") || !__builtin_cpu_supports("amx-bf16")) return false;
   unsigned long states = 0;
-  return syscall(SYS_arch_prctl, kSupportedStates, &states) == 0 && (states >> kTileData & 1) != 0;
-#else
-  return false;
-#endif
-}
-
-/// Of all threads of the process, from now on.
-bool request_matrix_unit() {
-#if defined(__linux__)
+  if (syscall(SYS_arch_prctl, kSupportedStates, &states) != 0 || (states >> kTileData & 1) == 0)
+    return false;
   static const bool granted = syscall(SYS_arch_prctl, kRequestState, kTileData) == 0;
   return granted;
 #else
   return false;
 #endif
 }
-}  // namespace
 
 bool cpu_has(std::string_view name) {
   const auto avx512 = [] {
@@ -70,7 +63,6 @@ bool cpu_has(std::string_view name) {
   if (name == "avx512_sapphirerapids" || name == "avx512_zen5")
     return zen4() && __builtin_cpu_supports("avxvnni");
   if (name == "avxvnni") return __builtin_cpu_supports("avxvnni");
-  if (name == kMatrixUnit) return has_matrix_unit();
   return true;
 }
 #else
@@ -83,7 +75,7 @@ constexpr std::string_view kArchitecture = "unknown";
 }  // namespace
 
 bool cpu_has(std::string_view) { return true; }
-static bool request_matrix_unit() { return true; }
+bool acquire_matrix_unit() { return false; }
 #endif
 
 Status check_cpu(std::string_view target) {
@@ -100,8 +92,6 @@ Status check_cpu(std::string_view target) {
     if (first && part != kArchitecture && part != "host")
       return missing("but this machine is " + std::string(kArchitecture));
     if (!first && !cpu_has(part)) return missing("but this CPU lacks " + std::string(part));
-    if (part == kMatrixUnit && !request_matrix_unit())
-      return missing("but the system refuses this process AMX's registers");
     first = false;
   }
   return {};

@@ -17,7 +17,7 @@ struct HookSymbol {
 /// Every hook, in a fixed order that is part of the interface to compiled libraries, whose tables
 /// have a place for each: kHookVersion grows with every change.
 std::span<const HookSymbol> halide_hook_symbols();
-inline constexpr int kHookVersion = 2;
+inline constexpr int kHookVersion = 3;
 
 /// A shared object of compiled kernels carries its own definitions of the hooks, each a jump
 /// through an exported table, because the program that loads it need not export its own. This is

@@ -72,22 +72,14 @@ bool fits_operands(DType result, DType operands) {
   return result == operands || (narrow && result == DType::f32);
 }
 
-/// Packed weights whose steps of the sum lie in pairs, [..., steps / 2, 2 * block], as rows of
-/// `block`: the first `depth` of every group of them.
-Tensor without_pairs(const Tensor& w, int64_t block, int64_t depth) {
-  std::vector<int64_t> dims = w.dims();
-  const int64_t pairs = dims[dims.size() - 2],
-                groups = w.size() / std::max<int64_t>(1, 2 * pairs * block);
-  dims[dims.size() - 2] = depth;
-  dims.back() = block;
-  Tensor plain = Tensor::empty(w.dtype(), dims);
-  const auto* from = static_cast<const uint16_t*>(w.data());
-  auto* to = static_cast<uint16_t*>(plain.mutable_data());
-  for (int64_t g = 0; g < groups; ++g)
-    for (int64_t k = 0; k < depth; ++k)
-      for (int64_t n = 0; n < block; ++n)
-        *to++ = from[(g * pairs + k / 2) * 2 * block + 2 * n + k % 2];
-  return plain;
+/// The left side of a product, in f32 where bf16 meets weights in terms.
+Tensor left_side(const HostCall& call) {
+  const Tensor& x = call.inputs[0];
+  if (call.attributes.integer("terms", 0) == 0 || x.dtype() != DType::bf16) return x;
+  Tensor wide = Tensor::empty(DType::f32, x.dims());
+  std::transform(x.values<uint16_t>().begin(), x.values<uint16_t>().end(),
+                 wide.mutable_values<float>().begin(), bf16_to_f32);
+  return wide;
 }
 
 /// The weights of a product as the host ops read them, and the columns of the panels they lie in,
@@ -106,11 +98,7 @@ Result<Weights> plain_weights(const HostCall& call, int64_t depth) {
       return invalid_argument("weights " + w.type_string() + " are not packed in terms");
     return Weights{unpacked_terms(w, terms, depth, call.outputs[0].dims().back()), 0};
   }
-  if (call.attributes.integer("pairs", 0) == 0) return Weights{w, block};
-  if (block < 1 || w.rank() < 3 || size_of(w.dtype()) != 2 || w.dims().back() != 2 * block ||
-      2 * w.dims()[w.dims().size() - 2] < depth)
-    return invalid_argument("weights " + w.type_string() + " are not packed in pairs");
-  return Weights{without_pairs(w, block, depth), block};
+  return Weights{w, block};
 }
 
 /// Offsets of each matrix of a batch in an operand whose leading axes broadcast.
@@ -127,7 +115,7 @@ std::vector<int64_t> batch_offsets(std::span<const int64_t> batch, const Tensor&
 }
 
 Status dot(const HostCall& call) {
-  const Tensor& a = call.inputs[0];
+  const Tensor a = left_side(call);
   Tensor& out = call.outputs[0];
   const Result<Weights> weights = plain_weights(call, a.rank() < 1 ? 0 : a.dims().back());
   if (!weights.ok()) return weights.status();
@@ -252,7 +240,7 @@ Result<Window> read_window(const HostCall& call, const Tensor& w, int64_t block)
 }
 
 Status conv(const HostCall& call) {
-  const Tensor& x = call.inputs[0];
+  const Tensor x = left_side(call);
   Tensor& out = call.outputs[0];
   const std::vector<int64_t> extents = call.attributes.integers("window");
   const int64_t group = std::max<int64_t>(1, call.attributes.integer("group", 1));

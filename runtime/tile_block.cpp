@@ -94,11 +94,13 @@ void split_tile(const float* x, int64_t step, int columns, int depth, int terms,
   }
 }
 
-void copy_runs(const uint16_t* from, int64_t from_step, int64_t count, int64_t steps, uint16_t* to,
-               int64_t to_step) {
-  for (int64_t i = 0; i < count; ++i)
-    std::memcpy(to + i * to_step, from + i * from_step,
-                sizeof(uint16_t) * static_cast<size_t>(steps * kTileDepth));
+void copy_runs(const uint16_t* from, int64_t from_step, int64_t count, int64_t elements,
+               uint16_t* to, int64_t to_step) {
+  const int64_t whole = (elements + kTileDepth - 1) / kTileDepth * kTileDepth;
+  for (int64_t i = 0; i < count; ++i, from += from_step, to += to_step) {
+    std::memcpy(to, from, sizeof(uint16_t) * static_cast<size_t>(elements));
+    std::memset(to + elements, 0, sizeof(uint16_t) * static_cast<size_t>(whole - elements));
+  }
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ struct TileBlock {
   int64_t rows;  ///< rounded up to kTileRows, they may be read and written
   int columns;   ///< of which results are wanted; with 16 and fewer, the others are not written
   int terms;
+  bool exact;        ///< rows of the left side from `rows` on must not be read
   bool accumulate;   ///< starts from what `sums` holds
   const char* next;  ///< what is read after this, to be fetched meanwhile
   int64_t next_bytes;
@@ -42,8 +43,9 @@ struct TileLoops {
   /// split_pair would make it of `columns` <= 16 and `depth` <= 32.
   void (*split_tile)(const float* x, int64_t step, int columns, int depth, int terms, uint16_t* to,
                      int64_t apart);
-  /// `count` runs of `steps` * kTileDepth elements: from places `from_step` apart to `to_step`.
-  void (*copy_runs)(const uint16_t* from, int64_t from_step, int64_t count, int64_t steps,
+  /// `count` runs of `elements`, from places `from_step` apart to `to_step`, filled up with 0 to
+  /// whole steps.
+  void (*copy_runs)(const uint16_t* from, int64_t from_step, int64_t count, int64_t elements,
                     uint16_t* to, int64_t to_step);
 };
 

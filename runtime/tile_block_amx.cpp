@@ -18,6 +18,10 @@ struct alignas(64) TileShapes {
   uint8_t rows[16];
 };
 
+/// Written out in memory: GCC knows that the instruction reads the first eight bytes, not all.
+constexpr TileShapes kWholeTiles = {
+    1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+
 constexpr int64_t kTile = 16 * 32;  ///< elements of a tile of the panel
 
 template <bool Lower, bool Right>
@@ -80,6 +84,17 @@ void multiply_rows(const TileBlock& b, int64_t row, Ahead& ahead) {
   if constexpr (Lower && Right) _tile_stored(3, lower_sums + 16, sum_bytes);
 }
 
+/// Tiles of the left side and of the sums with as many rows as are left, at most 32.
+void set_rows(int64_t rows) {
+  TileShapes shapes = kWholeTiles;
+  const auto upper = static_cast<uint8_t>(rows < 16 ? rows : 16);
+  const auto lower = static_cast<uint8_t>(rows > 16 ? rows - 16 : 16);
+  shapes.rows[0] = shapes.rows[1] = shapes.rows[4] = upper;
+  shapes.rows[2] = shapes.rows[3] = shapes.rows[5] = lower;
+  // The builtin tells GCC 12 of the first eight bytes alone.
+  asm volatile("ldtilecfg %0" : : "m"(shapes));
+}
+
 template <bool Right, int Terms>
 void multiply_all(const TileBlock& b) {
   Ahead ahead{b.next, b.next_bytes / 64, 0};
@@ -87,8 +102,13 @@ void multiply_all(const TileBlock& b) {
   ahead.per_step = passes > 0 ? (ahead.lines + passes - 1) / passes : 0;
   int64_t row = 0;
   for (; row + 32 <= b.rows; row += 32) multiply_rows<true, Right, Terms>(b, row, ahead);
-  if (row + 16 < b.rows) multiply_rows<true, Right, Terms>(b, row, ahead);
-  else if (row < b.rows) multiply_rows<false, Right, Terms>(b, row, ahead);
+  const int64_t left = b.rows - row;
+  if (left == 0) return;
+  const bool fewer = b.exact && left % 16 != 0;
+  if (fewer) set_rows(left);
+  if (left > 16) multiply_rows<true, Right, Terms>(b, row, ahead);
+  else multiply_rows<false, Right, Terms>(b, row, ahead);
+  if (fewer) _tile_loadconfig(&kWholeTiles);
 }
 
 template <int Terms>
@@ -102,10 +122,6 @@ void multiply(const TileBlock& b) {
   else if (b.terms == 2) multiply_columns<2>(b);
   else multiply_columns<3>(b);
 }
-
-/// Written out in memory: GCC knows that the instruction reads the first eight bytes, not all.
-constexpr TileShapes kWholeTiles = {
-    1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
 
 void begin() { _tile_loadconfig(&kWholeTiles); }
 void end() { _tile_release(); }
@@ -231,11 +247,16 @@ void split_tile(const float* x, int64_t step, int columns, int depth, int terms,
   }
 }
 
-void copy_runs(const uint16_t* from, int64_t from_step, int64_t count, int64_t steps, uint16_t* to,
-               int64_t to_step) {
-  for (int64_t i = 0; i < count; ++i, from += from_step, to += to_step)
-    for (int64_t s = 0; s < steps; ++s)
-      _mm512_storeu_si512(to + s * kTileDepth, _mm512_loadu_si512(from + s * kTileDepth));
+void copy_runs(const uint16_t* from, int64_t from_step, int64_t count, int64_t elements,
+               uint16_t* to, int64_t to_step) {
+  const int64_t whole = elements / kTileDepth * kTileDepth;
+  const auto some = static_cast<__mmask32>((uint32_t{1} << (elements - whole)) - 1);
+  for (int64_t i = 0; i < count; ++i, from += from_step, to += to_step) {
+    for (int64_t k = 0; k < whole; k += kTileDepth)
+      _mm512_storeu_si512(to + k, _mm512_loadu_si512(from + k));
+    if (whole < elements)
+      _mm512_storeu_si512(to + whole, _mm512_maskz_loadu_epi16(some, from + whole));
+  }
 }
 
 }  // namespace

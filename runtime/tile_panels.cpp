@@ -4,16 +4,13 @@
 #include "runtime/cpu_features.h"
 
 #include <cstring>
-#include <string>
 
 namespace tintype {
 
 namespace {
 
 bool find_tile_unit() {
-  // check_cpu asks the system for the unit's registers.
-  return amx_tile_loops() != nullptr && cpu_has("avx512_sapphirerapids") && cpu_has(kMatrixUnit) &&
-         check_cpu("x86-" + std::string(kMatrixUnit)).ok();
+  return amx_tile_loops() != nullptr && cpu_has("avx512_sapphirerapids") && acquire_matrix_unit();
 }
 
 }  // namespace

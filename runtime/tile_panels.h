@@ -107,11 +107,14 @@ inline int64_t extent_of(const halide_buffer_t& b, int d) { return b.dim[d].exte
 inline int64_t stride_of(const halide_buffer_t& b, int d) { return b.dim[d].stride; }
 inline int64_t end_of(const halide_buffer_t& b, int d) { return min_of(b, d) + extent_of(b, d); }
 inline float* floats(const halide_buffer_t& b) { return reinterpret_cast<float*>(b.host); }
+/// Elements are bf16, else f32.
+inline bool is_bf16(const halide_buffer_t& b) { return b.type.bits == 16; }
 inline bool asks(const halide_buffer_t& b) { return b.host == nullptr; }
 
 /// The element of a buffer at the start of dimension 0, at a place in the others.
-inline float* line_of(const halide_buffer_t& b, const int64_t* place) {
-  float* p = floats(b) - min_of(b, 0) * stride_of(b, 0);
+template <typename T>
+inline const T* line_of(const halide_buffer_t& b, const int64_t* place) {
+  const T* p = reinterpret_cast<const T*>(b.host) - min_of(b, 0) * stride_of(b, 0);
   for (int d = 1; d < b.dimensions; ++d) p += (place[d] - min_of(b, d)) * stride_of(b, d);
   return p;
 }
@@ -122,7 +125,7 @@ inline bool is_empty(const halide_buffer_t& b) {
   return false;
 }
 
-inline bool is_packed(const halide_buffer_t& w) { return w.type.bits == 16; }
+inline bool is_packed(const halide_buffer_t& w) { return is_bf16(w); }
 
 /// A buffer that asks for a part of an operand.
 inline void need(halide_buffer_t& b, int d, int64_t min, int64_t extent) {

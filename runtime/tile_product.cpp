@@ -10,13 +10,27 @@ namespace tintype::tiles {
 
 namespace {
 
+template <typename T>
 struct Matrix {
-  const float* data;
+  const T* data;
   int64_t row, column;  ///< elements from one to the next
 };
 
+/// A matrix's rows of bf16 to [row][stride], as split_rows.
+void copy_rows(const Matrix<uint16_t>& a, int64_t rows, int64_t depth, int64_t stride,
+               uint16_t* to) {
+  const int64_t whole = round_up(depth, kTileDepth);
+  for (int64_t r = 0; r < rows; ++r, to += stride) {
+    const uint16_t* from = a.data + r * a.row;
+    if (a.column == 1) std::memcpy(to, from, 2 * static_cast<size_t>(depth));
+    else
+      for (int64_t k = 0; k < depth; ++k) to[k] = from[k * a.column];
+    std::memset(to + depth, 0, 2 * static_cast<size_t>(whole - depth));
+  }
+}
+
 /// A matrix's rows, `depth` neighbours or not, to terms: [term][row][stride].
-void split_rows(const Matrix& a, int64_t rows, int64_t depth, int64_t stride, int terms,
+void split_rows(const Matrix<float>& a, int64_t rows, int64_t depth, int64_t stride, int terms,
                 uint16_t* to) {
   constexpr int64_t kAtOnce = 256;
   float gathered[kAtOnce];
@@ -56,28 +70,35 @@ void split_rows(const Matrix& a, int64_t rows, int64_t depth, int64_t stride, in
   }
 }
 
-/// Rows of one matrix of a stack as terms.
+/// Rows of one matrix of a stack as terms. Rows of bf16 that fill whole steps are read in place.
 class MatrixTerms {
  public:
   /// `rows` of them from `first` on.
   MatrixTerms(const halide_buffer_t& a, int64_t first, int64_t rows, int terms)
       : a_(a), first_(first), rows_(rows), depth_(extent_of(a, 0)), stride_(spread(depth_)),
-        terms_(terms), block_(2 * (terms * rows + kTileRows) * stride_), offsets_(steps()) {
+        terms_(terms), in_place_(is_bf16(a) && stride_of(a, 0) == 1 && depth_ % kTileDepth == 0),
+        block_(in_place_ ? 1 : 2 * (terms * rows + kTileRows) * stride_), offsets_(steps()) {
     for (int64_t s = 0; ready() && s < steps(); ++s) offsets_.data()[s] = s * kTileDepth;
   }
 
   bool ready() const { return block_.as<uint16_t>() != nullptr && offsets_.data() != nullptr; }
   int64_t steps() const { return (depth_ + kTileDepth - 1) / kTileDepth; }
   /// The matrix at places of a's dimensions from the second on.
-  void read(int64_t* place) const {
+  void read(int64_t* place) {
     place[1] = first_;
-    split_rows({line_of(a_, place), stride_of(a_, 1), stride_of(a_, 0)}, rows_, depth_, stride_,
-               terms_, block_.as<uint16_t>());
+    const int64_t row = stride_of(a_, 1), column = stride_of(a_, 0);
+    auto* to = block_.as<uint16_t>();
+    if (in_place_) left_ = line_of<uint16_t>(a_, place);
+    else if (is_bf16(a_))
+      copy_rows({line_of<uint16_t>(a_, place), row, column}, rows_, depth_, stride_, to);
+    else split_rows({line_of<float>(a_, place), row, column}, rows_, depth_, stride_, terms_, to);
   }
   TileBlock block() const {
     TileBlock b{};
-    for (int t = 0; t < terms_; ++t) b.left[t] = block_.as<uint16_t>() + t * rows_ * stride_;
-    b.left_row = stride_;
+    const uint16_t* left = in_place_ ? left_ : block_.as<uint16_t>();
+    for (int t = 0; t < terms_; ++t) b.left[t] = left + t * rows_ * stride_;
+    b.left_row = in_place_ ? stride_of(a_, 1) : stride_;
+    b.exact = in_place_;
     b.offsets = offsets_.data();
     b.rows = rows_;
     b.terms = terms_;
@@ -88,6 +109,8 @@ class MatrixTerms {
   const halide_buffer_t& a_;
   int64_t first_, rows_, depth_, stride_;
   int terms_;
+  bool in_place_;
+  const uint16_t* left_ = nullptr;
   Block block_;
   Offsets offsets_;
 };
@@ -139,7 +162,7 @@ int tintype_tile_dot(halide_buffer_t* a, halide_buffer_t* w, int32_t terms, hali
   const bool lefts = is_stack(*a, 2, a->dimensions),
              rights = is_stack(*w, 2, is_packed(*w) ? w->dimensions - 1 : w->dimensions);
   const int64_t depth = extent_of(*a, 0);
-  const MatrixTerms left(*a, min_of(*out, 1), rows, terms);
+  MatrixTerms left(*a, min_of(*out, 1), rows, terms);
   if (!left.ready()) return halide_error_code_out_of_memory;
   int64_t place[16] = {0};
   for (int d = 3; d < out->dimensions; ++d) place[d] = min_of(*out, d);

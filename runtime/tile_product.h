@@ -1,4 +1,4 @@
-// Products of f32 matrices on a unit that multiplies tiles of bf16: Intel's AMX.
+// Products of matrices on a unit that multiplies tiles of bf16: Intel's AMX.
 //
 // An f32 number is the sum of bf16 terms, each the rounded rest of those before: one leaves an
 // error of 2^-9, two of 2^-18, three none that f32 could tell. A product of two such sums keeps the
@@ -56,7 +56,8 @@ int64_t packed_tile_elements(int64_t depth, int64_t columns, int terms);
 }  // namespace tintype
 
 // Stages of kernels. Buffers are Halide's, innermost dimension first; 0 is returned, or a halide
-// error code when there is no memory. Weights are packed where they are 16-bit, else f32, taken
+// error code when there is no memory. Left sides are f32, or with one term bf16, which is read in
+// place where its rows fill whole steps. Weights are packed where they are 16-bit, else f32, taken
 // apart in every call. Results are [column, row, panel, ...] with all kTileColumns columns of a
 // panel, and room for rows up to a multiple of kTileRows, which may be written. Thread-safe for
 // distinct results.
@@ -68,10 +69,10 @@ int tintype_tile_dot(halide_buffer_t* a, halide_buffer_t* w, int32_t terms, hali
 
 /// out[column, place, panel, N]: the valid convolution of x[C, X, N] or x[C, X, Y, N] with
 /// w[F, C, X(, Y)], or with packed w[columns, rows, (Y,) panels], whose rows are a window's row of
-/// channels. Windows are dense along X; `dilation` is along Y. `form` is one of TileRows.
+/// channels. `form` is one of TileRows; windows are dense along X in all forms but `places`.
 int tintype_tile_conv(halide_buffer_t* x, halide_buffer_t* w, int32_t width, int32_t height,
-                      int32_t stride_x, int32_t stride_y, int32_t dilation, int32_t line,
-                      int32_t form, int32_t terms, halide_buffer_t* out);
+                      int32_t stride_x, int32_t stride_y, int32_t dilation_x, int32_t dilation_y,
+                      int32_t line, int32_t form, int32_t terms, halide_buffer_t* out);
 
 /// The packed form [columns, rows, panels] of a matrix, or [columns, rows, stack, panels] of a
 /// stack. The arguments say which dimensions of w are which; rows may be of two, `row` the inner

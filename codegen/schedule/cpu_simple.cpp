@@ -33,7 +33,6 @@ void schedule(Composition& c, const KernelSpec& spec, const Machine& machine) {
     case ScheduleKind::elementwise: return schedule_elementwise(c, spec, machine);
     case ScheduleKind::contraction: return schedule_contraction(c, spec, machine);
     case ScheduleKind::amx: return schedule_amx(c, spec, machine);
-    case ScheduleKind::matrix: return schedule_matrix(c, spec, machine);
     case ScheduleKind::attention: return schedule_attention(c, spec, machine);
     case ScheduleKind::cell: return schedule_cell(c, spec, machine);
     case ScheduleKind::depthwise: return schedule_depthwise(c, spec, machine);

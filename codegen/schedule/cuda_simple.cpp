@@ -142,7 +142,6 @@ void schedule_cuda(Composition& c, const KernelSpec& spec) {
     case ScheduleKind::winograd_points: return schedule_cuda_winograd_points(c, spec);
     case ScheduleKind::winograd_output: return schedule_cuda_winograd_output(c, spec);
     case ScheduleKind::reference:
-    case ScheduleKind::matrix:
     case ScheduleKind::attention:
     case ScheduleKind::winograd_weight_adjoint:
     case ScheduleKind::amx:

@@ -12,7 +12,6 @@ void schedule(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_elementwise(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_contraction(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_amx(Composition& c, const KernelSpec& spec, const Machine& machine);
-void schedule_matrix(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_attention(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_cell(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_depthwise(Composition& c, const KernelSpec& spec, const Machine& machine);
@@ -29,9 +28,6 @@ void schedule_winograd_weight_adjoint(Composition& c, const KernelSpec& spec,
 
 void schedule_added(Composition& c, const KernelSpec& spec, const Machine& machine);
 void schedule_winograd_conv(Composition& c, const KernelSpec& spec, const Machine& machine);
-
-/// The lowering pass that makes a matrix unit's operations of the loops of its product.
-void add_matrix_passes(Halide::Pipeline& pipeline, const Composition& c);
 
 /// The same for kernels of a CUDA device.
 void schedule_cuda(Composition& c, const KernelSpec& spec);

@@ -3,10 +3,9 @@
 // Activations are channels-last: x[N, spatial..., C]. Windows are valid: padding is a separate op.
 // `library` says that a library of the device is to compute a node, in "tf32", "f32" or, with
 // operands of 16 bits, in their type. `result` is the type of sums and results where it is not that
-// of the operands: f32, of operands in bf16 or f16. With `pairs`, packed weights have two steps of
-// the sum next to each other, [..., ceil(C / 32) * 16, 2 * block], zeros behind the last: what
-// tiles of a matrix unit read. `terms` says that operands in f32 are taken apart into as many bf16
-// terms, which such tiles multiply.
+// of the operands: f32, of operands in bf16 or f16. `terms` says that operands in f32 are taken
+// apart into as many bf16 terms, which tiles of a matrix unit multiply; with one term, the left
+// side may be bf16 already.
 #include "ir/ops/gradients.h"
 
 #include <algorithm>
@@ -37,6 +36,11 @@ Dim window_count(InferContext& c, const Dim& size, int64_t window, int64_t strid
 
 constexpr int64_t kTermColumns = 32, kTermDepth = 32;  // see runtime/tile_product.h
 
+void check_operands(InferContext& c, const TensorType& x, const TensorType& w) {
+  if (c.attrs().integer("terms") > 0 ? w.dtype != DType::f32 : x.dtype != w.dtype)
+    c.fail("operands " + x.text() + " and " + w.text() + " differ in element type");
+}
+
 /// [panels, ...rows..., terms * kTermColumns] of bf16 for weights with `depth` rows below each
 /// other: the form that `pack` gives with `terms`.
 void check_term_panels(InferContext& c, const TensorType& w, const Dim& depth, int64_t columns) {
@@ -53,17 +57,16 @@ void check_term_panels(InferContext& c, const TensorType& w, const Dim& depth, i
 /// The element type of a product's result, from the operands' and the attribute `result`.
 DType product_type(InferContext& c) {
   const DType operands = c.type(0).dtype;
+  const int64_t terms = c.attrs().integer("terms");
+  if (terms > 0 && operands != DType::f32 && (terms > 1 || operands != DType::bf16))
+    c.fail(c.type(0).text() + " does not split in " + std::to_string(terms) +
+           " terms: it must be f32, or bf16 with one term");
   const DType result = c.attrs().get("result", operands);
   const bool narrow = operands == DType::bf16 || operands == DType::f16;
   if (result != operands && !(narrow && result == DType::f32))
     c.fail("result = " + std::string(name_of(result)) + " does not go with operands of " +
            std::string(name_of(operands)) + "; it may be f32 where these are bf16 or f16");
   return result;
-}
-
-/// Steps of the sum that a row of packed weights stands for, by the extent of the left side.
-Dim packed_depth(InferContext& c, const Dim& depth) {
-  return c.attrs().integer("pairs") != 0 ? ceil_div(depth, Dim(32)) * Dim(16) : depth;
 }
 
 void infer_conv(InferContext& c) {
@@ -80,8 +83,7 @@ void infer_conv(InferContext& c) {
     c.fail("weights " + w.text() + " do not fit");
   if (term_panels)
     check_term_panels(c, w, Dim(window.back()) * x.shape.back(), c.attrs().integer("filters"));
-  else if (x.dtype != w.dtype)
-    c.fail("input " + x.text() + " and weights " + w.text() + " differ in element type");
+  else check_operands(c, x, w);
   const auto strides = per_axis(c, "strides", spatial);
   const auto dilations = per_axis(c, "dilations", spatial);
   Shape shape = {x.shape[0]};
@@ -96,14 +98,13 @@ void infer_dot(InferContext& c) {
   const TensorType& b = c.type(1);
   const int64_t block = c.attrs().integer("block");
   const bool term_panels = c.attrs().integer("terms") > 0 && block > 0;
-  if (a.dtype != b.dtype && !term_panels)
-    c.fail("operands " + a.text() + " and " + b.text() + " differ in element type");
+  if (!term_panels) check_operands(c, a, b);
   if (a.rank() < 2 || b.rank() < 2)
     c.fail("operands need rank 2 at least, got " + a.text() + " and " + b.text());
   const Dim k = a.shape.back();
   const Dim kb = b.shape[b.shape.size() - 2];
   if (term_panels) check_term_panels(c, b, k, c.attrs().integer("columns"));
-  else c.unify(packed_depth(c, k), kb, "inner extents of " + a.text() + " and " + b.text());
+  else c.unify(k, kb, "inner extents of " + a.text() + " and " + b.text());
   const size_t matrix = block > 0 ? 3 : 2;  // packed: [ceil(N / block), K, block]
   Shape stack(b.shape.begin(), b.shape.end() - static_cast<std::ptrdiff_t>(matrix));
   if (term_panels) stack.assign(b.shape.begin() + 1, b.shape.end() - 2);  // panels are outermost
@@ -232,10 +233,12 @@ constexpr AttrDef kConv[] = {{"window", AttrKind::integers, true}, {"strides", A
                              {"dilations", AttrKind::integers},    {"group", AttrKind::integer},
                              {"filters", AttrKind::integer, true}, {"block", AttrKind::integer},
                              {"terms", AttrKind::integer},         {"library", AttrKind::string},
-                             {"result", AttrKind::dtype},          {"pairs", AttrKind::integer}};
-constexpr AttrDef kDot[] = {{"block", AttrKind::integer}, {"columns", AttrKind::integer},
-                            {"terms", AttrKind::integer}, {"library", AttrKind::string},
-                            {"result", AttrKind::dtype},  {"pairs", AttrKind::integer}};
+                             {"result", AttrKind::dtype}};
+constexpr AttrDef kDot[] = {{"block", AttrKind::integer},
+                            {"columns", AttrKind::integer},
+                            {"terms", AttrKind::integer},
+                            {"library", AttrKind::string},
+                            {"result", AttrKind::dtype}};
 constexpr AttrDef kGateProducts[] = {{"places", AttrKind::integers, true},
                                      {"block", AttrKind::integer},
                                      {"columns", AttrKind::integer}};

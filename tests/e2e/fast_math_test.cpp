@@ -9,6 +9,7 @@
 #include "ir/parse.h"
 #include "ir/print.h"
 #include "runtime/dtype.h"
+#include "tests/support/amx.h"
 #include "tests/support/evaluate.h"
 #include "tests/support/fenced.h"
 #include "tests/support/programs.h"
@@ -47,20 +48,17 @@ Value* exact_weights(Builder& b, std::vector<int64_t> dims, uint64_t seed) {
   return b.constant(t);
 }
 
-CompiledModel compiled(const Make& make, const std::string& target = "") {
+CompiledModel compiled(const Make& make) {
   CompileOptions options;
   options.math = MathMode::fast;
   options.passes = kNarrowEverything;
-  options.target = target;
   return compile_graph(test::built(make), options);
 }
 
-bool has_unit() { return host_machine().matrix_unit; }
-
-int kernels_of_unit(const Model& m) {
+int kernels_on_amx(const Model& m) {
   const auto& kernels = m.program().kernels;
   return static_cast<int>(std::count_if(kernels.begin(), kernels.end(), [](const KernelInfo& k) {
-    return k.algorithm.starts_with("matrix unit");
+    return k.algorithm == "amx, 1 term";
   }));
 }
 
@@ -74,11 +72,10 @@ void expect_exact(const Make& make, const Dims& dims = {}) {
   for (Tensor& t : inputs) round_to_bf16(t);
   const auto want = reference.model.run(std::span<const Tensor>(inputs));
   ASSERT_TRUE(want.ok()) << want.status().message();
-  std::vector<std::string> targets = {kWithoutUnit};
-  if (has_unit()) targets.emplace_back("");
-  for (const std::string& target : targets) {
-    const CompiledModel fast = compiled(make, target);
-    EXPECT_EQ(kernels_of_unit(fast.model) > 0, target.empty());
+  for (const bool amx : {false, true}) {
+    const test::WithAmx wish(amx ? "1" : "0");
+    const CompiledModel fast = compiled(make);
+    EXPECT_EQ(kernels_on_amx(fast.model) > 0, amx);
     std::vector<Tensor> ending = inputs, starting = inputs;
     for (Tensor& t : ending) t = test::fenced(t, test::Fence::after);
     for (Tensor& t : starting) t = test::fenced(t, test::Fence::before);
@@ -172,6 +169,48 @@ TEST(FastSymbolicExtents, OneModelServesEveryBatchAndImageSize) {
     expect_exact(make, dims);
 }
 
+// The reference of a product whose left side is bf16 and whose weights come as one term.
+TEST(FastProducts, OfRoundedRowsAreWhatTheHostGives) {
+  for (const char* product :
+       {"dot(%x, %p) {block = 32, columns = 33, result = f32, terms = 1} : f32[5,33]",
+        "dot(%x, %w) {result = f32, terms = 1} : f32[5,33]"}) {
+    const std::string text =
+        "graph \"g\"(%x: bf16[5,40], %w: f32[40,33]) {\n"
+        "  %p = pack(%w) {block = 32, perm = [0, 1], rows = 1, terms = 1} : bf16[2,64,32]\n"
+        "  %y = " +
+        std::string(product) +
+        "\n"
+        "  return %p as \"p\", %y as \"y\"\n"
+        "}\n";
+    const auto graph = parse_graph(text);
+    EXPECT_EQ(print(*parse_graph(print(*graph))), print(*graph));
+    const std::vector<Tensor> inputs = test::random_inputs(*graph, {}, 3);
+    const std::vector<Tensor> want = test::evaluate(*graph, inputs, {});
+    CompileOptions options;
+    options.passes = "fuse-regions";
+    const auto got = compile_graph(graph->clone(), options).model.run(std::span(inputs));
+    ASSERT_TRUE(got.ok()) << got.status().message();
+    // Weights that are not packed reach the host unrounded.
+    const double tolerance = text.find("%x, %p") == std::string::npos ? 1e-2 : 1e-5;
+    EXPECT_EQ(test::difference(got.value()[1], want[1], tolerance), "") << product;
+  }
+}
+
+TEST(FastProducts, NameOperandsThatDoNotGoWithTerms) {
+  const auto error_of = [](const std::string& x, const std::string& attributes) -> std::string {
+    try {
+      parse_graph("graph \"g\"(%x: " + x + "[5,40], %w: f32[40,33]) {\n  %y = dot(%x, %w) {" +
+                  attributes + "}\n  return %y as \"y\"\n}\n");
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "no error";
+  };
+  EXPECT_THAT(error_of("bf16", "result = f32, terms = 2"), HasSubstr("or bf16 with one term"));
+  EXPECT_THAT(error_of("f16", "result = f32, terms = 1"), HasSubstr("or bf16 with one term"));
+  EXPECT_THAT(error_of("bf16", "result = f32"), HasSubstr("differ in element type"));
+}
+
 /// |error| of a product <= 2^-8 (1 + 2^-10) sum |x| |w|: operands are wrong by one part in 2^9
 /// each.
 TEST(FastMath, ErrsByTheRoundingOfOperandsOnly) {
@@ -235,15 +274,23 @@ TEST(FastMath, LeavesWhatDoesNotGainInF32) {
       g.add_output("y", b.make("MatMul", {x, test::weights(b, {k, n}, 1)}));
     });
   };
-  const std::string unit =
-      "x86-64-linux-avx-avx2-avx512-avx512_cannonlake-avx512_sapphirerapids-avx512_skylake-"
-      "avxvnni-f16c-fma-sse41";
-  EXPECT_THAT(reasons(product(128, 128, 128), unit, DType::bf16), HasSubstr("operands in bf16"));
-  EXPECT_THAT(reasons(product(8, 16, 16), unit, DType::bf16), HasSubstr("fewer than 2^18"));
-  EXPECT_THAT(reasons(product(512, 8, 512), unit, DType::bf16),
-              HasSubstr("fewer than 16 channels"));
-  EXPECT_THAT(reasons(product(128, 128, 128), unit, DType::f16),
-              HasSubstr("without arithmetic in f16"));
+  {
+    const test::WithAmx wish("1");
+    const Make two = [](Graph& g, Builder& b) {
+      Value* x = g.add_input("x", {DType::f32, {512, 512}});
+      const auto dot = [&b](Value* v, uint64_t seed) {
+        return b.make("MatMul", {v, test::weights(b, {512, 512}, seed)});
+      };
+      g.add_output("y", dot(b.make("Relu", {dot(x, 1)}), 2));
+    };
+    // The first reads what the caller has in f32, the second what nothing else reads.
+    EXPECT_THAT(reasons(two, "", DType::bf16), HasSubstr("wants f32; the product rounds it\", "
+                                                         "\"operands in bf16"));
+    EXPECT_THAT(reasons(product(4, 16, 16), "", DType::bf16),
+                HasSubstr("vectors of f32 are reckoned to be faster"));
+    EXPECT_THAT(reasons(product(128, 128, 128), "", DType::f16),
+                HasSubstr("without arithmetic in f16"));
+  }
   EXPECT_THAT(reasons(product(128, 128, 128), kWithoutUnit, DType::bf16),
               HasSubstr("without arithmetic in bf16"));
   // Reading the weights is all that such a product waits for.
@@ -263,9 +310,8 @@ TEST(FastMath, SaysWhereThereIsNoArithmetic) {
   };
   EXPECT_EQ(problem(kWithoutUnit, DType::bf16), "this processor has no arithmetic in bf16");
   EXPECT_THAT(problem(kWithoutUnit, DType::f16), HasSubstr("no arithmetic in f16"));
-  if (has_unit()) {
-    EXPECT_EQ(problem("", DType::bf16), "");
-  }
+  const test::WithAmx wish("1");
+  EXPECT_EQ(problem("", DType::bf16), "");
 }
 
 TEST(FastMath, NetworksStayWithinTheirTolerance) {

@@ -2,7 +2,9 @@
 // loops of this CPU against those for any CPU, bit by bit.
 #include "runtime/tile_product.h"
 
+#include "runtime/dtype.h"
 #include "runtime/tile_block.h"
+#include "tests/support/fenced.h"
 
 #include <HalideRuntime.h>
 #include <array>
@@ -45,6 +47,8 @@ class Array {
     return data_[i];
   }
   std::vector<T>& data() { return data_; }
+  /// Of the places of the buffer, not what lies behind them.
+  size_t size() const { return data_.size() - 64; }
 
  private:
   std::array<halide_dimension_t, 5> dims_{};
@@ -60,6 +64,24 @@ void randomize(Floats& a, unsigned seed) {
   std::normal_distribution<float> normal;
   for (float& v : a.data()) v = normal(generator);
 }
+
+/// The same rounded to bf16, with nothing that may be read behind it.
+class Narrowed {
+ public:
+  explicit Narrowed(Floats& wide) : b_(*wide.get()) {
+    Tensor t = Tensor::empty(DType::bf16, {static_cast<int64_t>(wide.size())});
+    for (size_t i = 0; i < wide.size(); ++i)
+      t.mutable_values<uint16_t>()[i] = f32_to_bf16(wide.data()[i]);
+    t_ = test::fenced(t, test::Fence::after);
+    b_.type.bits = 16;
+    b_.host = static_cast<uint8_t*>(t_.mutable_data());
+  }
+  halide_buffer_t* get() { return &b_; }
+
+ private:
+  Tensor t_;
+  halide_buffer_t b_;
+};
 
 int up(int n, int m) { return (n + m - 1) / m * m; }
 
@@ -118,6 +140,18 @@ void expect_product(const Product& p, int terms, Side left, Side right) {
                     bound(terms, p.depth, magnitude))
             << "row " << m << ", column " << n << ", matrix " << s;
       }
+  if (terms > 1) return;
+  // One term is the number rounded: a left side that is so already gives the same bits.
+  Narrowed narrow(a);
+  Floats same(result_extents(p.rows, p.columns, p.stack));
+  same.get()->dim[1].extent = p.rows;
+  ASSERT_EQ(tintype_tile_dot(narrow.get(), weights, 1, same.get()), 0);
+  for (int s = 0; s < p.stack; ++s)
+    for (int m = 0; m < p.rows; ++m)
+      for (int n = 0; n < p.columns; ++n) {
+        const std::vector<int> at = {n % kTileColumns, m, n / kTileColumns, s};
+        ASSERT_EQ(same.at(at), out.at(at)) << "bf16, row " << m << ", column " << n;
+      }
 }
 
 TEST(TileProduct, IsTheProductInEveryLayout) {
@@ -164,13 +198,14 @@ TEST(TileProduct, NumbersThatAreNoneReachTheirOwnRowsAlone) {
 }
 
 struct Convolution {
-  int images, height, width, channels, filters, kernel_y, kernel_x, stride_y, stride_x, dilation;
+  int images, height, width, channels, filters, kernel_y, kernel_x, stride_y, stride_x, dilation,
+      dilation_x = 1;
 };
 
 std::string name_of(const Convolution& c) {
   std::string s;
   for (const int i : {c.images, c.height, c.width, c.channels, c.filters, c.kernel_y, c.kernel_x,
-                      c.stride_y, c.stride_x, c.dilation})
+                      c.stride_y, c.stride_x, c.dilation, c.dilation_x})
     s += std::to_string(i) + " ";
   return s;
 }
@@ -182,9 +217,9 @@ double convolved(const Convolution& c, Floats& x, Floats& w, int f, int px, int 
   for (int ky = 0; ky < c.kernel_y; ++ky)
     for (int kx = 0; kx < c.kernel_x; ++kx)
       for (int k = 0; k < c.channels; ++k) {
-        const double term =
-            double{x.at({k, px * c.stride_x + kx, py * c.stride_y + ky * c.dilation, n})} *
-            w.at({f, k, kx, ky});
+        const double term = double{x.at({k, px * c.stride_x + kx * c.dilation_x,
+                                         py * c.stride_y + ky * c.dilation, n})} *
+                            w.at({f, k, kx, ky});
         sum += term;
         magnitude += std::abs(term);
       }
@@ -205,7 +240,7 @@ void expect_convolution(const Convolution& c, TileRows form, int terms, bool pac
       w({c.filters, c.channels, c.kernel_x, c.kernel_y});
   randomize(x, 3);
   randomize(w, 4);
-  const int columns = (c.width - c.kernel_x) / c.stride_x + 1,
+  const int columns = (c.width - (c.kernel_x - 1) * c.dilation_x - 1) / c.stride_x + 1,
             lines = (c.height - (c.kernel_y - 1) * c.dilation - 1) / c.stride_y + 1,
             line = form == TileRows::places ? c.width : columns;
   const bool windows = form == TileRows::windows;
@@ -218,8 +253,8 @@ void expect_convolution(const Convolution& c, TileRows form, int terms, bool pac
   Floats out(extents);
   out.get()->dim[1].extent = places;
   ASSERT_EQ(tintype_tile_conv(x.get(), packs ? packed.get() : w.get(), c.kernel_x, c.kernel_y,
-                              c.stride_x, c.stride_y, c.dilation, line, static_cast<int>(form),
-                              terms, out.get()),
+                              c.stride_x, c.stride_y, c.dilation_x, c.dilation, line,
+                              static_cast<int>(form), terms, out.get()),
             0);
   for (int n = 0; n < c.images; ++n)
     for (int y = 0; y < lines; ++y)
@@ -234,11 +269,27 @@ void expect_convolution(const Convolution& c, TileRows form, int terms, bool pac
                       bound(terms, c.channels * c.kernel_x * c.kernel_y, magnitude))
               << "filter " << f << " at " << px << ", " << y << " of image " << n;
         }
+  if (terms > 1) return;
+  Narrowed narrow(x);
+  Floats same(extents);
+  same.get()->dim[1].extent = places;
+  ASSERT_EQ(tintype_tile_conv(narrow.get(), packs ? packed.get() : w.get(), c.kernel_x, c.kernel_y,
+                              c.stride_x, c.stride_y, c.dilation_x, c.dilation, line,
+                              static_cast<int>(form), 1, same.get()),
+            0);
+  for (int n = 0; n < (windows ? 1 : c.images); ++n)
+    for (int place = 0; place < places; ++place)
+      for (int f = 0; f < c.filters; ++f) {
+        std::vector<int> at = {f % kTileColumns, place, f / kTileColumns};
+        if (!windows) at.push_back(n);
+        ASSERT_EQ(same.at(at), out.at(at)) << "bf16, filter " << f << " at place " << place;
+      }
 }
 
 TEST(TileConvolution, IsTheConvolutionInEveryForm) {
   const Convolution in_place[] = {{1, 6, 7, 32, 33, 3, 3, 1, 1, 1},
-                                  {2, 9, 5, 64, 20, 2, 3, 1, 1, 2}};
+                                  {2, 9, 5, 64, 20, 2, 3, 1, 1, 2},
+                                  {2, 5, 9, 32, 20, 2, 3, 1, 1, 2, 3}};
   const Convolution others[] = {{2, 9, 11, 3, 40, 5, 3, 2, 2, 1},
                                 {1, 13, 9, 5, 16, 3, 3, 3, 1, 2},
                                 {3, 4, 4, 48, 32, 3, 3, 1, 1, 1},
@@ -262,11 +313,33 @@ TEST(TileConvolution, APartIsThatPartOfTheWhole) {
   whole.get()->dim[1].extent = 7 * 8 + 6;
   part.get()->dim[1] = {3 * 8, 2 * 8 + 6, kTileColumns, 0};  // lines 3 to 5
   for (Floats* out : {&whole, &part})
-    ASSERT_EQ(tintype_tile_conv(x.get(), w.get(), 3, 3, 1, 1, 1, 8, 0, 2, out->get()), 0);
+    ASSERT_EQ(tintype_tile_conv(x.get(), w.get(), 3, 3, 1, 1, 1, 1, 8, 0, 2, out->get()), 0);
   for (int y = 0; y < 3; ++y)
     for (int i = 0; i < 6; ++i)
       for (int c = 0; c < 32; ++c)
         EXPECT_EQ(part.at({c, y * 8 + i, 0, 0}), whole.at({c, (y + 3) * 8 + i, 0, 0}));
+}
+
+// 20 channels do not fill a step: what lies behind a window's line must not count.
+TEST(TileConvolution, NumbersThatAreNoneReachTheirOwnWindowsAlone) {
+  for (const TileRows form : {TileRows::lines, TileRows::windows}) {
+    Floats x({20, 8, 8, 1}), w({16, 20, 3, 3});
+    randomize(x, 5);
+    randomize(w, 6);
+    x.at({3, 5, 4, 0}) = std::numeric_limits<float>::quiet_NaN();
+    std::vector<int> extents = result_extents(36, 16, 1);
+    if (form == TileRows::windows) extents.pop_back();
+    Floats out(extents);
+    out.get()->dim[1].extent = 36;
+    ASSERT_EQ(tintype_tile_conv(x.get(), w.get(), 3, 3, 1, 1, 1, 1, 6, static_cast<int>(form), 2,
+                                out.get()),
+              0);
+    for (int place = 0; place < 36; ++place) {
+      const int left = 5 - place % 6, above = 4 - place / 6;
+      const bool inside = left >= 0 && left < 3 && above >= 0 && above < 3;
+      EXPECT_EQ(std::isnan(out.at({0, place, 0})), inside) << "place " << place;
+    }
+  }
 }
 
 class TileLoopsOfThisCpu : public testing::Test {

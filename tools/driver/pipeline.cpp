@@ -193,6 +193,7 @@ PassPipeline pipeline_for(const CompileOptions& options) {
     if (options.tuning == "auto") set_default(pipeline, kPass, "any-processor", "0");
   }
   if (options.math == MathMode::strict) set_default(pipeline, kPass, "winograd", "0");
+  if (options.math == MathMode::fast) set_default(pipeline, kPass, "terms", "1");
   if (options.math == MathMode::strict || !options.tf32) set_default(pipeline, kPass, "tf32", "0");
   for (const auto& [text, value] : kLibraries)
     if (value == options.libraries) set_default(pipeline, kPass, "libraries", std::string(text));
