@@ -251,7 +251,7 @@ class Chooser {
     return o_.hint(w[w.size() - 2]);
   }
   int64_t dot_panel() const {
-    return panel_vectors(filters(), positions(), depth_of_dot(), kMatrixSpare, 1, 1, true) *
+    return panel_vectors(filters(), positions(), depth_of_dot(), kMatrixSpare, 1, 1, !constant_) *
            o_.machine.lanes;
   }
 

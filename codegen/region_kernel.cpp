@@ -91,6 +91,16 @@ bool replaces_operand(const Node& region, const std::vector<Buffer>& buffers) {
   });
 }
 
+/// An input of a region's body that is the same in every run.
+bool is_constant(const Node& region, const Value* input) {
+  const auto& inputs = region.body()->inputs();
+  const auto it = std::find_if(inputs.begin(), inputs.end(),
+                               [input](const auto& v) { return v.get() == input; });
+  if (it == inputs.end()) return false;
+  const Node* def = region.operand(static_cast<int>(it - inputs.begin()))->def();
+  return def != nullptr && def->is("constant");
+}
+
 /// Lines of weights to fetch per step of the reduction, where a task runs a panel over `passes`
 /// tiles: with few of them each has to fetch more. Two values are enough, and layers of different
 /// sizes share kernels.
@@ -153,7 +163,7 @@ std::vector<KernelChoice> contraction_choices(const Node& region, const Node& an
   c.algorithm = anchor.is("conv") ? (merged ? "direct 1x1" : "direct") : "gemm";
   const Dim positions = c.arguments.back().extents[c.arguments.back().extents.size() - 2];
   const int spare = anchor.is("conv") && !merged ? kImageSpare : kMatrixSpare;
-  if (anchor.is("dot"))
+  if (anchor.is("dot") && !is_constant(region, w))
     c.spec.depth_block = depth_block(c.spec.vectors, options.hint(steps), machine);
   const int64_t depth = c.spec.depth_block > 0 ? c.spec.depth_block : total_depth(anchor);
   const int rows = pick_tile(options.hint(positions), c.spec.vectors, depth, spare, machine).rows;

@@ -7,6 +7,7 @@
 #include "runtime/session.h"
 #include "tests/support/evaluate.h"
 #include "tools/driver/driver.h"
+#include "tools/driver/pipeline.h"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -151,6 +152,18 @@ TEST_P(RecurrentKernels, AgreeWhereStepsMultiplyTheirInput) {
   CompileOptions options;  // whatever the number of sequences
   options.passes = "canonical,merge-projections{rows=1},select-algorithms,finish";
   EXPECT_GE(expect_agreement(GetParam(), options), 66);
+}
+
+// There, tiles of the product before the loop are larger than those of a step.
+TEST(Recurrent, WithSixteenRegistersStepsDoNotMultiplyTheirInput) {
+  CompileOptions options;
+  options.target = "x86-64-linux-avx-avx2-f16c-fma-sse41";
+  const PassPipeline pipeline = pipeline_for(options);
+  const auto merge = std::find_if(pipeline.begin(), pipeline.end(), [](const PassStep& step) {
+    return step.pass->name == "merge-projections";
+  });
+  ASSERT_NE(merge, pipeline.end());
+  EXPECT_EQ(merge->options.at("rows"), "0");
 }
 
 INSTANTIATE_TEST_SUITE_P(Ops, RecurrentKernels, testing::Values("RNN", "GRU", "LSTM"),

@@ -60,12 +60,15 @@ std::string text_of(const std::map<std::string, int64_t>& extents) {
   return text;
 }
 
-/// Processors that take longer to read a step's weights than to use them, with many sequences, too:
+/// Processors on which a step should not multiply its input itself, with many sequences either:
 /// those with AMX, and those whose cores start two multiply-adds of 16 lanes a cycle and keep 2 MiB
-/// in the second-level cache (LSTM, 16 sequences, 256 units: 3.2 ms unmerged, 4.3 merged).
-bool reads_longer(const CompileOptions& options) {
+/// in the second-level cache, take longer to read a step's weights than to use them (LSTM, 16
+/// sequences, 256 units: 3.2 ms unmerged, 4.3 merged). With 16 registers the sums of a step have
+/// smaller tiles than those of the product before the loop (Zen 3, GRU, 64 sequences, 512 units: 66
+/// ms unmerged, 102 merged).
+bool projects_before(const CompileOptions& options) {
   const Machine m = options.target.empty() ? host_machine() : machine_for(options.target);
-  return (m.amx && options.math != MathMode::strict) ||
+  return (m.amx && options.math != MathMode::strict) || m.registers <= 16 ||
          (m.lanes * m.multiply_adds >= 32 && m.l2_bytes >= int64_t{2} << 20);
 }
 
@@ -203,7 +206,7 @@ PassPipeline pipeline_for(const CompileOptions& options) {
   if (options.math == MathMode::strict || cuda)
     set_default(pipeline, "fuse-regions", "attention", "0");
   // There, the product before the loop keeps the whole device busy, that of a step does not.
-  if (cuda || reads_longer(options)) set_default(pipeline, "merge-projections", "rows", "0");
+  if (cuda || projects_before(options)) set_default(pipeline, "merge-projections", "rows", "0");
   return pipeline;
 }
 
