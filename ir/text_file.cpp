@@ -7,11 +7,14 @@
 #include "ir/lexer.h"
 #include "ir/parse.h"
 #include "ir/print.h"
+#include "runtime/atomic_file.h"
 
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
-#include <sstream>
 #include <vector>
 
 namespace tintype {
@@ -25,14 +28,25 @@ std::string tensor_path(const std::string& path) { return path + ".tensors"; }
 
 std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!file || !(text << file.rdbuf())) throw Error(path + ": cannot be read");
-  return std::move(text).str();
+  if (!file) throw Error(path + ": cannot be read: " + std::strerror(errno));
+  if (std::filesystem::is_directory(path)) throw Error(path + ": is a folder, expected a file");
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (text.empty()) throw Error(path + ": is empty");
+  return text;
 }
 
-void write_file(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  if (!(file << text).flush()) throw Error(path + ": cannot be written");
+void require(const Status& status) {
+  if (!status.ok()) throw Error(status.message());
+}
+
+AtomicFile create(const std::string& path) {
+  Result<AtomicFile> file = AtomicFile::create(path);
+  require(file.status());
+  return std::move(file).value();
+}
+
+void write(AtomicFile& file, const void* data, size_t bytes) {
+  require(file.write({static_cast<const std::byte*>(data), bytes}));
 }
 
 size_t aligned(size_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment; }
@@ -55,19 +69,21 @@ std::string header_of(const TensorTable& tensors) {
   }
 }
 
-void save_tensors(const TensorTable& tensors, const std::string& path) {
+void write_tensors(const TensorTable& tensors, AtomicFile& file) {
   const std::string header = header_of(tensors);
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
   size_t at = header.size();
-  file << header;
+  write(file, header.data(), header.size());
   const std::string zeros(kAlignment, '\0');
   for (const auto& [name, tensor] : tensors) {
-    file.write(zeros.data(), static_cast<std::streamsize>(aligned(at) - at));
-    file.write(static_cast<const char*>(tensor.data()),
-               static_cast<std::streamsize>(tensor.bytes()));
+    write(file, zeros.data(), aligned(at) - at);
+    write(file, tensor.data(), tensor.bytes());
     at = aligned(at) + tensor.bytes();
   }
-  if (!file.flush()) throw Error(path + ": cannot be written");
+}
+
+/// False for devices and pipes.
+bool is_or_becomes_a_file(const std::string& path) {
+  return !std::filesystem::exists(path) || std::filesystem::is_regular_file(path);
 }
 
 /// True when the product of the extents is at most `limit`.
@@ -108,10 +124,16 @@ void save_text(const Graph& graph, const std::string& path) {
   TensorTable tensors;
   PrintOptions options;
   options.tensors = &tensors;
-  write_file(path, print(graph, options));
+  const std::string text = print(graph, options);
+  AtomicFile file = create(path);
+  write(file, text.data(), text.size());
   // Nothing belongs beside a device or a pipe: /dev/null stands for no output at all.
-  if (!tensors.empty() && std::filesystem::is_regular_file(path))
-    save_tensors(tensors, tensor_path(path));
+  if (!tensors.empty() && is_or_becomes_a_file(path)) {
+    AtomicFile beside = create(tensor_path(path));
+    write_tensors(tensors, beside);
+    require(beside.commit());
+  }
+  require(file.commit());
 }
 
 std::unique_ptr<Graph> load_text(const std::string& path) {

@@ -49,32 +49,43 @@ void remove_stale(const std::string& path) {
   }
 }
 
+/// At an offset, or, where `offset` is negative, behind what was written last.
 bool write_fully(int descriptor, std::span<const std::byte> bytes, off_t offset) {
   while (!bytes.empty()) {
-    const ssize_t n = pwrite(descriptor, bytes.data(), bytes.size(), offset);
+    const ssize_t n = offset < 0 ? write(descriptor, bytes.data(), bytes.size())
+                                 : pwrite(descriptor, bytes.data(), bytes.size(), offset);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return false;
     bytes = bytes.subspan(static_cast<size_t>(n));
-    offset += n;
+    if (offset >= 0) offset += n;
   }
   return true;
 }
 
-int retry_fsync(int descriptor) {
+/// Some file systems cannot sync folders, and devices nothing; what is written there is as safe as
+/// it gets.
+bool sync(int descriptor) {
   int result = 0;
   do result = fsync(descriptor);
   while (result != 0 && errno == EINTR);
-  return result;
+  return result == 0 || errno == EINVAL || errno == ENOTSUP || errno == EROFS;
+}
+
+/// The file that a chain of symbolic links ends in. A link to nothing is replaced itself.
+std::string behind_links(const std::string& path) {
+  struct stat info{};
+  if (lstat(path.c_str(), &info) != 0 || !S_ISLNK(info.st_mode)) return path;
+  const std::unique_ptr<char, decltype(&std::free)> real(realpath(path.c_str(), nullptr),
+                                                         std::free);
+  return real == nullptr ? path : std::string(real.get());
 }
 
 }  // namespace
 
-AtomicFile::AtomicFile(std::string path, std::string temporary)
-    : path_(std::move(path)), temporary_(std::move(temporary)) {}
-
 AtomicFile::AtomicFile(AtomicFile&& other) noexcept
-    : path_(std::move(other.path_)), temporary_(std::move(other.temporary_)),
-      descriptor_(std::exchange(other.descriptor_, -1)) {
+    : path_(std::move(other.path_)), target_(std::move(other.target_)),
+      temporary_(std::move(other.temporary_)), descriptor_(std::exchange(other.descriptor_, -1)),
+      size_(other.size_) {
   other.temporary_.clear();
 }
 
@@ -84,16 +95,33 @@ AtomicFile::~AtomicFile() {
 }
 
 Result<AtomicFile> AtomicFile::create(const std::string& path, unsigned mode) {
+  AtomicFile file(path);
+  struct stat info{};
+  const bool exists = stat(path.c_str(), &info) == 0;
+  if (exists && S_ISDIR(info.st_mode)) errno = EISDIR;
+  if (exists && S_ISDIR(info.st_mode)) return file.failure("write");
+  const Status opened =
+      exists && !S_ISREG(info.st_mode) ? file.open_directly() : file.open_beside(mode);
+  if (!opened.ok()) return opened;
+  return file;
+}
+
+Status AtomicFile::open_directly() {
+  descriptor_ = open(path_.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY);
+  return descriptor_ >= 0 ? Status() : failure("open");
+}
+
+Status AtomicFile::open_beside(unsigned mode) {
   static std::atomic<unsigned> counter{0};
-  remove_stale(path);
-  std::string temporary = folder_of(path) + "/" + temporary_prefix(name_in_folder(path)) +
-                          std::to_string(getpid()) + "-" + std::to_string(++counter);
-  AtomicFile file(path, std::move(temporary));
-  file.descriptor_ =
-      open(file.temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-  if (file.descriptor_ >= 0) return file;
-  Status status = file.failure("create");
-  file.temporary_.clear();  // it is not this object's to remove
+  target_ = behind_links(path_);
+  remove_stale(target_);
+  temporary_ = folder_of(target_) + "/" + temporary_prefix(name_in_folder(target_)) +
+               std::to_string(getpid()) + "-" + std::to_string(++counter);
+  descriptor_ =
+      open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+  if (descriptor_ >= 0) return {};
+  Status status = failure("create");
+  temporary_.clear();  // it is not this object's to remove
   return status;
 }
 
@@ -103,8 +131,9 @@ Status AtomicFile::failure(const char* what) const {
 }
 
 Status AtomicFile::write(std::span<const std::byte> bytes) {
-  const off_t end = lseek(descriptor_, 0, SEEK_END);
-  if (end < 0 || !write_fully(descriptor_, bytes, end)) return failure("write");
+  const off_t end = temporary_.empty() ? -1 : static_cast<off_t>(size_);
+  if (!write_fully(descriptor_, bytes, end)) return failure("write");
+  size_ += bytes.size();
   return {};
 }
 
@@ -114,19 +143,18 @@ Status AtomicFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
 }
 
 Status AtomicFile::commit() {
-  if (retry_fsync(descriptor_) != 0) return failure("sync");
+  if (!sync(descriptor_)) return failure("sync");
   if (close(std::exchange(descriptor_, -1)) != 0) return failure("close");
-  if (rename(temporary_.c_str(), path_.c_str()) != 0) return failure("rename to");
+  if (temporary_.empty()) return {};
+  if (rename(temporary_.c_str(), target_.c_str()) != 0) return failure("rename to");
   temporary_.clear();
-  const int folder = open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int folder = open(folder_of(target_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder < 0) return failure("open the folder of");
-  const int synced = retry_fsync(folder);
+  const bool synced = sync(folder);
   const int error = errno;
   close(folder);
   errno = error;
-  // Some file systems cannot sync folders; there the rename is as safe as it gets.
-  if (synced != 0 && error != EINVAL && error != ENOTSUP) return failure("sync the folder of");
-  return {};
+  return synced ? Status() : failure("sync the folder of");
 }
 
 }  // namespace tintype

@@ -395,6 +395,59 @@ TEST_F(AtomicFileTest, OldLeftoversOfDeadWritersAreRemoved) {
   EXPECT_TRUE(fs::exists(alive));
 }
 
+TEST_F(AtomicFileTest, LinksStayAndWhatTheyNameIsReplaced) {
+  write_file(path("real"), bytes("old"));
+  fs::create_symlink("real", path("link"));
+  fs::create_symlink("link", path("link to link"));
+  Result<AtomicFile> file = AtomicFile::create(path("link to link"));
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  ASSERT_TRUE(file.value().write(bytes("new")).ok());
+  ASSERT_TRUE(file.value().commit().ok());
+  EXPECT_TRUE(fs::is_symlink(path("link")));
+  EXPECT_TRUE(fs::is_symlink(path("link to link")));
+  EXPECT_EQ(read_file(path("real")).size(), 3u);
+  EXPECT_EQ(read_file(path("real"))[0], std::byte{'n'});
+  EXPECT_EQ(entries(), 3u);
+}
+
+TEST_F(AtomicFileTest, AFolderIsRefusedAtOnce) {
+  const Result<AtomicFile> file = AtomicFile::create(folder_);
+  EXPECT_EQ(file.status().message(), "cannot write '" + folder_.string() + "': Is a directory");
+}
+
+// A rename would put a file in the place of the device.
+TEST_F(AtomicFileTest, DevicesStayDevices) {
+  fs::create_symlink("/dev/null", path("null"));
+  Result<AtomicFile> file = AtomicFile::create(path("null"));
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  EXPECT_TRUE(file.value().write(bytes("abc")).ok());
+  EXPECT_TRUE(file.value().write_at(1, bytes("x")).ok());
+  EXPECT_TRUE(file.value().commit().ok());
+  EXPECT_TRUE(fs::is_character_file("/dev/null"));
+  EXPECT_TRUE(fs::is_symlink(path("null")));
+  Result<AtomicFile> full = AtomicFile::create("/dev/full");
+  ASSERT_TRUE(full.ok()) << full.status().message();
+  EXPECT_EQ(full.value().write(bytes("abc")).message(),
+            "cannot write '/dev/full': No space left on device");
+}
+
+TEST_F(AtomicFileTest, PipesTakeWhatIsWrittenInOrder) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const std::string name = "/dev/fd/" + std::to_string(ends[1]);
+  Result<AtomicFile> file = AtomicFile::create(name);
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  EXPECT_TRUE(file.value().write(bytes("ab")).ok());
+  EXPECT_TRUE(file.value().write(bytes("c")).ok());
+  EXPECT_FALSE(file.value().write_at(0, bytes("x")).ok());
+  EXPECT_TRUE(file.value().commit().ok());
+  char got[4] = {};
+  EXPECT_EQ(read(ends[0], got, sizeof got), 3);
+  EXPECT_STREQ(got, "abc");
+  close(ends[0]);
+  close(ends[1]);
+}
+
 TEST_F(AtomicFileTest, AWriteThatFailsIsReported) {
   Result<AtomicFile> file = AtomicFile::create(path());
   ASSERT_TRUE(file.ok());
