@@ -93,7 +93,14 @@ Dim make_dim(DimPoly poly) {
 
 namespace {
 
+/// Products of sums grow like powers, and texts of extents of extents like them: what is longer
+/// than this was not meant by anyone.
+constexpr size_t kMostTerms = 4096, kLongestText = 1 << 16;
+
+[[noreturn]] void too_long() { throw std::overflow_error("an extent is too long an expression"); }
+
 Dim from_terms(std::vector<DimTerm> terms) {
+  if (terms.size() > kMostTerms) too_long();
   std::map<std::string, DimTerm> merged;
   for (auto& t : terms) {
     std::sort(t.atoms.begin(), t.atoms.end(),
@@ -102,15 +109,20 @@ Dim from_terms(std::vector<DimTerm> terms) {
     if (!inserted) it->second.coefficient = checked_add(it->second.coefficient, t.coefficient);
   }
   DimPoly p;
-  for (auto& [text, t] : merged)
-    if (t.coefficient != 0) p.terms.push_back(std::move(t));
+  size_t length = 0;
+  for (auto& [text, t] : merged) {
+    if (t.coefficient == 0) continue;
+    if ((length += text.size()) > kLongestText) too_long();
+    p.terms.push_back(std::move(t));
+  }
   return make_dim(std::move(p));
 }
 
 /// term / divisor when exact: every atom of the divisor occurs and the coefficient divides.
 std::optional<DimTerm> divide_exactly(const DimTerm& term, const DimTerm& divisor) {
-  if (term.coefficient % divisor.coefficient != 0) return std::nullopt;
-  DimTerm q{term.coefficient / divisor.coefficient, term.atoms};
+  // The smallest integer has no quotient by -1.
+  if (divisor.coefficient != -1 && term.coefficient % divisor.coefficient != 0) return std::nullopt;
+  DimTerm q{floor_div_int(term.coefficient, divisor.coefficient), term.atoms};
   for (const auto& atom : divisor.atoms) {
     auto it = std::find_if(q.atoms.begin(), q.atoms.end(),
                            [&](const auto& a) { return a->text == atom->text; });
@@ -237,8 +249,10 @@ Dim operator*(const Dim& a, const Dim& b) {
   if (a.is(1)) return b;
   if (b.is(1)) return a;
   std::vector<DimTerm> terms;
-  for (const DimTerm& x : terms_of(a))
-    for (const DimTerm& y : terms_of(b)) {
+  const std::vector<DimTerm> left = terms_of(a), right = terms_of(b);
+  if (left.size() * right.size() > kMostTerms) too_long();
+  for (const DimTerm& x : left)
+    for (const DimTerm& y : right) {
       DimTerm t{checked_mul(x.coefficient, y.coefficient), x.atoms};
       t.atoms.insert(t.atoms.end(), y.atoms.begin(), y.atoms.end());
       terms.push_back(std::move(t));

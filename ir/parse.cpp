@@ -1,9 +1,11 @@
 // The parser: one line per node, each checked against the op's record and its inference.
 #include "ir/parse.h"
 
+#include "ir/arithmetic_errors.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/lexer.h"
+#include "ir/limits.h"
 
 #include <algorithm>
 #include <cstring>
@@ -200,9 +202,12 @@ class Parser {
 
   /// A graph within the one that is being read, whose constraints and states wait meanwhile.
   std::unique_ptr<Graph> body() {
+    if (++depth_ > Limits().depth)
+      in_.fail("graphs lie more than " + std::to_string(Limits().depth) + " deep in each other");
     const auto constraints = std::exchange(stated_constraints_, {});
     auto states = std::exchange(states_, {});
     std::unique_ptr<Graph> inner = graph();
+    --depth_;
     stated_constraints_ = constraints;
     states_ = std::move(states);
     return inner;
@@ -215,7 +220,7 @@ class Parser {
       throw Error("line " + std::to_string(line) + ": " + message);
     };
     try {
-      infer_node(n);
+      with_arithmetic_errors(std::string(n.name()) + ": ", [&] { infer_node(n); });
     } catch (const Error& e) {
       fail(e.what());
     }
@@ -373,6 +378,7 @@ class Parser {
   std::vector<DimConstraint> stated_constraints_;
   std::map<std::string, State> states_;  ///< without a next value so far
   std::string tensor_name_;              ///< of the node that is being read
+  int depth_ = 0;                        ///< graphs around the one that is being read
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Parsing and running of pipelines.
 #include "passes/pass_manager.h"
 
+#include "ir/arithmetic_errors.h"
 #include "ir/diagnostic.h"
 #include "ir/verify.h"
 
@@ -121,7 +122,9 @@ PassTiming run_step(Graph& graph, const PassStep& step, const PipelineOptions& o
   using Clock = std::chrono::steady_clock;
   PassContext context(*step.pass, step.options, options.explain);
   const auto start = Clock::now();
-  const bool changed = run_nested(*step.pass, graph, context);
+  const bool changed = with_arithmetic_errors("pass '" + std::string(step.pass->name) + "': ", [&] {
+    return run_nested(*step.pass, graph, context);
+  });
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   if (options.verify) {
     const std::string problem = find_problem(graph);

@@ -3,6 +3,7 @@
 
 #include "frontend/onnx/functions.h"
 #include "frontend/onnx/legacy.h"
+#include "ir/arithmetic_errors.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 
@@ -55,20 +56,6 @@ std::string without_place(const std::string& message, const std::string& origin)
     if (close != std::string::npos) at = close + 1;
   }
   return message.compare(at, 2, ": ") == 0 ? message.substr(at + 2) : message;
-}
-
-/// Extents that overflow or divide by zero are mistakes of the model.
-template <typename Work>
-void with_arithmetic_errors(Work&& work) {
-  try {
-    work();
-  } catch (const std::overflow_error& e) {
-    throw Error(e.what());
-  } catch (const std::domain_error& e) {
-    throw Error(e.what());
-  } catch (const std::length_error& e) {
-    throw Error(e.what());
-  }
 }
 
 /// Attributes the record does not know would be ignored silently, those of another kind misread.
@@ -177,7 +164,7 @@ void NodeImporter::import_nodes(const google::protobuf::RepeatedPtrField<onnx::N
     try {
       if (++imported_ > limits_.nodes)
         throw Error("model has more than " + std::to_string(limits_.nodes) + " nodes");
-      with_arithmetic_errors([&] { import_node(node, place, scope, depth); });
+      with_arithmetic_errors("", [&] { import_node(node, place, scope, depth); });
     } catch (const NeedsInputValue& e) {
       if (!outermost) throw;
       throw NeedsInputValue(e.input(), place.label + ": " + without_place(e.what(), place.origin));

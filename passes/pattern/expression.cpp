@@ -154,11 +154,15 @@ Datum integer_arithmetic(const std::string& op, int64_t a, int64_t b) {
 }
 
 Datum extent_arithmetic(const std::string& op, const Dim& a, const Dim& b) {
-  if (op == "+") return datum_of(a + b);
-  if (op == "-") return datum_of(a - b);
-  if (op == "*") return datum_of(a * b);
-  if (b.is(0)) unknown("division by zero");
-  return datum_of(op == "/" ? floor_div(a, b) : mod(a, b));
+  if ((op == "/" || op == "%") && b.is(0)) unknown("division by zero");
+  try {
+    if (op == "+") return datum_of(a + b);
+    if (op == "-") return datum_of(a - b);
+    if (op == "*") return datum_of(a * b);
+    return datum_of(op == "/" ? floor_div(a, b) : mod(a, b));
+  } catch (const std::overflow_error&) {
+    unknown("the arithmetic overflows");
+  }
 }
 
 Datum arithmetic(const std::string& op, const Datum& a, const Datum& b) {

@@ -39,6 +39,35 @@ TEST(Dim, FloorDivisionCancelsMultiples) {
   EXPECT_THROW(floor_div(n, Dim(0)), std::domain_error);
 }
 
+TEST(Dim, TheSmallestIntegerHasNoQuotientByMinusOne) {
+  const Dim smallest(std::numeric_limits<int64_t>::min());
+  EXPECT_THROW(floor_div(smallest, Dim(-1)), std::overflow_error);
+  EXPECT_THROW(floor_div(smallest * n, Dim(-1) * n), std::overflow_error);
+  EXPECT_EQ(floor_div(Dim(6) * n, Dim(-1) * n), Dim(-6));
+}
+
+// Thirty factors of two terms have a thousand million terms together.
+TEST(Dim, ProductsOfManySumsAreRefused) {
+  Dim product = 1;
+  std::string text = "1";
+  const auto grow = [&] {
+    for (int i = 0; i < 30; ++i)
+      product = product * (Dim::symbol("a" + std::to_string(i)) + Dim::symbol("b"));
+  };
+  EXPECT_THROW(grow(), std::overflow_error);
+  for (int i = 0; i < 30; ++i) text += "*(a" + std::to_string(i) + "+b)";
+  EXPECT_FALSE(parse_dim(text).has_value());
+}
+
+// Each of these is twice as long as the one before.
+TEST(Dim, ExtentsThatDoubleAreRefused) {
+  const auto grow = [] {
+    Dim d = n;
+    for (int i = 0; i < 64; ++i) d = floor_div(d + h, d + Dim(1));
+  };
+  EXPECT_THROW(grow(), std::overflow_error);
+}
+
 TEST(Dim, ValuesAgreeWithIntegerArithmetic) {
   for (int64_t a = 0; a < 12; ++a)
     for (int64_t b = 1; b < 8; ++b) {

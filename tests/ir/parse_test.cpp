@@ -120,6 +120,23 @@ TEST(Parse, MistakesNameTheLine) {
             "line 1: expected '{', found the end of the text");
 }
 
+TEST(Parse, ExtentsThatOverflowNameTheLine) {
+  EXPECT_EQ(mistake_in("graph \"g\"(%x: f32[4611686018427387904,2]) {\n"
+                       "  %0 = pad(%x) {after = <4611686018427387904,0>, before = <0,0>}\n"
+                       "  return %0 as \"y\"\n}"),
+            "line 1: '4611686018427387904' is not an extent");
+  EXPECT_EQ(mistake_in("graph \"g\"(%x: f32[999999999999999999,2]) {\n"
+                       "  %0 = concat(%x, %x, %x, %x, %x, %x, %x, %x, %x, %x) {axis = 0}\n"
+                       "  return %0 as \"y\"\n}"),
+            "line 2: concat: extent arithmetic overflows");
+}
+
+TEST(Parse, GraphsInGraphsHaveALimit) {
+  std::string text;
+  for (int i = 0; i < 100'000; ++i) text += "graph \"g\"() { %0 = region() {name = \"r\"} ";
+  EXPECT_EQ(mistake_in(text), "line 1: graphs lie more than 64 deep in each other");
+}
+
 TEST(Parse, AbsurdTensorsAllocateNothing) {
   EXPECT_EQ(
       mistake_in(
@@ -175,6 +192,35 @@ TEST_F(TextFile, NothingIsLeftBesideADevice) {
   g.add_output("y", b.constant(Tensor::zeros(DType::f32, {100})));
   save_text(g, "/dev/null");
   EXPECT_FALSE(std::filesystem::exists("/dev/null.tensors"));
+}
+
+TEST_F(TextFile, WhatCannotBeReadSaysWhy) {
+  const auto message = [](const std::string& path) {
+    try {
+      load_text(path);
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string("no mistake");
+  };
+  EXPECT_EQ(message("/no/such/file.ir"),
+            "/no/such/file.ir: cannot be read: No such file or directory");
+  EXPECT_EQ(message("/tmp"), "/tmp: is a folder, expected a file");
+  std::ofstream(path_) << "";
+  EXPECT_EQ(message(path_), path_ + ": is empty");
+}
+
+TEST_F(TextFile, WhatCannotBeWrittenLeavesTheOldFile) {
+  Graph g("g");
+  Builder b(g);
+  g.add_output("y", b.constant(Tensor::zeros(DType::f32, {100})));
+  std::ofstream(path_) << "old";
+  std::filesystem::create_directory(path_ + ".tensors");  // in the way of the tensors
+  EXPECT_THROW(save_text(g, path_), Error);
+  std::string content;
+  std::getline(std::ifstream(path_), content);
+  EXPECT_EQ(content, "old");
+  EXPECT_THROW(save_text(g, "/dev/full"), Error);
 }
 
 TEST_F(TextFile, BrokenTensorFilesAreRefused) {
