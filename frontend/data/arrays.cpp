@@ -81,11 +81,18 @@ DatasetPtr dataset_of_members(const Arrays& arrays, const char* inputs, const ch
                     std::move(target), path, options.class_names);
 }
 
+/// Extents without elements may be as large as they like, and there is nothing to learn from them.
+void check_samples(const Tensor& values, const std::string& path) {
+  if (values.rank() < 1)
+    throw DataError(path, "holds a single value; expected a first extent that counts samples");
+  if (values.size() == 0)
+    throw DataError(path, "holds " + values.type_string() + ", which has no elements");
+}
+
 }  // namespace
 
 Column input_column(Tensor values, const OpenOptions& options, const std::string& path) {
-  if (values.rank() < 1)
-    throw DataError(path, "holds a single value; expected a first extent that counts samples");
+  check_samples(values, path);
   if (options.shape.empty()) return {"input", as_image(values), false};
   std::vector<int64_t> dims = options.shape;
   dims.insert(dims.begin(), values.dims()[0]);
@@ -102,8 +109,7 @@ Column input_column(Tensor values, const OpenOptions& options, const std::string
 }
 
 Column target_column(const Tensor& values, const std::string& path) {
-  if (values.rank() < 1)
-    throw DataError(path, "holds a single value; expected a first extent that counts samples");
+  check_samples(values, path);
   const bool one_each = values.rank() == 1 || (values.rank() == 2 && values.dims()[1] == 1);
   const bool whole = is_int(values.dtype()) || values.dtype() == DType::boolean;
   if (one_each && whole) return {"target", as_labels(values, path), true};

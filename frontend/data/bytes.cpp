@@ -63,7 +63,16 @@ bool is_gzip(std::span<const std::byte> bytes) {
   return bytes.size() >= 2 && bytes[0] == std::byte{0x1f} && bytes[1] == std::byte{0x8b};
 }
 
+/// A small file that fills the memory is a trap rather than data.
+void check_growth(size_t unpacked, size_t packed, const std::string& path) {
+  constexpr size_t kAlwaysFine = size_t{64} << 20, kMostGrowth = 200;
+  if (unpacked > kAlwaysFine && unpacked / kMostGrowth > packed)
+    throw DataError(path, "unpacks to more than 200 times its size; if that is right, unpack it "
+                          "with gunzip first");
+}
+
 Bytes gunzip(std::span<const std::byte> packed, const std::string& path) {
+  const size_t packed_size = packed.size();
   const auto out = std::make_shared<std::vector<std::byte>>();
   size_t size = 0;
   // A gzip file is one or more streams, one behind the other.
@@ -73,6 +82,7 @@ Bytes gunzip(std::span<const std::byte> packed, const std::string& path) {
     while (!inflater.ended()) {
       if (size == out->size()) out->resize(std::max<size_t>(size * 2, 64 << 10));
       size += inflater.read(std::span(*out).subspan(size));
+      check_growth(size, packed_size, path);
       if (inflater.damaged())
         throw DataError(path, "the gzip data is damaged or ends early, after " +
                                   std::to_string(size) + " unpacked bytes");

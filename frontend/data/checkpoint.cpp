@@ -2,6 +2,7 @@
 #include "frontend/data/checkpoint.h"
 
 #include "frontend/data/data_error.h"
+#include "frontend/data/json.h"
 #include "frontend/data/safetensors.h"
 #include "runtime/atomic_file.h"
 #include "runtime/checksum.h"
@@ -67,7 +68,7 @@ std::string run_text(const Checkpoint& c) {
 }
 
 void read_run(const std::string& text, Checkpoint& c) {
-  const Json run = Json::parse(text);
+  const Json run = parse_json(text);
   run.at("step").get_to(c.step);
   run.at("seed").get_to(c.seed);
   c.schedule = values_in(run.at("schedule"));
@@ -153,7 +154,7 @@ Tensor average_of(std::span<const std::map<std::string, Tensor>> checkpoints,
 
 Status save_checkpoint(const Checkpoint& checkpoint, const std::string& path) {
   return without_throwing([&]() -> Status {
-    if (!Json::parse(checkpoint.metadata, nullptr, false).is_object())
+    if (!parse_json_or_discard(checkpoint.metadata).is_object())
       return invalid_argument(path + ": the metadata of a checkpoint is no JSON object");
     const SafetensorsFile content = {
         checkpoint.tensors, {{"run", run_text(checkpoint)}, {"metadata", checkpoint.metadata}}};

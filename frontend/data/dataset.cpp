@@ -82,18 +82,23 @@ class Subset final : public Dataset {
   std::vector<int64_t> indices_;
 };
 
+/// Above this, a number is hardly that of a class: networks have an output for each.
+constexpr int64_t kMostClasses = 1 << 24;
+
 void check_labels(const Column& column, size_t names) {
   if (column.values.dtype() != DType::i64 || column.values.rank() != 1)
     throw DataError(column.name,
                     "labels are " + column.values.type_string() + ", expected one i64 per sample");
   const auto labels = column.values.values<int64_t>();
   for (size_t i = 0; i < labels.size(); ++i)
-    if (labels[i] < 0 || (names > 0 && static_cast<uint64_t>(labels[i]) >= names))
-      throw DataError(column.name,
-                      "label " + std::to_string(labels[i]) + " of sample " + std::to_string(i) +
-                          (names > 0
-                               ? " is not below the number of classes, " + std::to_string(names)
-                               : std::string(" is negative; classes count from 0")));
+    if (labels[i] < 0 || labels[i] >= (names > 0 ? static_cast<int64_t>(names) : kMostClasses))
+      throw DataError(
+          column.name,
+          "label " + std::to_string(labels[i]) + " of sample " + std::to_string(i) +
+              (names > 0       ? " is not below the number of classes, " + std::to_string(names)
+               : labels[i] < 0 ? std::string(" is negative; classes count from 0")
+                               : std::string(" is too large for the number of a class; numbers "
+                                             "that are no classes have to be floats")));
 }
 
 /// Marks round(share * group) members of a group, chosen at random.

@@ -6,10 +6,12 @@
 #include "runtime/mapped_file.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <string_view>
 
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC
@@ -17,6 +19,8 @@
 #define STBI_NO_HDR
 #define STBI_NO_LINEAR
 #define STBI_NO_STDIO
+#define STBI_NO_PIC
+#define STBI_NO_PSD
 #define STB_IMAGE_RESIZE_IMPLEMENTATION
 #define STB_IMAGE_RESIZE_STATIC
 #define STB_IMAGE_WRITE_IMPLEMENTATION
@@ -37,6 +41,12 @@ namespace tintype {
 namespace {
 
 constexpr int64_t kMostPixels = int64_t{1} << 28;  ///< larger claims are damage or malice
+constexpr int kLongestSide = 65535;  ///< scaling takes time that grows with the square of a side
+
+bool is_sane(int width, int height, int64_t most_pixels) {
+  return width > 0 && height > 0 && width <= kLongestSide && height <= kLongestSide &&
+         int64_t{width} * height <= most_pixels;
+}
 
 struct Encoded {
   std::shared_ptr<const MappedFile> file;
@@ -62,11 +72,29 @@ size_t byte_count(int width, int height, int channels) {
   return static_cast<size_t>(width) * static_cast<size_t>(height) * static_cast<size_t>(channels);
 }
 
+/// How many pixels the bytes can hold, so that a few of them do not make the decoder ask for
+/// gigabytes. GIF and others may leave parts of a picture empty: small pictures are always fine.
+int64_t most_pixels(const Encoded& e) {
+  constexpr int64_t kAlwaysFine = int64_t{1} << 22;
+  const auto starts_with = [&](std::string_view magic) {
+    return static_cast<size_t>(e.size) > magic.size() &&
+           std::memcmp(e.data, magic.data(), magic.size()) == 0;
+  };
+  int64_t per_byte = 8192;
+  if (starts_with("\xff\xd8")) {
+    per_byte = 512;  // a bit at least for every 8 x 8 block
+  } else if (starts_with("\x89PNG") && e.size > 25) {
+    const int samples = std::array{1, 1, 3, 1, 2, 1, 4}[e.data[25] % 7];  // by type of colour
+    per_byte = 1032 * 8 / std::max(1, samples * e.data[24]);  // what deflate packs at best
+  }
+  return std::min(kMostPixels, std::max(kAlwaysFine, per_byte * e.size));
+}
+
 Result<ImageSize> size_of_encoded(const Encoded& e, const std::string& path) {
   ImageSize s;
   if (stbi_info_from_memory(e.data, e.size, &s.width, &s.height, &s.channels) == 0)
     return unreadable(path, stbi_failure_reason());
-  if (s.width < 1 || s.height < 1 || int64_t{s.width} * s.height > kMostPixels)
+  if (!is_sane(s.width, s.height, most_pixels(e)))
     return unreadable(path, "its header claims impossible extents");
   s.channels = s.channels <= 2 ? 1 : 3;  // 2 and 4 have transparency
   return s;
@@ -101,6 +129,10 @@ Result<Image> load_image_file(const std::string& path, int channels) {
 
 Result<Image> resized(const Image& image, int width, int height) {
   return guarded([&]() -> Result<Image> {
+    if (!is_sane(width, height, kMostPixels))
+      return Status(StatusCode::unsupported, "an image of " + std::to_string(image.width) + "x" +
+                                                 std::to_string(image.height) +
+                                                 " would become too large");
     Image out = {width, height, image.channels, {}};
     out.pixels.resize(byte_count(width, height, image.channels));
     if (stbir_resize_uint8(image.pixels.data(), image.width, image.height, 0, out.pixels.data(),

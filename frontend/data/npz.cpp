@@ -81,6 +81,7 @@ std::map<std::string, Tensor> parse_npz(const Bytes& file, const std::string& pa
   if (count == 0xffff || at == 0xffffffff)
     throw DataError(path, "archives beyond 4 GiB are not supported: save the arrays as .npy files");
   std::map<std::string, Tensor> arrays;
+  uint64_t unpacked = 0;
   for (int i = 0; i < count; ++i) {
     if (archive.at<uint32_t>(at) != kCentral)
       throw DataError(path, "the .npz archive's directory is damaged");
@@ -96,6 +97,10 @@ std::map<std::string, Tensor> parse_npz(const Bytes& file, const std::string& pa
     at += kCentralSize + name_size + archive.at<uint16_t>(at + 30) + archive.at<uint16_t>(at + 32);
     if (!m.name.ends_with(".npy")) continue;
     const std::string member_path = path + ":" + m.name;
+    // Deflate packs 1032 to 1 at best: together, more can only come of members in one place.
+    unpacked += m.size;
+    if (unpacked / 1032 > file.data.size())
+      throw DataError(member_path, "lies where other members of the archive do: it is damaged");
     Tensor array = parse_npy(content(archive, file, m, member_path), member_path);
     if (!arrays.emplace(m.name.substr(0, m.name.size() - 4), std::move(array)).second)
       throw DataError(member_path, "is in the archive twice");

@@ -2,6 +2,7 @@
 #include "frontend/data/safetensors.h"
 
 #include "frontend/data/data_error.h"
+#include "frontend/data/json.h"
 #include "runtime/atomic_file.h"
 #include "runtime/mapped_file.h"
 
@@ -48,7 +49,8 @@ const char* name_of_type(DType dtype) {
 /// JSON whose objects have no key twice; the library would take the last one.
 Json parse_strictly(std::string_view text) {
   std::vector<std::set<std::string>> open;
-  const auto watch = [&open](int, Json::parse_event_t event, Json& value) {
+  const auto watch = [&open](int depth, Json::parse_event_t event, Json& value) {
+    if (depth > kMostJsonDepth) throw JsonTooDeep();
     if (event == Json::parse_event_t::object_start) open.emplace_back();
     if (event == Json::parse_event_t::object_end) open.pop_back();
     if (event == Json::parse_event_t::key && !open.back().insert(value.get<std::string>()).second)

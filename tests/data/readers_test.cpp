@@ -1,5 +1,6 @@
 // Every kind of file: what NumPy, Pillow and others wrote, and what is wrong with damaged ones.
 #include "folder.h"
+#include "frontend/data/bytes.h"
 #include "frontend/data/image.h"
 #include "frontend/data/npy.h"
 #include "frontend/data/open_dataset.h"
@@ -7,6 +8,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <zlib.h>
 
 namespace tintype {
 namespace {
@@ -15,6 +17,7 @@ using test::Folder;
 using test::read_file;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using namespace std::string_literals;
 
 std::string fixture(const std::string& name) {
@@ -48,6 +51,21 @@ DataSource open(const std::string& path, const OpenOptions& options = {}) {
   const auto source = open_dataset(path, options);
   EXPECT_TRUE(source.ok()) << source.status().message();
   return source.ok() ? source.value() : DataSource{};
+}
+
+/// What gzip makes of a text.
+std::string gzipped(const std::string& text) {
+  z_stream stream{};
+  EXPECT_EQ(deflateInit2(&stream, 9, Z_DEFLATED, 31, 9, Z_DEFAULT_STRATEGY), Z_OK);
+  std::string packed(deflateBound(&stream, text.size()), '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
+  stream.avail_out = static_cast<uInt>(packed.size());
+  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
+  packed.resize(stream.total_out);
+  deflateEnd(&stream);
+  return packed;
 }
 
 /// The message of a file that cannot be opened: one line that begins with a path.
@@ -124,6 +142,50 @@ TEST(Npz, EveryTruncationIsRefusedAndNoFlippedByteCrashes) {
     flipped[i] = static_cast<char>(~flipped[i]);
     (void)load_npz(folder.write("flipped.npz", flipped)).ok();
   }
+}
+
+/// An archive with `members` entries in its directory, all of which say that they are the one
+/// stored array.
+std::string npz_of_copies(int members, const std::string& stored) {
+  const auto number = [](uint64_t value, size_t bytes) {
+    return std::string(reinterpret_cast<const char*>(&value), bytes);
+  };
+  const uint64_t crc = crc32_of(std::as_bytes(std::span(stored)));
+  const std::string sizes = number(crc, 4) + number(stored.size(), 4) + number(stored.size(), 4);
+  const std::string file =
+      "PK\3\4" + std::string(10, '\0') + sizes + number(0, 4) + stored;  // an empty name
+  std::string directory;
+  for (int i = 0; i < members; ++i) {
+    const std::string name = std::to_string(i) + ".npy";
+    directory += "PK\1\2" + std::string(12, '\0') + sizes + number(name.size(), 2) +
+                 std::string(16, '\0') + name;
+  }
+  return file + directory + "PK\5\6" + std::string(6, '\0') + number(members, 2) +
+         number(directory.size(), 4) + number(file.size(), 4) + number(0, 2);
+}
+
+TEST(Npz, MembersThatShareTheirBytesAreNoWayToFillTheMemory) {
+  const Folder folder;
+  const std::string array = read_file(fixture("f32.npy"));
+  const auto few = load_npz(folder.write("few.npz", npz_of_copies(3, array)));
+  ASSERT_TRUE(few.ok()) << few.status().message();
+  EXPECT_EQ(few.value().size(), 3u);
+  ASSERT_TRUE(save_npy(Tensor::zeros(DType::u8, {4 << 20}), folder.path("large.npy")).ok());
+  const std::string large = read_file(folder.path("large.npy"));
+  EXPECT_THAT(load_npz(folder.write("many.npz", npz_of_copies(9000, large))).status().message(),
+              HasSubstr("lies where other members of the archive do"));
+}
+
+TEST(Gzip, AFileThatGrowsAThousandfoldIsRefused) {
+  const Folder folder;
+  // One stream of 32 MiB of zeros, as gzip packs it, four times in a row.
+  const std::string zeros(32 << 20, '\0');
+  std::string packed;
+  for (int i = 0; i < 4; ++i) packed += gzipped(zeros);
+  EXPECT_THAT(load_idx(folder.write("bomb.gz", packed)).status().message(),
+              HasSubstr("unpacks to more than 200 times its size"));
+  EXPECT_THAT(load_idx(folder.write("fine.gz", gzipped(zeros))).status().message(),
+              HasSubstr("is not an IDX file"));
 }
 
 TEST(Idx, TypesAndByteOrder) {
@@ -333,6 +395,45 @@ TEST(Images, PngRoundTripsAndResizingKeepsWhatIsFlat) {
     EXPECT_FALSE(load_image_file(folder.write("cut.png", png.substr(0, size))).ok()) << size;
 }
 
+// Decoders ask for the memory of a picture before they see how little of it is there.
+TEST(Images, FewBytesDoNotClaimManyPixels) {
+  const Folder folder;
+  std::string png = read_file(fixture("grey.png"));
+  ASSERT_EQ(png.substr(12, 4), "IHDR");
+  const auto with_extent = [&](const std::string& extent) {
+    png.replace(16, 8, extent + extent);
+    return load_image_file(folder.write("claims.png", png)).status().message();
+  };
+  EXPECT_THAT(with_extent("\0\0\x3f\xff"s), HasSubstr("impossible extents"));
+  EXPECT_THAT(with_extent("\0\0\7\0"s), Not(HasSubstr("impossible extents")));
+  std::string jpeg = read_file(fixture("flat.jpg"));
+  const size_t frame = jpeg.find("\xff\xc0");
+  ASSERT_NE(frame, std::string::npos);
+  jpeg.replace(frame + 5, 4, "\x3f\xff\x3f\xff");
+  EXPECT_THAT(load_image_file(folder.write("claims.jpg", jpeg)).status().message(),
+              HasSubstr("impossible extents"));
+}
+
+// The decoder has room for 256 of them; sixteen lengths can promise 4080.
+TEST(Images, HuffmanTablesWithMoreCodesThanThereAreBytesAreRefused) {
+  const Folder folder;
+  std::string jpeg = read_file(fixture("flat.jpg"));
+  const size_t table = jpeg.find("\xff\xc4");
+  ASSERT_NE(table, std::string::npos);
+  jpeg.replace(table + 5, 16, std::string(16, '\xff'));
+  EXPECT_THAT(load_image_file(folder.write("codes.jpg", jpeg)).status().message(),
+              HasSubstr("cannot be read as an image"));
+}
+
+TEST(Images, VeryLongOnesAreRefusedBeforeTheyAreScaled) {
+  const Folder folder;
+  EXPECT_THAT(
+      load_image_file(folder.write("long.ppm", "P5\n1\n3000000 255\nabc")).status().message(),
+      HasSubstr("impossible extents"));
+  const Image flat = {1, 1, 1, {7}};
+  EXPECT_EQ(resized(flat, 70000, 1).status().code(), StatusCode::unsupported);
+}
+
 TEST(ImageFolder, ClassesPartsAndSizes) {
   const Folder folder;
   const auto png = [&](const std::string& name, int width, int height, uint8_t value) {
@@ -391,6 +492,32 @@ TEST(OpenDataset, WhatItIsNotIsSaid) {
   o.shape = {4};
   EXPECT_THAT(problem(fixture("f32.npy"), o), HasSubstr("does not fit inputs of f32[4]"));
   EXPECT_THAT(problem(fixture("scalar_f64.npy")), HasSubstr("single value"));
+}
+
+// No elements, but as many samples as an extent can say: what counts them would not come to an end.
+TEST(OpenDataset, SamplesNeedElements) {
+  const Folder folder;
+  const std::string npy = read_file(fixture("f32.npy"));
+  const size_t at = npy.find("(2, 3)"), end = npy.find('\n');
+  ASSERT_LT(at, end);
+  for (const std::string shape : {"(0, 3)", "(99999999999999999,0)", "(9999999999999,0,2,3)"}) {
+    const std::string rest = shape + ", }";
+    const std::string padding(end - at - rest.size(), ' ');
+    EXPECT_THAT(problem(folder.write("x.npy", npy.substr(0, at) + rest + padding + "\n")),
+                HasSubstr("no elements"));
+  }
+  EXPECT_THAT(problem(folder.write("x.idx", "\0\0\10\2\xff\xff\xff\xff\0\0\0\0"s)),
+              HasSubstr("no elements"));
+}
+
+TEST(OpenDataset, NumbersOfClassesAreNotHuge) {
+  const Folder folder;
+  OpenOptions o;
+  o.targets = folder.path("y.npy");
+  ASSERT_TRUE(save_npy(Tensor::from<int64_t>({2}, {1, INT64_MAX}), o.targets).ok());
+  EXPECT_THAT(problem(fixture("f32.npy"), o), HasSubstr("too large for the number of a class"));
+  ASSERT_TRUE(save_npy(Tensor::from<int64_t>({2}, {1, 16777215}), o.targets).ok());
+  EXPECT_EQ(open(fixture("f32.npy"), o).training->classes(), 16777216);
 }
 
 TEST(OpenDataset, NpyWithTargets) {

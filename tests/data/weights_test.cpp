@@ -143,6 +143,17 @@ TEST(Safetensors, MalformedHeadersAreNamed) {
   EXPECT_THAT(load_safetensors(folder.path("missing")).status().message(), HasSubstr("missing"));
 }
 
+// What prints or copies JSON recurses: a header of brackets would exhaust the stack.
+TEST(Safetensors, BracketsInBracketsHaveALimit) {
+  const Folder folder;
+  const std::string deep(200'000, '['), closed(200'000, ']');
+  for (const std::string& header :
+       {"{\"a\":" + deep, "{\"a\":" + deep + closed + "}",
+        R"({"a":{"dtype":"U8","shape":)" + deep + closed + R"(,"data_offsets":[0,0]}})"})
+    EXPECT_THAT(load_safetensors(folder.write("w", with_header(header, 0))).status().message(),
+                HasSubstr("more than 100 deep"));
+}
+
 TEST(Safetensors, WhatCannotBeWrittenIsRefusedBeforeAFileIsMade) {
   const Folder folder;
   EXPECT_THAT(
