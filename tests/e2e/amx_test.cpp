@@ -5,13 +5,12 @@
 #include "ir/parse.h"
 #include "ir/print.h"
 #include "tests/support/amx.h"
-#include "tests/support/evaluate.h"
+#include "tests/support/host_results.h"
 #include "tests/support/programs.h"
 #include "tools/driver/driver.h"
 #include "tools/driver/pipeline.h"
 
 #include <algorithm>
-#include <cstring>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <string>
@@ -93,21 +92,7 @@ TEST_P(Amx, GivesWhatTheHostGives) {
   EXPECT_EQ(uses_amx(compiled.model.program()), c.chosen);
   for (const int64_t batch : {c.batch, c.batch / 3 + 1, int64_t{1}, int64_t{0}}) {
     SCOPED_TRACE("batch " + std::to_string(batch));
-    const test::Symbols symbols = {{"N", batch}};
-    const std::vector<Tensor> inputs = test::random_inputs(*graph, symbols, 7);
-    const std::vector<Tensor> want = test::evaluate(*graph, inputs, symbols);
-    RunOptions alone;
-    alone.threads = 1;
-    const auto got = compiled.model.run(std::span<const Tensor>(inputs));
-    const auto single = compiled.model.run(std::span<const Tensor>(inputs), alone);
-    ASSERT_TRUE(got.ok()) << got.status().message();
-    ASSERT_TRUE(single.ok()) << single.status().message();
-    for (size_t i = 0; i < want.size(); ++i) {
-      const Tensor& g = got.value()[i];
-      EXPECT_EQ(test::difference(g, want[i], 1e-4), "") << graph->output_name(i);
-      EXPECT_EQ(std::memcmp(g.data(), single.value()[i].data(), g.bytes()), 0)
-          << graph->output_name(i) << " differs between 1 and N threads";
-    }
+    test::HostResults(*graph, {{"N", batch}}, 7).expect_of(compiled.model, 1e-4);
   }
 }
 

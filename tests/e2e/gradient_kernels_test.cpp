@@ -5,13 +5,12 @@
 #include "ir/print.h"
 #include "passes/autodiff.h"
 #include "passes/passes.h"
-#include "tests/support/evaluate.h"
+#include "tests/support/host_results.h"
 #include "tests/support/random_network.h"
 #include "tools/driver/driver.h"
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <string>
 
 namespace tintype {
@@ -45,24 +44,15 @@ double tolerance(DType t) {
 void expect_same(const std::string& text) {
   SCOPED_TRACE(text);
   const auto graph = parse_graph(text);
-  const test::Symbols symbols = test::small_symbols(*graph);
-  const std::vector<Tensor> inputs = test::random_inputs(*graph, symbols, 3);
-  const Tensor want = test::evaluate(*graph, inputs, symbols)[0];
+  const test::HostResults host(*graph, test::small_symbols(*graph), 3);
+  const double limit = host.dtype(0) == DType::f64 ? 1e-13 : tolerance(host.dtype(0));
   for (const bool reference : {false, true}) {
+    SCOPED_TRACE(reference ? "reference" : "scheduled");
     CompileOptions options;
     options.reference = reference;
     const CompiledModel compiled = compile_graph(parse_graph(text), options);
     EXPECT_FALSE(runs_on_host(compiled.model.program()));
-    RunOptions alone;
-    alone.threads = 1;
-    const auto got = compiled.model.run(std::span<const Tensor>(inputs));
-    const auto single = compiled.model.run(std::span<const Tensor>(inputs), alone);
-    ASSERT_TRUE(got.ok()) << got.status().message();
-    ASSERT_TRUE(single.ok()) << single.status().message();
-    const Tensor &g = got.value()[0], &s = single.value()[0];
-    const double limit = want.dtype() == DType::f64 ? 1e-13 : tolerance(want.dtype());
-    EXPECT_EQ(test::difference(g, want, limit), "") << (reference ? "reference" : "scheduled");
-    EXPECT_TRUE(g.bytes() == 0 || std::memcmp(g.data(), s.data(), g.bytes()) == 0);
+    host.expect_of(compiled.model, limit);
   }
 }
 

@@ -3,14 +3,13 @@
 #include "ir/builder.h"
 #include "passes/autodiff.h"
 #include "tests/support/amx.h"
-#include "tests/support/evaluate.h"
+#include "tests/support/host_results.h"
 #include "tests/support/random_network.h"
 #include "tools/driver/driver.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 
 namespace tintype {
@@ -57,26 +56,6 @@ bool uses(const Program& p, const std::string& algorithm) {
   });
 }
 
-void expect_host_results(const Graph& graph, const CompiledModel& compiled, int64_t batch,
-                         double tolerance) {
-  const test::Symbols symbols = {{"N", batch}};
-  const std::vector<Tensor> inputs = test::random_inputs(graph, symbols, 7);
-  const std::vector<Tensor> want = test::evaluate(graph, inputs, symbols);
-  RunOptions alone;
-  alone.threads = 1;
-  const auto got = compiled.model.run(std::span<const Tensor>(inputs));
-  const auto single = compiled.model.run(std::span<const Tensor>(inputs), alone);
-  ASSERT_TRUE(got.ok()) << got.status().message();
-  ASSERT_TRUE(single.ok()) << single.status().message();
-  for (size_t i = 0; i < want.size(); ++i) {
-    const Tensor& g = got.value()[i];
-    EXPECT_EQ(test::difference(g, want[i], tolerance), "")
-        << graph.output_name(i) << ", batch " << batch;
-    EXPECT_EQ(std::memcmp(g.data(), single.value()[i].data(), g.bytes()), 0)
-        << graph.output_name(i) << " differs between 1 and N threads";
-  }
-}
-
 class TrainingAlgorithms : public testing::TestWithParam<Layer> {};
 
 TEST_P(TrainingAlgorithms, GiveWhatTheHostGives) {
@@ -96,8 +75,11 @@ TEST_P(TrainingAlgorithms, GiveWhatTheHostGives) {
     EXPECT_FALSE(math == MathMode::strict && uses(program, "winograd"));
     // What was chosen for one batch size has to be right for others, smaller ones above all, and
     // none at all.
-    for (const int64_t batch : {l.batch, std::max<int64_t>(1, l.batch / 4), int64_t{0}})
-      expect_host_results(*graph, compiled, batch, math == MathMode::strict ? 1e-5 : 1e-4);
+    for (const int64_t batch : {l.batch, std::max<int64_t>(1, l.batch / 4), int64_t{0}}) {
+      SCOPED_TRACE("batch " + std::to_string(batch));
+      test::HostResults(*graph, {{"N", batch}}, 7)
+          .expect_of(compiled.model, math == MathMode::strict ? 1e-5 : 1e-4);
+    }
   }
 }
 
