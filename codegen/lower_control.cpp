@@ -16,6 +16,9 @@ bool same_place(const Placement& a, const Placement& b) {
          a.motions == b.motions;
 }
 
+/// Places of a state start on a cache line, of 4-byte elements.
+constexpr int64_t kStateAlign = 16;
+
 /// A slice of a tensor along its first axis; the axis itself is left to the trips.
 Placement first_slice(const Placement& all, const Dim& trips, bool reverse) {
   Placement p = all;
@@ -63,8 +66,7 @@ Placement Lowering::scalar(DType dtype) {
 
 Placement Lowering::ring_for(const Value* state, const Placement& initial, const Node& n,
                              Dim& stride) {
-  constexpr int64_t kAlign = 16;  // both places start on a cache line, of 4-byte elements
-  stride = round_up(product(state->shape()), Dim(kAlign));
+  stride = round_up(product(state->shape()), Dim(kStateAlign));
   const Dim bytes = Dim(2) * stride * Dim(static_cast<int64_t>(size_of(state->dtype())));
   Placement p{builder_.storage(Storage::Kind::arena, 0, bytes), Dim(0),
               dense_strides(state->shape())};
@@ -108,26 +110,60 @@ void Lowering::lower_body(const Graph& body, const std::vector<Placement>& input
   places_ = outer;
 }
 
+// A state that the scan also returns as it was before every trip, as training saves it, lies in
+// that result: each trip leaves the next one a place further on, and nothing has to be copied.
+std::optional<Lowering::StatePlaces> Lowering::places_in_saved(const ScanView& scan, int state) {
+  const Value* current = scan.body().inputs()[static_cast<size_t>(state)].get();
+  const Dim stride = product(current->shape());
+  if (!(round_up(stride, Dim(kStateAlign)) == stride)) return std::nullopt;
+  for (int i = scan.states; i < scan.node.result_count(); ++i) {
+    const Value* all = scan.node.result(i);
+    if (scan.body().output(static_cast<size_t>(i)) != current || !places_->is_free(all)) continue;
+    const Dim size(static_cast<int64_t>(size_of(current->dtype())));
+    const int32_t storage =
+        builder_.storage(Storage::Kind::arena, 0, (scan.trips + Dim(1)) * stride * size);
+    const auto at = [&](const Dim& place) {
+      return Placement{storage, place * stride, dense_strides(current->shape())};
+    };
+    // In reverse, the last trip leaves its state in front of the result, else behind it.
+    places_->set(all, {storage, scan.reverse ? stride : Dim(0), dense_strides(all->shape())});
+    StatePlaces s;
+    s.saved = i;
+    s.stride = scan.reverse ? Dim(0) - stride : stride;
+    s.first = at(scan.reverse ? scan.trips : Dim(0));
+    s.second = at(scan.reverse ? max(scan.trips - Dim(1), Dim(0)) : Dim(1));
+    s.last = at(scan.reverse ? Dim(0) : scan.trips);
+    return s;
+  }
+  return std::nullopt;
+}
+
+Lowering::StatePlaces Lowering::place_state(const ScanView& scan, int state) {
+  const Value* current = scan.body().inputs()[static_cast<size_t>(state)].get();
+  const Placement initial = placed(scan.node.operand(state), builder_.on_device);
+  if (std::optional<StatePlaces> s = places_in_saved(scan, state)) {
+    add_copy(current->dtype(), current->shape(), initial, s->first, "initial state",
+             scan.node.where());
+    return *s;
+  }
+  StatePlaces s;
+  s.ring = 2;
+  s.first = s.second = s.last = ring_for(current, initial, scan.node, s.stride);
+  s.last.offset = s.last.offset + mod(scan.trips, Dim(2)) * s.stride;
+  return s;
+}
+
 void Lowering::lower_scan(const Node& n) {
   const ScanView scan(n);
   const Graph& body = scan.body();
   // Everything outside is placed and filled before the loop begins.
-  const bool device = builder_.on_device;
+  std::vector<StatePlaces> states;
+  for (int i = 0; i < scan.states; ++i) states.push_back(place_state(scan, i));
   std::vector<Placement> operands, results;
-  std::vector<Dim> strides(static_cast<size_t>(scan.states));
-  for (int i = 0; i < n.operand_count(); ++i) {
-    const Value* v = n.operand(i);
-    const Value* inner = body.inputs()[static_cast<size_t>(i)].get();
-    if (i < scan.states)
-      operands.push_back(ring_for(inner, placed(v, device), n, strides[static_cast<size_t>(i)]));
-    else if (i < scan.first_invariant()) operands.push_back(placed(v, device));
-    else operands.push_back(invariant_place(v, n));
-  }
-  for (int i = 0; i < n.result_count(); ++i) {
-    const auto at = static_cast<size_t>(i);
-    if (i < scan.states) results.push_back(operands[at]);
-    else results.push_back(places_->of(n.result(i)));
-  }
+  for (int i = scan.states; i < n.operand_count(); ++i)
+    operands.push_back(i < scan.first_invariant() ? placed(n.operand(i), builder_.on_device)
+                                                  : invariant_place(n.operand(i), n));
+  for (int i = scan.states; i < n.result_count(); ++i) results.push_back(places_->of(n.result(i)));
   const int32_t loop = open_step(Step::Kind::loop, n);
   result_.program.steps[static_cast<size_t>(loop)].control.trips = builder_.expression(scan.trips);
   const auto slice = [&](const Placement& all) {
@@ -136,26 +172,23 @@ void Lowering::lower_scan(const Node& n) {
                   scan.reverse ? Dim(0) - stride : stride, 0, 0);
   };
   std::vector<Placement> inputs, outputs;
-  for (int i = 0; i < n.operand_count(); ++i) {
-    const auto at = static_cast<size_t>(i);
-    if (i < scan.states) inputs.push_back(moving(operands[at], loop, strides[at], 0, 2));
-    else if (i < scan.first_invariant()) inputs.push_back(slice(operands[at]));
-    else inputs.push_back(operands[at]);
+  for (const StatePlaces& s : states) {
+    inputs.push_back(moving(s.first, loop, s.stride, 0, s.ring));
+    outputs.push_back(moving(s.second, loop, s.stride, s.ring > 0 ? 1 : 0, s.ring));
   }
-  for (int i = 0; i < n.result_count(); ++i) {
-    const auto at = static_cast<size_t>(i);
-    if (i < scan.states) outputs.push_back(moving(results[at], loop, strides[at], 1, 2));
-    else outputs.push_back(slice(results[at]));
+  for (int i = 0; i < n.operand_count() - scan.states; ++i) {
+    const Placement& p = operands[static_cast<size_t>(i)];
+    inputs.push_back(i < scan.scanned ? slice(p) : p);
   }
+  for (const Placement& p : results) outputs.push_back(slice(p));
+  for (size_t i = 0; i < states.size(); ++i)
+    if (states[i].saved >= 0) outputs[static_cast<size_t>(states[i].saved)] = inputs[i];
   const Dim outer_repeats = std::exchange(repeats_, repeats_ * scan.trips);
   lower_body(body, inputs, outputs);
   repeats_ = outer_repeats;
   result_.program.steps[static_cast<size_t>(loop)].control.span = close_span(loop);
-  for (int i = 0; i < scan.states; ++i) {
-    Placement last = results[static_cast<size_t>(i)];
-    last.offset = last.offset + mod(scan.trips, Dim(2)) * strides[static_cast<size_t>(i)];
-    places_->set(n.result(i), std::move(last));
-  }
+  for (size_t i = 0; i < states.size(); ++i)
+    places_->set(n.result(static_cast<int>(i)), states[i].last);
 }
 
 void Lowering::lower_loop(const Node& n) {

@@ -6,6 +6,7 @@
 #include "codegen/placement.h"
 #include "codegen/region_kernel.h"
 #include "ir/builder.h"
+#include "ir/ops/control.h"
 
 #include <functional>
 #include <map>
@@ -80,6 +81,16 @@ class Lowering {
   /// Places for a state on odd and even trips: one behind the other. `initial` is copied to the
   /// first.
   Placement ring_for(const Value* state, const Placement& initial, const Node& n, Dim& stride);
+  /// Where a scan's state lies: before and after the first trip, `stride` further on every later
+  /// one, or in a ring of two places; and behind the last trip.
+  struct StatePlaces {
+    Placement first, second, last;
+    Dim stride = Dim(0);
+    int32_t ring = 0;
+    int saved = -1;  ///< the result that its places are a part of
+  };
+  StatePlaces place_state(const ScanView& scan, int state);
+  std::optional<StatePlaces> places_in_saved(const ScanView& scan, int state);
   Placement scalar(DType dtype);
   Placement invariant_place(const Value* v, const Node& reader);
 

@@ -39,6 +39,8 @@ class PlacementPlan {
   /// Fixes the place of a value from outside (inputs, constants, outputs, views).
   void set(const Value* v, Placement p) { placements_[v] = std::move(p); }
   bool known(const Value* v) const { return placements_.count(v) != 0; }
+  /// True while a value may still lie anywhere, for it is no part of another one either.
+  bool is_free(const Value* v) const { return !known(v) && hosts_.count(v) == 0; }
   /// True when `pad` or `concat` node's operand i is produced in place.
   bool in_place(const Node* node, int operand) const;
 

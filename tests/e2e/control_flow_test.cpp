@@ -6,7 +6,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <string>
 
 namespace tintype::test {
 
@@ -107,6 +109,72 @@ TEST(ControlFlow, StatesSwapAndHostOpsFollow) {
 })",
               {{values({4}), values({4}, 2), values({5, 4}, 3)},
                {values({4}), values({4}, 2), values({6, 4}, 3)}});
+}
+
+int copies_named(const Model& m, const std::string& name) {
+  const auto& steps = m.program().steps;
+  return static_cast<int>(std::count_if(steps.begin(), steps.end(), [&](const Step& s) {
+    return s.kind == Step::Kind::copy && s.name.find(name) != std::string::npos;
+  }));
+}
+
+// What training saves of a state is where the state lies, whatever reads it afterwards.
+TEST(ControlFlow, SavedStatesAreNotCopied) {
+  for (const char* direction : {"", "reverse = 1, "}) {
+    const std::string text = std::string(R"(graph "g"(%h: f32[N,16], %c: f32[16], %x: f32[T,N,16]) {
+  %0, %1, %2, %3, %4 = scan(%h, %c, %x) {)") +
+                             direction + R"(scanned = 1, states = 2, trips = <T>}
+    graph "step"(%h: f32[N,16], %c: f32[16], %x: f32[N,16]) {
+      %5 = add(%h, %x)
+      %6 = add(%5, %c)
+      %7 = tanh(%6)
+      %8 = exp(%c)
+      %9 = neg(%8)
+      return %7 as "h", %9 as "c", %h as "saved", %x as "x", %c as "saved"
+    }
+  %10 = exp(%2)
+  %11 = reshape(%4) {shape = <16*T>}
+  %12 = neg(%11)
+  return %0 as "h", %1 as "c", %10 as "hs", %12 as "cs", %3 as "xs"
+})";
+    std::vector<std::vector<Tensor>> inputs;
+    for (const int64_t trips : {0, 1, 2, 5})
+      inputs.push_back({values({3, 16}), values({16}, 2), values({trips, 3, 16}, 3)});
+    expect_same(text, inputs);
+    EXPECT_EQ(copies_named(compile_graph(parse_graph(text)).model, "saved"), 0) << direction;
+  }
+}
+
+// One place serves one result: the second is a copy, and so is what has to lie elsewhere.
+TEST(ControlFlow, StatesAreSavedTwiceAndForTheCaller) {
+  expect_same(R"(graph "g"(%a: f32[16], %b: f32[16], %x: f32[T,16]) {
+  %0, %1, %2, %3, %4 = scan(%a, %b, %x) {scanned = 1, states = 2, trips = <T>}
+    graph "step"(%a: f32[16], %b: f32[16], %x: f32[16]) {
+      %5 = add(%b, %x)
+      return %b as "a", %5 as "b", %a as "saved", %a as "saved", %b as "saved"
+    }
+  %6 = exp(%2)
+  %7 = neg(%3)
+  return %0 as "a", %1 as "b", %6 as "y", %7 as "z", %4 as "caller"
+})",
+              {{values({16}), values({16}, 2), values({5, 16}, 3)},
+               {values({16}), values({16}, 2), values({0, 16}, 3)}});
+  expect_same(R"(graph "g"(%h: f32[16], %x: f32[T,S,16]) {
+  %0, %1 = scan(%h, %x) {scanned = 1, states = 1, trips = <T>}
+    graph "outer"(%h: f32[16], %x: f32[S,16]) {
+      %2, %3 = scan(%h, %x) {reverse = 1, scanned = 1, states = 1, trips = <S>}
+        graph "inner"(%s: f32[16], %x: f32[16]) {
+          %4 = mul(%s, %x)
+          %5 = tanh(%4)
+          return %5 as "s", %s as "saved"
+        }
+      %6 = exp(%3)
+      return %2 as "h", %6 as "y"
+    }
+  %7 = neg(%1)
+  return %0 as "h", %7 as "y"
+})",
+              {{values({16}), values({4, 5, 16}, 2)}, {values({16}), values({3, 1, 16}, 2)}});
 }
 
 TEST(ControlFlow, LoopsCountAndStop) {
