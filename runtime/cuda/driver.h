@@ -39,6 +39,10 @@ inline constexpr int kCudaRegisters = 128;
   X(stream_create, "cuStreamCreate", int(void**, unsigned))                                   \
   X(stream_destroy, "cuStreamDestroy_v2", int(void*))                                         \
   X(stream_wait, "cuStreamSynchronize", int(void*))                                           \
+  X(event_create, "cuEventCreate", int(void**, unsigned))                                     \
+  X(event_destroy, "cuEventDestroy_v2", int(void*))                                           \
+  X(event_record, "cuEventRecord", int(void*, void*))                                         \
+  X(stream_wait_event, "cuStreamWaitEvent", int(void*, void*, unsigned))                      \
   X(launch, "cuLaunchKernel",                                                                 \
     int(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*,   \
         void**, void**))                                                                      \

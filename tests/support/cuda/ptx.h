@@ -165,6 +165,8 @@ class Memory {
   virtual std::byte* at(uint64_t address, size_t bytes) = 0;
   /// The thread of this launch that wrote the byte last, counted from 1, or 0. A reference.
   virtual uint32_t& writer(uint64_t address) = 0;
+  /// Null, or what is wrong with an access beside what other streams do.
+  virtual const std::string* race(uint64_t address, size_t bytes, bool write) = 0;
 };
 
 struct Grid {

@@ -192,6 +192,7 @@ class Runner {
     }
     const std::byte* p = memory_.at(a, bytes);
     if (p == nullptr) fail("reads outside of all blocks");
+    if (const std::string* race = memory_.race(a, bytes, false)) fail(*race);
     const uint32_t writer = memory_.writer(a);
     if (writer != 0 && writer != id_) fail("reads what another thread of the launch wrote");
     return p;
@@ -209,6 +210,7 @@ class Runner {
     }
     std::byte* p = memory_.at(a, bytes);
     if (p == nullptr) fail("writes outside of all blocks");
+    if (const std::string* race = memory_.race(a, bytes, true)) fail(*race);
     for (size_t i = 0; i < bytes; ++i) {
       uint32_t& writer = memory_.writer(a + i);
       if (writer != 0 && writer != id_) fail("writes what another thread of the launch wrote");

@@ -3,8 +3,10 @@
 //
 // Work is queued and done when the queue is waited for, as late as a device may; host memory that
 // is not pinned is read when the copy is asked for, pinned memory when it is done. So a missing
-// wait, or staging memory that is reused too early, gives wrong values. Device addresses point
-// nowhere: the host crashes when it follows one.
+// wait, or staging memory that is reused too early, gives wrong values. Streams do no more than
+// what is waited for, a recorded graph does its branches in an order of its own, and work on two
+// streams that touches the same bytes with nothing to order it is an error (races.h). Device
+// addresses point nowhere: the host crashes when it follows one.
 #pragma once
 
 #include "runtime/cuda/driver.h"
@@ -72,9 +74,11 @@ namespace stand_in {
 /// Counts a call of the function, and does `work` unless the call has to fail, with `failure`.
 int enter(const char* function, int failure, const std::function<int()>& work);
 /// Work on a stream, done when the stream is waited for. Less than 0: there is no such stream.
-int enqueue(void* stream, std::function<int()> work);
+int enqueue(const char* name, void* stream, std::function<int()> work);
 /// Memory of the device, null where there is none of that size.
 std::byte* memory(const void* address, size_t bytes);
+/// Notes an access beside what other streams do; 0 when nothing is wrong with it.
+int touch(const void* address, size_t bytes, bool write);
 /// Records what went wrong and returns the code.
 int note(const std::string& what, int code);
 size_t library_workspace();

@@ -142,6 +142,27 @@ Elements elements(const void* address, const Layout& l) {
   return {memory(address, l.bytes()), l.type == cublaslt::kFloat, l.type == cublaslt::kBf16};
 }
 
+/// A library touches the elements of a matrix, not what lies between its columns.
+bool touch_matrix(const void* address, const Layout& l, bool write) {
+  const size_t element = element_bytes(l.type == cublaslt::kFloat);
+  for (int64_t n = 0; n < l.batch; ++n)
+    for (int64_t column = 0; column < static_cast<int64_t>(l.columns); ++column) {
+      const auto at = static_cast<size_t>(n * l.stride + column * l.leading);
+      if (touch(static_cast<const std::byte*>(address) + at * element, l.rows * element, write) !=
+          0)
+        return false;
+    }
+  return true;
+}
+
+/// False when something on another stream is in the way.
+bool touch_all(const Call& k, bool has_bias) {
+  return touch_matrix(k.a, k.la, false) && touch_matrix(k.b, k.lb, false) &&
+         (k.beta == 0 || touch_matrix(k.c, k.lc, false)) &&
+         (!has_bias || touch(k.product.bias, 4 * k.ld.rows, false) == 0) &&
+         touch_matrix(k.d, k.ld, true) && touch(k.workspace, library_workspace(), true) == 0;
+}
+
 int compute(const Call& k) {
   const Product& p = k.product;
   const Elements a = elements(k.a, k.la), b = elements(k.b, k.lb);
@@ -154,6 +175,7 @@ int compute(const Call& k) {
   if (a.at == nullptr || b.at == nullptr || c == nullptr || d == nullptr ||
       (has_bias && bias == nullptr) || workspace == nullptr)
     return note("a product reads or writes outside of all blocks", 700);
+  if (!touch_all(k, has_bias)) return 700;
   std::memset(workspace, 0xEE, library_workspace());
   const bool rounded = p.compute == cublaslt::kComputeTf32;
   const auto at = [](const Layout& l, bool transposed, int64_t batch, int64_t row, int64_t column) {
@@ -203,7 +225,8 @@ int multiply(void*, void* product, const void* alpha, const void* a, void* la, c
       if (reinterpret_cast<uintptr_t>(addresses[i]) % algorithm->data[1 + i] != 0)
         return note("an operand of a product is not aligned", cublaslt::kInvalidValue);
     if (!interprets()) return 0;
-    return enqueue(stream, [k] { return compute(k); }) == 0 ? 0 : kExecutionFailed;
+    return enqueue("cublasLtMatmul", stream, [k] { return compute(k); }) == 0 ? 0
+                                                                              : kExecutionFailed;
   });
 }
 

@@ -118,8 +118,9 @@ void each_product(const Call& k, const Each& each) {
 
 bool clear_workspace(const Call& k) {
   std::byte* workspace = memory(k.workspace, library_workspace());
-  if (workspace != nullptr) std::memset(workspace, 0xEE, library_workspace());
-  return workspace != nullptr;
+  if (workspace == nullptr) return false;
+  std::memset(workspace, 0xEE, library_workspace());
+  return touch(k.workspace, library_workspace(), true) == 0;
 }
 
 Elements read(const void* address, const Tensor4& t) {
@@ -138,6 +139,11 @@ int convolve(const Call& k) {
   if (x.at == nullptr || w.at == nullptr || y == nullptr || !clear_workspace(k) ||
       (k.bias != nullptr && bias == nullptr) || (k.residual != nullptr && residual == nullptr))
     return note("a convolution reads or writes outside of all blocks", 700);
+  if (touch(k.from, k.x.bytes(), false) != 0 || touch(k.other, k.w.bytes(), false) != 0 ||
+      (bias != nullptr && touch(k.bias, 4 * static_cast<size_t>(k.y.c), false) != 0) ||
+      (residual != nullptr && touch(k.residual, 4 * k.y.count(), false) != 0) ||
+      touch(k.to, k.y.bytes(), true) != 0)
+    return 700;
   const bool rounded = k.c.math != cudnn::kFmaMath && x.wide;
   std::vector<double> sums(k.y.count());
   each_product(k, [&](size_t out, size_t weight, size_t in) {
@@ -157,6 +163,9 @@ int weight_gradient(const Call& k) {
   std::byte* dw = memory(k.to, k.w.bytes());
   if (x.at == nullptr || dy.at == nullptr || dw == nullptr || !clear_workspace(k))
     return note("a weight gradient reads or writes outside of all blocks", 700);
+  if (touch(k.from, k.x.bytes(), false) != 0 || touch(k.other, k.y.bytes(), false) != 0 ||
+      touch(k.to, k.w.bytes(), true) != 0)
+    return 700;
   const bool rounded = k.c.math != cudnn::kFmaMath && x.wide;
   std::vector<double> sums(k.w.count());
   each_product(k, [&](size_t out, size_t weight, size_t in) {
@@ -175,7 +184,8 @@ int start(const Call& k, void* handle, int algorithm, size_t bytes, int (*work)(
     if (reinterpret_cast<uintptr_t>(p) % 16 != 0)
       return note("an operand of a convolution is not aligned", kBadParameter);
   if (!interprets()) return 0;
-  return enqueue(static_cast<Handle*>(handle)->stream, [k, work] { return work(k); }) == 0
+  return enqueue("a call of cuDNN", static_cast<Handle*>(handle)->stream,
+                 [k, work] { return work(k); }) == 0
              ? 0
              : kExecutionFailed;
 }
