@@ -350,6 +350,8 @@ void Lowering::add_kernel_step(const Node& n, const std::vector<Placement>& inpu
     if (c.least > 0) a.condition = builder_.at_least(c.position_extent, Dim(c.least));
     for (const KernelArgument& arg : c.arguments)
       a.arguments.push_back(builder_.view(arg.dtype, arg.placement, arg.extents));
+    a.inputs = static_cast<int32_t>(c.spec.inputs.size());
+    a.outputs = static_cast<int32_t>(outputs.size());
     a.kernel = kernel_index(c);
     s.alternatives.push_back(std::move(a));
   }

@@ -13,15 +13,16 @@ namespace {
 
 struct Placed {
   size_t begin, end;
-  int32_t first, last;
+  size_t buffer;
 };
 
 // The start of the tightest gap of at least `bytes` among those alive at the same time, which are
 // sorted by begin; behind all of them when no gap is wide enough.
-size_t find_gap(const std::vector<Placed>& placed, const Lifetime& buffer, size_t bytes) {
+size_t find_gap(const std::vector<Placed>& placed, size_t buffer, size_t bytes,
+                const Together& together) {
   size_t best = SIZE_MAX, best_width = SIZE_MAX, end = 0;
   for (const Placed& p : placed) {
-    if (p.last < buffer.first || buffer.last < p.first) continue;
+    if (!together(p.buffer, buffer)) continue;
     if (p.begin > end) {
       const size_t width = p.begin - end;
       if (width >= bytes && width < best_width) {
@@ -37,6 +38,12 @@ size_t find_gap(const std::vector<Placed>& placed, const Lifetime& buffer, size_
 }  // namespace
 
 ArenaPlan plan_arena(std::span<const Lifetime> buffers) {
+  return plan_arena(buffers, [buffers](size_t a, size_t b) {
+    return buffers[a].last >= buffers[b].first && buffers[b].last >= buffers[a].first;
+  });
+}
+
+ArenaPlan plan_arena(std::span<const Lifetime> buffers, const Together& together) {
   ArenaPlan plan;
   plan.offsets.assign(buffers.size(), 0);
   std::vector<size_t> order(buffers.size());
@@ -49,11 +56,11 @@ ArenaPlan plan_arena(std::span<const Lifetime> buffers) {
   for (size_t i : order) {
     const size_t bytes = round_up(buffers[i].bytes, kBufferAlignment);
     if (bytes == 0) continue;
-    const size_t begin = find_gap(placed, buffers[i], bytes);
+    const size_t begin = find_gap(placed, i, bytes, together);
     plan.offsets[i] = begin;
     plan.bytes = std::max(plan.bytes, begin + bytes);
     plan.unplanned += bytes;
-    const Placed entry{begin, begin + bytes, buffers[i].first, buffers[i].last};
+    const Placed entry{begin, begin + bytes, i};
     placed.insert(
         std::upper_bound(placed.begin(), placed.end(), entry,
                          [](const Placed& a, const Placed& b) { return a.begin < b.begin; }),

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -20,10 +21,15 @@ struct ArenaPlan {
   size_t unplanned = 0;         ///< what the buffers need without sharing
 };
 
+/// True when two buffers, given by their numbers, must not share bytes.
+using Together = std::function<bool(size_t, size_t)>;
+
 /// Places buffers so that those with overlapping lifetimes do not overlap in memory. Greedy:
 /// largest first, each into the tightest gap between those already placed. Deterministic. Sizes
 /// must be small enough that their sum does not overflow.
 ArenaPlan plan_arena(std::span<const Lifetime> buffers);
+/// The same where more than lifetimes keeps buffers apart.
+ArenaPlan plan_arena(std::span<const Lifetime> buffers, const Together& together);
 
 /// Largest sum of live bytes over all steps: no plan can be smaller.
 size_t arena_lower_bound(std::span<const Lifetime> buffers);

@@ -260,6 +260,7 @@ void Executor::Binding::prepare_libraries(const Program& program, CudaQueue& que
                                    operand(step.inputs[2]),        operand(step.inputs[3]),
                                    operand(step.outputs[0]),       &buffer(step.outputs[1]).host,
                                    bytes(program, step.outputs[1])};
+    queue.use_lane(static_cast<size_t>(plan->lanes.lane_of(i)));
     const auto is_empty = [&](ViewId id) { return bytes(program, id) == 0; };
     if (is_empty(step.inputs[0]) || is_empty(step.inputs[1]) || is_empty(step.outputs[0])) {
       note.problem = "a tensor is empty";
@@ -269,6 +270,7 @@ void Executor::Binding::prepare_libraries(const Program& program, CudaQueue& que
     if (made.ok()) steps[i].library = std::move(made).value();
     else note.problem = made.status().message();
   }
+  queue.use_lane(0);
 }
 
 Tensor Executor::Binding::copy_out(const Program& program, ViewId id) const {

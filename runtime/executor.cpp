@@ -96,6 +96,11 @@ Result<Executor::Binding*> Executor::binding_for(std::span<const int64_t> symbol
                                         &context_pointer_);
   if (queue_ != nullptr) {
     stage_ports(*made);
+    const PlannedLanes& lanes = made->plan->lanes;
+    if (Status s =
+            queue_->prepare(static_cast<size_t>(lanes.count), static_cast<size_t>(lanes.events));
+        !s.ok())
+      return s;
     made->prepare_libraries(*program_, *queue_);
     if (!made->library_uses.empty()) queue_->program().note_libraries(made->library_uses);
   }
@@ -139,26 +144,32 @@ Result<std::vector<Tensor>> Executor::run(std::span<const Tensor> inputs, int ma
 Status Executor::run_steps(Binding& binding, size_t begin, size_t end,
                            std::span<double> step_seconds) {
   for (size_t i = begin; i < end;) {
-    const Step& step = *binding.steps[i].step;
-    const auto start = step_seconds.empty() ? std::chrono::steady_clock::time_point()
-                                            : std::chrono::steady_clock::now();
-    const size_t behind = i + 1 + static_cast<size_t>(step.control.span + step.control.otherwise);
-    // A loop or branch is charged what its steps are not.
-    const auto nested = [&] {
-      double sum = 0;
-      for (size_t k = i + 1; k < behind; ++k) sum += step_seconds[k];
-      return sum;
-    };
-    const double before = step_seconds.empty() ? 0 : nested();
-    Status s = step.kind == Step::Kind::loop      ? run_loop(binding, i, step_seconds)
-               : step.kind == Step::Kind::branch  ? run_branch(binding, i, step_seconds)
-               : step.kind == Step::Kind::library ? run_library(binding, i, step_seconds)
-                                                  : run_step(binding, i);
-    if (!s.ok()) return s;
-    if (!step_seconds.empty()) step_seconds[i] += seconds_since(start) - (nested() - before);
-    i = behind;
+    if (Status s = run_whole_step(binding, i, step_seconds); !s.ok()) return s;
+    const Step::Control& c = binding.steps[i].step->control;
+    i += 1 + static_cast<size_t>(c.span + c.otherwise);
   }
   return {};
+}
+
+Status Executor::run_whole_step(Binding& binding, size_t i, std::span<double> step_seconds) {
+  const Step& step = *binding.steps[i].step;
+  const auto start = step_seconds.empty() ? std::chrono::steady_clock::time_point()
+                                          : std::chrono::steady_clock::now();
+  // A loop or branch is charged what its steps are not.
+  const auto nested = [&] {
+    const size_t behind = i + 1 + static_cast<size_t>(step.control.span + step.control.otherwise);
+    double sum = 0;
+    for (size_t k = i + 1; k < behind; ++k) sum += step_seconds[k];
+    return sum;
+  };
+  const double before = step_seconds.empty() ? 0 : nested();
+  Status s = step.kind == Step::Kind::loop      ? run_loop(binding, i, step_seconds)
+             : step.kind == Step::Kind::branch  ? run_branch(binding, i, step_seconds)
+             : step.kind == Step::Kind::library ? run_library(binding, i, step_seconds)
+                                                : run_step(binding, i);
+  if (s.ok() && !step_seconds.empty())
+    step_seconds[i] += seconds_since(start) - (nested() - before);
+  return s;
 }
 
 Status Executor::run_loop(Binding& binding, size_t index, std::span<double> step_seconds) {

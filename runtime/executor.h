@@ -52,6 +52,8 @@ class Executor {
                                      const std::vector<Tensor>& memory) const;
   /// Steps [begin, end), with what they span.
   Status run_steps(Binding& binding, size_t begin, size_t end, std::span<double> step_seconds);
+  /// One step, with what it spans.
+  Status run_whole_step(Binding& binding, size_t index, std::span<double> step_seconds);
   Status run_step(Binding& binding, size_t index);
   Status run_loop(Binding& binding, size_t index, std::span<double> step_seconds);
   Status run_branch(Binding& binding, size_t index, std::span<double> step_seconds);
@@ -66,6 +68,11 @@ class Executor {
                                          std::span<double> step_seconds);
   /// All steps, or their recording if there is one.
   Status run_queued(Binding& binding, std::span<double> step_seconds);
+  /// All steps, on as many lanes as the plan has.
+  Status run_lanes(Binding& binding, std::span<double> step_seconds);
+  /// Before and behind the steps of a part of the plan.
+  Status enter_part(const PlannedLanes::Part& part);
+  Status leave_part(const PlannedLanes::Part& part);
   Status run_device_step(Binding& binding, size_t index);
   Status run_library(Binding& binding, size_t index, std::span<double> step_seconds);
   Status device_copy(Binding& binding, ViewId from, ViewId to);

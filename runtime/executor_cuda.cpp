@@ -81,8 +81,14 @@ Result<std::vector<Tensor>> Executor::run_staged(Binding& binding, std::span<con
 }
 
 Status Executor::run_queued(Binding& binding, std::span<double> step_seconds) {
-  const auto all = [&] { return run_steps(binding, 0, binding.steps.size(), step_seconds); };
+  const auto all = [&] { return run_lanes(binding, step_seconds); };
   const std::string whole = "all steps of '" + program_->model_name + "' as a CUDA graph";
+  // Streams may have been dropped since they were made.
+  const PlannedLanes& lanes = binding.plan->lanes;
+  if (Status s =
+          queue_->prepare(static_cast<size_t>(lanes.count), static_cast<size_t>(lanes.events));
+      !s.ok())
+    return named("streams of '" + program_->model_name + "'", s);
   if (!binding.recordable || wait_for_each_ || !binding.warm) {
     Status s = all();
     binding.warm = binding.warm || s.ok();
@@ -99,6 +105,41 @@ Status Executor::run_queued(Binding& binding, std::span<double> step_seconds) {
     binding.graph = std::move(graph).value();
   }
   return named(whole, queue_->replay(binding.graph));
+}
+
+// Where the host waits after every step, lanes have nothing to wait for.
+Status Executor::enter_part(const PlannedLanes::Part& part) {
+  queue_->use_lane(static_cast<size_t>(part.lane));
+  if (wait_for_each_) return {};
+  for (int32_t event : part.waits)
+    if (Status s = queue_->wait_for(static_cast<size_t>(event)); !s.ok()) return s;
+  return {};
+}
+
+Status Executor::leave_part(const PlannedLanes::Part& part) {
+  if (wait_for_each_ || part.event < 0) return {};
+  return queue_->mark(static_cast<size_t>(part.event));
+}
+
+Status Executor::run_lanes(Binding& binding, std::span<double> step_seconds) {
+  const PlannedLanes& lanes = binding.plan->lanes;
+  if (lanes.count == 1) return run_steps(binding, 0, binding.steps.size(), step_seconds);
+  if (lanes.forks && !wait_for_each_)
+    if (Status s = queue_->mark(0); !s.ok()) return s;
+  for (size_t p = 0; p < lanes.parts.size(); ++p) {
+    const PlannedLanes::Part& part = lanes.parts[p];
+    const auto first = static_cast<size_t>(part.first_step);
+    Status s = enter_part(part);
+    if (!s.ok()) return named(describe(*binding.steps[first].step), s);
+    if (s = run_whole_step(binding, first, step_seconds); !s.ok()) return s;
+    if (s = leave_part(part); !s.ok()) return named(describe(*binding.steps[first].step), s);
+  }
+  queue_->use_lane(0);
+  if (wait_for_each_) return {};
+  for (int32_t event : lanes.joins)
+    if (Status s = queue_->wait_for(static_cast<size_t>(event)); !s.ok()) return s;
+  queue_->joined();
+  return {};
 }
 
 Status Executor::run_device_step(Binding& binding, size_t index) {

@@ -45,6 +45,16 @@ bool never_ran(const Program& program, size_t index, const std::vector<double>& 
   return false;
 }
 
+Result<std::shared_ptr<const Plan>> plan_for(const Program& program, PlanCache& plans,
+                                             std::span<const Tensor> inputs) {
+  std::vector<int64_t> symbols;
+  if (Status s = read_symbols(program, inputs, symbols); !s.ok()) return s;
+  Result<std::shared_ptr<const Plan>> plan = plans.get(symbols);
+  if (!plan.ok()) return plan.status();
+  if (Status s = check_input_dims(program, *plan.value(), inputs); !s.ok()) return s;
+  return plan;
+}
+
 }  // namespace
 
 Result<std::vector<Tensor>> in_port_order(const Program& program,
@@ -91,6 +101,7 @@ Result<std::vector<StepTime>> profile_steps(Executor& executor, const Program& p
     t.milliseconds = seconds[i] * 1e3 / runs;
     if (step.kind == Step::Kind::kernel)
       t.kernel = step.alternatives[static_cast<size_t>(plan.value()->alternatives[i])].kernel;
+    t.stream = plan.value()->lanes.lane_of(i);
     // A library step that did nothing leaves the counting to the kernels behind it.
     if (step.kind == Step::Kind::library && seconds[i] == 0) continue;
     if (step.flops != -1) t.flops = static_cast<double>(plan.value()->value(step.flops));
@@ -166,14 +177,21 @@ std::vector<LibraryUse> Model::libraries() const {
   return shared_->cuda->libraries();
 }
 
+Result<StreamReport> Model::streams(std::span<const Tensor> inputs) const {
+  return guarded([&]() -> Result<StreamReport> {
+    if (shared_ == nullptr) return empty_model();
+    const auto plan = plan_for(program(), *shared_->plans, inputs);
+    if (!plan.ok()) return plan.status();
+    const PlannedLanes& lanes = plan.value()->lanes;
+    return StreamReport{lanes.count, lanes.waits, lanes.bytes_on_one};
+  });
+}
+
 Result<MemoryReport> Model::memory(std::span<const Tensor> inputs) const {
   return guarded([&]() -> Result<MemoryReport> {
     if (shared_ == nullptr) return empty_model();
-    std::vector<int64_t> symbols;
-    if (Status s = read_symbols(program(), inputs, symbols); !s.ok()) return s;
-    Result<std::shared_ptr<const Plan>> plan = shared_->plans->get(symbols);
+    const auto plan = plan_for(program(), *shared_->plans, inputs);
     if (!plan.ok()) return plan.status();
-    if (Status s = check_input_dims(program(), *plan.value(), inputs); !s.ok()) return s;
     MemoryReport report;
     report.arena = plan.value()->arena_bytes;
     report.unplanned = plan.value()->unplanned_bytes;

@@ -28,7 +28,8 @@ struct StepTime {
   int32_t step = 0;     ///< index into Program::steps
   int32_t kernel = -1;  ///< index into Program::kernels of the alternative taken; -1 otherwise
   double milliseconds = 0;
-  double flops = 0;  ///< mathematical operations of one run, 0 when not counted
+  double flops = 0;    ///< mathematical operations of one run, 0 when not counted
+  int32_t stream = 0;  ///< of the CUDA device, counted from 0; 0 for steps of the host, too
 };
 
 /// Memory of a program bound to concrete extents, in bytes.
@@ -39,6 +40,13 @@ struct MemoryReport {
   size_t device_arena = 0;      ///< planned buffers on the CUDA device
   size_t device_constants = 0;  ///< of the constants, those that are copied there
   size_t device_states = 0;     ///< states that stay there from run to run
+};
+
+/// How a program bound to concrete extents uses streams of the CUDA device.
+struct StreamReport {
+  int32_t streams = 1;
+  size_t waits = 0;                ///< of streams for each other, in one run
+  size_t arena_on_one_stream = 0;  ///< what MemoryReport::device_arena would be with one
 };
 
 /// A compiled model. Cheap to copy (shared). `run` may be called from many threads at once: each
@@ -71,6 +79,8 @@ class Model {
   std::vector<LibraryUse> libraries() const;
   /// Memory needed for these input shapes.
   Result<MemoryReport> memory(std::span<const Tensor> inputs) const;
+  /// Streams that runs with these input shapes use.
+  Result<StreamReport> streams(std::span<const Tensor> inputs) const;
 
  private:
   friend class Session;

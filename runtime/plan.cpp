@@ -2,7 +2,9 @@
 #include "runtime/plan.h"
 
 #include "runtime/arena.h"
+#include "runtime/cuda/device.h"
 #include "runtime/extents.h"
+#include "runtime/plan_lanes.h"
 #include "runtime/strided.h"
 
 #include <algorithm>
@@ -16,12 +18,15 @@ constexpr int64_t kKernelLimit = INT32_MAX;
 
 class Binder {
  public:
-  Binder(const Program& program, Plan& plan) : p_(program), plan_(plan) {}
+  Binder(const Program& program, Plan& plan, int32_t streams)
+      : p_(program), plan_(plan), streams_(streams) {}
 
   Status run() {
     for (auto stage :
          {&Binder::constraints, &Binder::ports, &Binder::storages, &Binder::views, &Binder::steps})
       if (Status s = (this->*stage)(); !s.ok()) return s;
+    // Which steps run beside each other decides what may share memory on the device.
+    plan_device(p_, on_device_, streams_, plan_);
     return {};
   }
 
@@ -73,7 +78,8 @@ class Binder {
   }
 
   Status storages() {
-    std::vector<Lifetime> lifetimes(p_.storages.size()), on_device(p_.storages.size());
+    std::vector<Lifetime> lifetimes(p_.storages.size());
+    on_device_.resize(p_.storages.size());
     size_t total = 0;
     for (size_t i = 0; i < p_.storages.size(); ++i) {
       const Storage& s = p_.storages[i];
@@ -83,8 +89,8 @@ class Binder {
         return invalid_argument("a buffer of " + std::to_string(bytes) + " bytes is needed" +
                                 for_symbols());
       if (s.kind != Storage::Kind::arena) continue;
-      (s.device ? on_device : lifetimes)[i] = {static_cast<size_t>(bytes), s.first_step,
-                                               s.last_step};
+      (s.device ? on_device_ : lifetimes)[i] = {static_cast<size_t>(bytes), s.first_step,
+                                                s.last_step};
       if (__builtin_add_overflow(total, static_cast<size_t>(bytes) + 64, &total))
         return invalid_argument("buffers overflow the address space" + for_symbols());
     }
@@ -92,10 +98,6 @@ class Binder {
     plan_.arena_offsets = std::move(arena.offsets);
     plan_.arena_bytes = arena.bytes;
     plan_.unplanned_bytes = arena.unplanned;
-    const ArenaPlan device = plan_arena(on_device);
-    plan_.device_bytes = device.bytes;
-    for (size_t i = 0; i < p_.storages.size(); ++i)
-      if (p_.storages[i].device) plan_.arena_offsets[i] = device.offsets[i];
     return {};
   }
 
@@ -260,19 +262,21 @@ class Binder {
 
   const Program& p_;
   Plan& plan_;
+  const int32_t streams_;
   std::vector<size_t> input_bytes_, output_bytes_;
+  std::vector<Lifetime> on_device_;  ///< per storage, empty for those that are not
 };
 
 }  // namespace
 
 Result<std::shared_ptr<const Plan>> make_plan(const Program& program,
-                                              std::span<const int64_t> symbols) {
+                                              std::span<const int64_t> symbols, int32_t streams) {
   auto plan = std::make_shared<Plan>();
   plan->symbols.assign(symbols.begin(), symbols.end());
   Result<std::vector<int64_t>> values = evaluate_expressions(program, symbols);
   if (!values.ok()) return values.status();
   plan->values = std::move(values).value();
-  if (Status s = Binder(program, *plan).run(); !s.ok()) return s;
+  if (Status s = Binder(program, *plan, streams).run(); !s.ok()) return s;
   return std::shared_ptr<const Plan>(std::move(plan));
 }
 
@@ -289,7 +293,9 @@ Result<std::shared_ptr<const Plan>> PlanCache::get(std::span<const int64_t> symb
       return recent_.front();
     }
   }
-  Result<std::shared_ptr<const Plan>> made = make_plan(*program_, symbols);
+  const Result<int32_t> streams = cuda_streams();
+  if (!streams.ok()) return streams.status();
+  Result<std::shared_ptr<const Plan>> made = make_plan(*program_, symbols, streams.value());
   if (!made.ok()) return made;
   const std::lock_guard lock(mutex_);
   if (const auto it = find(); it != recent_.end()) return *it;  // another thread was faster

@@ -166,6 +166,9 @@ struct Step {
     ExprId condition = -1;          ///< holds when it evaluates to non-zero; -1 always
     int32_t kernel = 0;             ///< index into Program::kernels
     std::vector<ViewId> arguments;  ///< inputs then outputs, in the kernel's order
+    /// How many of the first arguments are read, and of the last ones written. Of one between them
+    /// a kernel sees the extents alone. No outputs: all arguments may be written.
+    int32_t inputs = 0, outputs = 0;
   };
   Kind kind = Kind::kernel;
   std::vector<Alternative> alternatives;

@@ -117,7 +117,8 @@ class Decoder {
     Step s;
     s.kind = static_cast<Step::Kind>(f.kind());
     each(f.alternatives(), [&](const file::Alternative& a) {
-      s.alternatives.push_back({a.condition(), a.kernel(), list(a.arguments())});
+      s.alternatives.push_back(
+          {a.condition(), a.kernel(), list(a.arguments()), a.inputs(), a.outputs()});
     });
     s.host_op = text(f.host_op());
     each(f.attributes(),

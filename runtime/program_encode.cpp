@@ -55,7 +55,8 @@ class Encoder {
 
   fb::Offset<file::Step> step(const Step& s) {
     const auto alternatives = tables(s.alternatives, [&](const Step::Alternative& a) {
-      return file::CreateAlternative(b_, a.condition, a.kernel, list(a.arguments));
+      return file::CreateAlternative(b_, a.condition, a.kernel, list(a.arguments), a.inputs,
+                                     a.outputs);
     });
     std::vector<fb::Offset<file::Attribute>> attributes;
     for (const auto& [name, value] : s.attributes.entries())

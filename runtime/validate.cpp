@@ -358,7 +358,12 @@ class Validator {
   void alternative(const Step::Alternative& a, int32_t index) {
     require(a.condition == -1 || is_expr(a.condition), "condition out of range");
     require(below(a.kernel, p_.kernels), "kernel out of range");
-    for (ViewId v : a.arguments) use(v, index, false);
+    const auto count = static_cast<int64_t>(a.arguments.size());
+    if (!require(a.inputs >= 0 && a.outputs >= 0 && int64_t{a.inputs} + a.outputs <= count,
+                 "a kernel has fewer arguments than inputs and outputs"))
+      return;
+    for (int64_t i = 0; i < count; ++i)
+      use(a.arguments[static_cast<size_t>(i)], index, i >= count - a.outputs);
     if (!ok() || a.arguments.empty()) return;
     const bool device = storage_of(a.arguments.front()).device;
     for (ViewId v : a.arguments)

@@ -85,6 +85,18 @@ int check(const std::string& path, bool json) {
   return kOk;
 }
 
+/// How runs with these inputs use streams of the CUDA device. A profile waits after every step.
+void print_streams(const Model& model, std::span<const Tensor> inputs) {
+  const auto streams = model.streams(inputs);
+  const auto memory = model.memory(inputs);
+  if (!streams.ok() || !memory.ok()) return;
+  fmt::print(
+      "runs that are not profiled use {} streams, which wait for each other {} times; buffers on the device: {:.2f} MB, {:.2f} MB with one stream (TINTYPE_CUDA_STREAMS=1)\n",
+      streams.value().streams, streams.value().waits,
+      static_cast<double>(memory.value().device_arena) / 1e6,
+      static_cast<double>(streams.value().arena_on_one_stream) / 1e6);
+}
+
 struct ProfileArguments {
   ModelArguments model;
   std::vector<std::string> inputs;
@@ -108,6 +120,9 @@ int profile(const ProfileArguments& a) {
     return s.kernel < 0 ? other
                         : m.model.program().kernels[static_cast<size_t>(s.kernel)].algorithm;
   };
+  const auto streams = m.model.streams(std::span<const Tensor>(inputs));
+  if (!streams.ok()) throw Error(a.model.path + ": " + streams.status().message());
+  const bool several = streams.value().streams > 1;
   double total = 0;
   for (const StepTime& s : rows) total += s.milliseconds;
   const Program& p = m.model.program();
@@ -120,6 +135,7 @@ int profile(const ProfileArguments& a) {
                    {"from", step.origin},
                    {"flops", s.flops},
                    {"algorithm", algorithm(s, "")}});
+      if (several) j.back()["stream"] = s.stream;
     }
     if (a.json == "-") std::cout << j.dump(1) << "\n";
     else if (const Status saved = save_text(j.dump(1) + "\n", a.json); !saved.ok())
@@ -130,17 +146,19 @@ int profile(const ProfileArguments& a) {
             [](const StepTime& x, const StepTime& y) { return x.milliseconds > y.milliseconds; });
   if (a.top > 0 && static_cast<size_t>(a.top) < rows.size())
     rows.resize(static_cast<size_t>(a.top));
-  fmt::print("{:>10} {:>7} {:>8}  {:<26} {:<13} {}\n", "time", "share", "GFLOP/s", "step",
-             "algorithm", "from");
+  fmt::print("{:>10} {:>7} {:>8}  {}{:<26} {:<13} {}\n", "time", "share", "GFLOP/s",
+             several ? "stream  " : "", "step", "algorithm", "from");
   for (const StepTime& s : rows) {
     const Step& step = p.steps[static_cast<size_t>(s.step)];
-    fmt::print("{:>7.4f} ms {:>5.1f} % {:>8}  {:<26.26} {:<13} {:.70}\n", s.milliseconds,
+    fmt::print("{:>7.4f} ms {:>5.1f} % {:>8}  {}{:<26.26} {:<13} {:.70}\n", s.milliseconds,
                100 * s.milliseconds / total,
-               s.flops > 0 ? fmt::format("{:.0f}", s.flops / s.milliseconds * 1e-6) : "", step.name,
-               algorithm(s, "host"), step.origin);
+               s.flops > 0 ? fmt::format("{:.0f}", s.flops / s.milliseconds * 1e-6) : "",
+               several ? fmt::format("{:>6}  ", s.stream) : "", step.name, algorithm(s, "host"),
+               step.origin);
   }
   fmt::print("{:>7.4f} ms in {} steps\n", total, times.value().size());
   print_libraries(m.model);
+  if (several) print_streams(m.model, inputs);
   return kOk;
 }
 

@@ -25,6 +25,15 @@ Result<long> number_from(const char* variable, long otherwise) {
 
 }  // namespace
 
+Result<int32_t> cuda_streams() {
+  constexpr long kStreams = 4, kMost = 8;
+  const Result<long> number = number_from("TINTYPE_CUDA_STREAMS", kStreams);
+  if (!number.ok()) return number.status();
+  if (number.value() >= 1 && number.value() <= kMost) return static_cast<int32_t>(number.value());
+  return invalid_argument("TINTYPE_CUDA_STREAMS is not from 1 to " + std::to_string(kMost) + ": " +
+                          std::to_string(number.value()));
+}
+
 Result<std::shared_ptr<CudaDevice>> CudaDevice::open() {
   static std::mutex mutex;
   static std::map<std::pair<const CudaDriver*, long>, std::weak_ptr<CudaDevice>> devices;

@@ -11,6 +11,9 @@
 
 namespace tintype {
 
+/// Streams that a run may use: TINTYPE_CUDA_STREAMS, from 1 to 8, or 4.
+Result<int32_t> cuda_streams();
+
 /// One device's primary context, shared by all models of the process. Thread-safe.
 class CudaDevice {
  public:

@@ -1,4 +1,4 @@
-// Modules, constants, the stream of an executor.
+// Modules, constants, the streams of an executor.
 #include "runtime/cuda/queue.h"
 
 #include "runtime/memory.h"
@@ -10,6 +10,7 @@ namespace tintype {
 namespace {
 
 constexpr int kNonBlockingStream = 1;    // CU_STREAM_NON_BLOCKING
+constexpr int kEventWithoutTime = 2;     // CU_EVENT_DISABLE_TIMING
 constexpr int kDynamicSharedMemory = 8;  // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 constexpr unsigned kSharedWithoutAsking = 48 << 10;
 constexpr int kCaptureThisThread = 1;             // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
@@ -107,26 +108,77 @@ CudaGraph::~CudaGraph() {
 }
 
 CudaQueue::~CudaQueue() {
-  if (stream_ == nullptr && cudnn_ == nullptr && cublaslt_ == nullptr) return;
-  if (!device()->make_current().ok()) return;
-  if (stream_ != nullptr) device()->driver().stream_wait(stream_);
-  if (cudnn_ != nullptr) cudnn_library_->destroy(cudnn_);
+  const bool used = cublaslt_ != nullptr || !events_.empty() ||
+                    std::any_of(lanes_.begin(), lanes_.end(), [](const Lane& l) {
+                      return l.stream != nullptr || l.cudnn != nullptr;
+                    });
+  if (!used || !device()->make_current().ok()) return;
+  const CudaDriver& d = device()->driver();
+  for (const Lane& lane : lanes_)
+    if (lane.stream != nullptr) d.stream_wait(lane.stream);
+  for (const Lane& lane : lanes_)
+    if (lane.cudnn != nullptr) cudnn_library_->destroy(lane.cudnn);
   if (cublaslt_ != nullptr) cublaslt_library_->destroy(cublaslt_);
-  if (stream_ != nullptr) device()->driver().stream_destroy(stream_);
+  for (void* event : events_) d.event_destroy(event);
+  for (const Lane& lane : lanes_)
+    if (lane.stream != nullptr) d.stream_destroy(lane.stream);
 }
 
 Status CudaQueue::begin() {
   if (Status s = program_->open(); !s.ok()) return s;
-  if (stream_ != nullptr) return busy_ ? wait() : Status();  // the last run could not wait
-  if (Status s = device()->check(device()->driver().stream_create(&stream_, kNonBlockingStream),
+  lane_ = 0;
+  if (busy()) return wait();  // the last run could not
+  return open_lane(lanes_[0]);
+}
+
+Status CudaQueue::open_lane(Lane& lane) {
+  if (lane.stream != nullptr) return {};
+  if (Status s = device()->check(device()->driver().stream_create(&lane.stream, kNonBlockingStream),
                                  "cuStreamCreate");
       !s.ok())
     return s;
   // A stream that takes the place of one that was dropped.
-  if (cudnn_ == nullptr || cudnn_library_->set_stream(cudnn_, stream_) == cudnn::kSuccess)
+  if (lane.cudnn == nullptr ||
+      cudnn_library_->set_stream(lane.cudnn, lane.stream) == cudnn::kSuccess)
     return {};
-  drop_stream();
+  device()->driver().stream_destroy(lane.stream);
+  lane.stream = nullptr;
   return {StatusCode::internal, "cudnnSetStream failed"};
+}
+
+Status CudaQueue::prepare(size_t lanes, size_t events) {
+  if (lanes > lanes_.size()) lanes_.resize(lanes);
+  for (size_t i = 0; i < lanes; ++i)
+    if (Status s = open_lane(lanes_[i]); !s.ok()) return s;
+  while (events_.size() < events) {
+    void* event = nullptr;
+    if (Status s = device()->check(device()->driver().event_create(&event, kEventWithoutTime),
+                                   "cuEventCreate");
+        !s.ok())
+      return s;
+    events_.push_back(event);
+  }
+  return {};
+}
+
+Status CudaQueue::mark(size_t event) {
+  return device()->check(device()->driver().event_record(events_[event], stream()),
+                         "cuEventRecord");
+}
+
+Status CudaQueue::wait_for(size_t event) {
+  Status s = device()->check(device()->driver().stream_wait_event(stream(), events_[event], 0),
+                             "cuStreamWaitEvent");
+  if (s.ok()) note_busy();
+  return s;
+}
+
+void CudaQueue::joined() {
+  for (size_t i = 1; i < lanes_.size(); ++i) lanes_[i].busy = false;
+}
+
+bool CudaQueue::busy() const {
+  return std::any_of(lanes_.begin(), lanes_.end(), [](const Lane& l) { return l.busy; });
 }
 
 Result<void*> CudaQueue::cublaslt(const CublasLt& library) {
@@ -141,48 +193,54 @@ Result<void*> CudaQueue::cublaslt(const CublasLt& library) {
 }
 
 Result<void*> CudaQueue::cudnn(const Cudnn& library) {
-  if (cudnn_ != nullptr) return cudnn_;
-  if (const int code = library.create(&cudnn_); code != cudnn::kSuccess) {
-    cudnn_ = nullptr;
+  void*& handle = lanes_[lane_].cudnn;
+  if (handle != nullptr) return handle;
+  if (const int code = library.create(&handle); code != cudnn::kSuccess) {
+    handle = nullptr;
     return Status(StatusCode::internal, std::string("cudnnCreate: ") + library.status_text(code));
   }
   cudnn_library_ = &library;
-  const int code = library.set_stream(cudnn_, stream_);
-  if (code == cudnn::kSuccess) return cudnn_;
-  library.destroy(cudnn_);
-  cudnn_ = nullptr;
+  const int code = library.set_stream(handle, stream());
+  if (code == cudnn::kSuccess) return handle;
+  library.destroy(handle);
+  handle = nullptr;
   return Status(StatusCode::internal, std::string("cudnnSetStream: ") + library.status_text(code));
 }
 
 Status CudaQueue::copy_to_device(std::byte* to, const void* from, size_t bytes) {
   if (bytes == 0) return {};
-  busy_ = true;
+  note_busy();
   return device()->check(
-      device()->driver().copy_to_device(reinterpret_cast<uint64_t>(to), from, bytes, stream_),
+      device()->driver().copy_to_device(reinterpret_cast<uint64_t>(to), from, bytes, stream()),
       "cuMemcpyHtoDAsync_v2");
 }
 
 Status CudaQueue::copy_to_host(void* to, const std::byte* from, size_t bytes) {
   if (bytes == 0) return {};
-  busy_ = true;
+  note_busy();
   return device()->check(
-      device()->driver().copy_to_host(to, reinterpret_cast<uint64_t>(from), bytes, stream_),
+      device()->driver().copy_to_host(to, reinterpret_cast<uint64_t>(from), bytes, stream()),
       "cuMemcpyDtoHAsync_v2");
 }
 
 Status CudaQueue::copy_on_device(std::byte* to, const std::byte* from, size_t bytes) {
   if (bytes == 0) return {};
-  busy_ = true;
+  note_busy();
   return device()->check(device()->driver().copy_on_device(reinterpret_cast<uint64_t>(to),
                                                            reinterpret_cast<uint64_t>(from), bytes,
-                                                           stream_),
+                                                           stream()),
                          "cuMemcpyDtoDAsync_v2");
 }
 
 Status CudaQueue::wait() {
-  Status s = device()->check(device()->driver().stream_wait(stream_), "cuStreamSynchronize");
-  if (s.ok()) busy_ = false;
-  return s;
+  Status first;
+  for (Lane& lane : lanes_) {
+    if (!lane.busy) continue;
+    Status s = device()->check(device()->driver().stream_wait(lane.stream), "cuStreamSynchronize");
+    lane.busy = !s.ok();
+    if (first.ok()) first = std::move(s);
+  }
+  return first;
 }
 
 Status CudaQueue::launch(const Launch& l) {
@@ -201,40 +259,43 @@ Status CudaQueue::launch(const Launch& l) {
         !s.ok())
       return s;
   }
-  busy_ = true;
+  note_busy();
   return device()->check(d.launch(function.value(), l.blocks[0], l.blocks[1], l.blocks[2],
-                                  l.threads[0], l.threads[1], l.threads[2], l.shared_bytes, stream_,
-                                  l.arguments, nullptr),
+                                  l.threads[0], l.threads[1], l.threads[2], l.shared_bytes,
+                                  stream(), l.arguments, nullptr),
                          "cuLaunchKernel");
 }
 
 Result<uint64_t> CudaQueue::scratch(size_t bytes) {
   bytes = round_up(std::max<size_t>(bytes, 1), kDeviceAlignment);
-  for (; scratch_block_ < scratch_.size(); ++scratch_block_, scratch_used_ = 0) {
-    const CudaMemory& block = scratch_[scratch_block_];
-    if (block.bytes() - scratch_used_ < bytes) continue;
-    const uint64_t address = block.address() + scratch_used_;
-    scratch_used_ += bytes;
+  Lane& lane = lanes_[lane_];
+  for (; lane.scratch_block < lane.scratch.size(); ++lane.scratch_block, lane.scratch_used = 0) {
+    const CudaMemory& block = lane.scratch[lane.scratch_block];
+    if (block.bytes() - lane.scratch_used < bytes) continue;
+    const uint64_t address = block.address() + lane.scratch_used;
+    lane.scratch_used += bytes;
     return address;
   }
   Result<CudaMemory> block = CudaMemory::allocate(device(), std::max(bytes, kScratchBlock));
   if (!block.ok()) return block.status();
-  scratch_.push_back(std::move(block).value());
-  scratch_used_ = bytes;
-  return scratch_.back().address();
+  lane.scratch.push_back(std::move(block).value());
+  lane.scratch_used = bytes;
+  return lane.scratch.back().address();
 }
 
 Status CudaQueue::begin_recording() {
-  return device()->check(device()->driver().capture_begin(stream_, kCaptureThisThread),
+  lane_ = 0;
+  return device()->check(device()->driver().capture_begin(stream(), kCaptureThisThread),
                          "cuStreamBeginCapture_v2");
 }
 
 Result<CudaGraph> CudaQueue::end_recording() {
   const CudaDriver& d = device()->driver();
   void *graph = nullptr, *executable = nullptr;
-  busy_ = false;
-  if (Status s = device()->check(d.capture_end(stream_, &graph), "cuStreamEndCapture"); !s.ok()) {
-    drop_stream();
+  lane_ = 0;
+  for (Lane& lane : lanes_) lane.busy = false;
+  if (Status s = device()->check(d.capture_end(stream(), &graph), "cuStreamEndCapture"); !s.ok()) {
+    drop_streams();
     return s;
   }
   Status s =
@@ -245,20 +306,32 @@ Result<CudaGraph> CudaQueue::end_recording() {
 }
 
 void CudaQueue::abandon_recording() {
+  const CudaDriver& d = device()->driver();
   void* graph = nullptr;
-  busy_ = false;
-  if (device()->driver().capture_end(stream_, &graph) != 0) return drop_stream();
-  if (graph != nullptr) device()->driver().graph_release(graph);
+  // A recording ends well with all of its streams joined only.
+  bool joined = true;
+  for (size_t i = 1; i < lanes_.size(); ++i)
+    if (lanes_[i].busy)
+      joined = joined && d.event_record(events_.back(), lanes_[i].stream) == 0 &&
+               d.stream_wait_event(lanes_[0].stream, events_.back(), 0) == 0;
+  lane_ = 0;
+  for (Lane& lane : lanes_) lane.busy = false;
+  const bool ended = d.capture_end(stream(), &graph) == 0;
+  if (ended && graph != nullptr) d.graph_release(graph);
+  if (!ended || !joined) drop_streams();
 }
 
-void CudaQueue::drop_stream() {
-  device()->driver().stream_destroy(stream_);
-  stream_ = nullptr;  // the next run makes another one
+void CudaQueue::drop_streams() {
+  for (Lane& lane : lanes_) {
+    if (lane.stream != nullptr) device()->driver().stream_destroy(lane.stream);
+    lane.stream = nullptr;
+  }
 }
 
 Status CudaQueue::replay(const CudaGraph& graph) {
-  busy_ = true;
-  return device()->check(device()->driver().graph_launch(graph.executable(), stream_),
+  lane_ = 0;
+  note_busy();
+  return device()->check(device()->driver().graph_launch(graph.executable(), stream()),
                          "cuGraphLaunch");
 }
 

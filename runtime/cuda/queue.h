@@ -70,8 +70,9 @@ class CudaGraph {
   void* executable_ = nullptr;
 };
 
-/// Launches and copies of one executor, in order. Used by one thread at a time; every call but the
-/// first needs the device to be current (`begin`).
+/// Launches and copies of one executor. They go to one lane at a time, a stream, and happen in the
+/// order of the calls there; between lanes nothing but `mark` and `wait_for` makes an order. Used
+/// by one thread at a time; every call but the first needs the device to be current (`begin`).
 class CudaQueue {
  public:
   explicit CudaQueue(std::shared_ptr<CudaProgram> program) : program_(std::move(program)) {}
@@ -84,13 +85,25 @@ class CudaQueue {
   CudaProgram& program() { return *program_; }
   const std::shared_ptr<CudaDevice>& device() const { return program_->device(); }
 
+  /// Makes streams for so many lanes, and so many events, unless they are there. Between the
+  /// beginning and the end of a recording none can be made.
+  Status prepare(size_t lanes, size_t events);
+  /// What follows goes to this lane; lane 0 after `begin`.
+  void use_lane(size_t lane) { lane_ = lane; }
+  /// The event happens when what was asked for on the current lane so far is done.
+  Status mark(size_t event);
+  /// What follows on the current lane comes after the event that was marked last under this number.
+  Status wait_for(size_t event);
+  /// Lane 0 waits for everything that the others were asked for: waiting for it is enough.
+  void joined();
+
   Status copy_to_device(std::byte* to, const void* from, size_t bytes);
   Status copy_to_host(void* to, const std::byte* from, size_t bytes);
   Status copy_on_device(std::byte* to, const std::byte* from, size_t bytes);
   /// Waits for everything asked for so far. When that fails, the next run begins with it.
   Status wait();
   /// True when something was asked for since the last wait.
-  bool busy() const { return busy_; }
+  bool busy() const;
 
   /// What kernels of Halide's do, through the hooks.
   struct Launch {
@@ -106,13 +119,15 @@ class CudaQueue {
   void fail(const Status& status) { failure_ = status; }
   /// Memory that a kernel step may use until it ends: what it stores between two launches.
   Result<uint64_t> scratch(size_t bytes);
-  /// A new step: the scratch of the one before may be used again, which comes later on the stream.
+  /// A new step: the scratch of the one before may be used again, which comes later on its lane.
   void begin_step() {
-    scratch_block_ = scratch_used_ = 0;
+    Lane& lane = lanes_[lane_];
+    lane.scratch_block = lane.scratch_used = 0;
     if (!failure_.ok()) failure_ = Status();
   }
 
-  /// Between the two nothing runs: it is recorded.
+  /// Between the two nothing runs: it is recorded. Begins on lane 0; in the end all lanes have to
+  /// be joined.
   Status begin_recording();
   Result<CudaGraph> end_recording();
   /// Drops what is being recorded, after a failure.
@@ -120,25 +135,35 @@ class CudaQueue {
   Status replay(const CudaGraph& graph);
 
   // For library steps.
-  void* stream() const { return stream_; }
-  /// Something was queued on the stream.
-  void note_busy() { busy_ = true; }
-  /// The handle of a library, made on first use.
+  void* stream() const { return lanes_[lane_].stream; }
+  /// Something was queued on the current lane.
+  void note_busy() { lanes_[lane_].busy = true; }
+  /// The handle of a library, made on first use. cuDNN's belongs to the current lane: it may keep
+  /// memory that its calls share.
   Result<void*> cublaslt(const CublasLt& library);
   Result<void*> cudnn(const Cudnn& library);
 
  private:
-  /// Nobody knows whether a stream still records whose recording could not be ended.
-  void drop_stream();
+  struct Lane {
+    void* stream = nullptr;
+    void* cudnn = nullptr;
+    bool busy = false;                ///< asked for something since it was last waited for
+    std::vector<CudaMemory> scratch;  ///< blocks stay: recorded graphs refer to them
+    size_t scratch_block = 0, scratch_used = 0;
+  };
+
+  Status open_lane(Lane& lane);
+  /// Nobody knows whether a stream still records whose recording could not be ended: the next run
+  /// makes others.
+  void drop_streams();
 
   const std::shared_ptr<CudaProgram> program_;
-  void* stream_ = nullptr;
+  std::vector<Lane> lanes_{1};
+  size_t lane_ = 0;
+  std::vector<void*> events_;
   const CublasLt* cublaslt_library_ = nullptr;
   const Cudnn* cudnn_library_ = nullptr;
-  void *cublaslt_ = nullptr, *cudnn_ = nullptr;
-  bool busy_ = false;
-  std::vector<CudaMemory> scratch_;  ///< blocks stay: recorded graphs refer to them
-  size_t scratch_block_ = 0, scratch_used_ = 0;
+  void* cublaslt_ = nullptr;
   Status failure_;
 };
 

@@ -12,6 +12,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,14 @@ inline CompiledModel compiled(std::unique_ptr<Graph> graph, const std::string& t
 
 inline CompiledModel compiled(const Make& make, const std::string& target, bool reference = false) {
   return compiled(built(make), target, reference);
+}
+
+/// Functions that give something back: when they fail, something stays.
+inline bool gives_back(const std::string& function) {
+  static const std::set<std::string> names = {
+      "cuMemFree_v2",   "cuMemFreeHost",      "cuStreamDestroy_v2", "cuModuleUnload",
+      "cuGraphDestroy", "cuGraphExecDestroy", "cuEventDestroy_v2",  "cuDevicePrimaryCtxRelease_v2"};
+  return names.count(function) != 0;
 }
 
 /// Runs three times, so that a recorded graph is replayed, and gives everything back.

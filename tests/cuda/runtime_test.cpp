@@ -14,6 +14,7 @@ namespace tintype {
 namespace {
 
 using cuda_test::compiled;
+using cuda_test::gives_back;
 using cuda_test::inputs_of;
 using cuda_test::weights;
 using testing::AllOf;
@@ -217,14 +218,6 @@ TEST(CudaRuntime, NamesTheNodeOfAFailingCall) {
                       HasSubstr("CUDA_ERROR_UNKNOWN (said the stand-in)")));
     EXPECT_TRUE(m.model.run(std::span<const Tensor>(inputs)).ok());
   }
-}
-
-/// Functions that give something back: when they fail, something stays.
-bool gives_back(const std::string& function) {
-  static const std::set<std::string> names = {
-      "cuMemFree_v2",   "cuMemFreeHost",      "cuStreamDestroy_v2",          "cuModuleUnload",
-      "cuGraphDestroy", "cuGraphExecDestroy", "cuDevicePrimaryCtxRelease_v2"};
-  return names.count(function) != 0;
 }
 
 // Every call of the driver fails once, in a run of its own: the run says so or has the right

@@ -12,6 +12,9 @@ mkdir "$work/there"
 tar -C "$work/there" -xf "$work/bundle.tar.xz"
 LD_LIBRARY_PATH=${stand_in}_libraries:$stand_in "$work/there/tintype-cuda/run.sh" --quick
 grep -q '20 of 20 cases' "$work/there/tintype-cuda/results.txt"
+for streams in 1 8; do
+  grep -q "STREAMS=$streams: 20 of 20 pass" "$work/there/tintype-cuda/results.txt"
+done
 # A case that has lost its results does not pass.
 printf 'nothing' >"$work/there/tintype-cuda/cases/lenet5/data.bin"
 printf '{"target": "cuda", "cases": [{"name": "lenet5", "kind": "small network"}]}' \

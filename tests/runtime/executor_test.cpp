@@ -371,6 +371,10 @@ TEST(Validate, RefusesBrokenPrograms) {
             head + "step 1: uses a storage outside its lifetime");
   EXPECT_EQ(broken([](Program& p) { p.steps[1].alternatives.clear(); }),
             head + "step 1: the last alternative must be unconditional");
+  EXPECT_EQ(broken([](Program& p) { p.steps[0].alternatives[0].outputs = 4; }),
+            head + "step 0: a kernel has fewer arguments than inputs and outputs");
+  EXPECT_EQ(broken([](Program& p) { p.steps[2].alternatives[0].outputs = 2; }),
+            head + "step 2: writes to a constant or an input");
   EXPECT_EQ(broken([](Program& p) { p.symbols[0].axis = 2; }),
             head + "symbol 0: axis out of range");
   EXPECT_EQ(broken([](Program& p) {

@@ -118,6 +118,20 @@ TEST_F(ProgramFileTest, RoundTripKeepsEverything) {
   EXPECT_EQ(reinterpret_cast<uintptr_t>(q.constants[0].data()) % 64, 0u);
 }
 
+TEST_F(ProgramFileTest, KeepsWhatKernelsReadAndWrite) {
+  ProgramBuilder b;
+  const ExprId n = b.constant(2);
+  const ViewId x = b.input("x", DType::f32, {n}), y = b.output("y", DType::f32, {n});
+  Step::Alternative& a = b.kernel_step(b.kernel("k"), {x, x, y}).alternatives[0];
+  a.inputs = 2;
+  a.outputs = 1;
+  const std::string encoded = encode_program(b.program, {});
+  const auto decoded = decode_program(std::as_bytes(std::span(encoded)), {}, nullptr);
+  ASSERT_TRUE(decoded.ok()) << decoded.status().message();
+  EXPECT_EQ(decoded.value()->steps[0].alternatives[0].inputs, 2);
+  EXPECT_EQ(decoded.value()->steps[0].alternatives[0].outputs, 1);
+}
+
 TEST_F(ProgramFileTest, ALoadedModelRuns) {
   ASSERT_TRUE(save_program(host_program(), {}, path()).ok());
   Result<Model> model = Model::load(path());
@@ -268,16 +282,12 @@ TEST_F(MachineCodeTest, KernelErrorsArrive) {
 TEST_F(MachineCodeTest, ModelsLoadAndUnloadIndependently) {
   const std::vector<std::byte> code = shared_object();
   ASSERT_TRUE(save_program(scale_program().program, code, path()).ok());
-  {
-    ASSERT_TRUE(Model::load(path()).ok());
-  }
+  { ASSERT_TRUE(Model::load(path()).ok()); }
   const size_t before = open_descriptors();
   for (int i = 0; i < 50; ++i) {
     Model a = Model::load(path()).value();
     Model b = Model::load(path()).value();
-    {
-      const Model dropped = std::move(a);
-    }
+    { const Model dropped = std::move(a); }
     ASSERT_EQ(run_on(b, {1, 1}), std::vector<float>{1});
   }
   EXPECT_EQ(open_descriptors(), before);

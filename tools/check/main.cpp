@@ -192,15 +192,17 @@ int bench_case(const std::string& folder, double seconds, int64_t batch) {
   std::sort(times.begin(), times.end());
   const auto memory = l.model.memory(std::span<const Tensor>(l.inputs));
   if (!memory.ok()) return fail(folder, memory.status().message());
+  const auto streams = l.model.streams(std::span<const Tensor>(l.inputs));
+  if (!streams.ok()) return fail(folder, streams.status().message());
   const MemoryReport& m = memory.value();
   std::printf(
       "{\"case\": %s, \"batch\": %lld, \"median_ms\": %s, \"least_ms\": %s, \"runs\": %zu, "
-      "\"device_mb\": %s%s}\n",
+      "\"device_mb\": %s, \"streams\": %d, \"waits\": %zu%s}\n",
       quoted(folder).c_str(), static_cast<long long>(batch),
       number(times[times.size() / 2]).c_str(), number(times.front()).c_str(), times.size(),
       number(1e-6 * static_cast<double>(m.device_arena + m.device_constants + m.device_states))
           .c_str(),
-      libraries_of(l.model).c_str());
+      streams.value().streams, streams.value().waits, libraries_of(l.model).c_str());
   return 0;
 }
 

@@ -8,7 +8,8 @@ in TF32 (NAME+tf32) within 1e-2. Sanitizers: memcheck and racecheck over the sma
 kernels alone, no report. Times: a run with its inputs in host memory and its results back there, the
 same for PyTorch (from and to pinned memory); PyTorch's time without the copies stands beside it. In
 f32 our kernels alone, then with NVIDIA's libraries (NAME+libraries), against PyTorch without TF32;
-then with TF32 on both sides. Exits with 1 when something is wrong.
+then with TF32 on both sides. Streams: values of the small cases also with one stream and with eight,
+times with as many as Tintype takes by itself and with one. Exits with 1 when something is wrong.
 """
 
 import argparse
@@ -25,13 +26,18 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 CHECK = HERE / "tintype-check"
 TF32_TOLERANCE = "1e-2"
+STREAMS = (1, 8)  # beside what Tintype takes by itself
 BATCHES = {"network": (1, 32), "small network": (1, 32)}
 STEP_BATCHES = {"mlp": 128, "lenet5": 64, "resnet18": 16, "lstm-rows": 64}
 
 
-def lines_of(command):
+def lines_of(command, streams=None):
     """The JSON objects that a command prints, one per line; its exit code and other text."""
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, cwd=HERE)
+    environment = dict(os.environ)
+    if streams is not None:
+        environment["TINTYPE_CUDA_STREAMS"] = str(streams)
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, cwd=HERE,
+                          env=environment)
     rows, rest = [], done.stderr
     for line in done.stdout.splitlines():
         if line.startswith("{"):
@@ -41,17 +47,17 @@ def lines_of(command):
     return rows, done.returncode, rest
 
 
-def check_values(cases):
-    rows = []
+def check_values(cases, streams=None):
+    rows, how = [], "" if streams is None else f" with {streams} stream{'s' if streams > 1 else ''}"
     for case in cases:
         tolerance = TF32_TOLERANCE if case.get("variant") == "tf32" else "1e-4"
         found, code, rest = lines_of([CHECK, "check", "--tolerance", tolerance,
-                                      f"cases/{case['name']}"])
+                                      f"cases/{case['name']}"], streams)
         row = found[-1] if found else {"outcome": "failed", "message": rest.strip() or f"code {code}"}
         if code != 0:
             row["outcome"] = "failed"
         rows.append({**row, "case": case["name"], "kind": case["kind"]})
-        print(f"{case['name']}: {row['outcome']} {row.get('message', '')}", flush=True)
+        print(f"{case['name']}{how}: {row['outcome']} {row.get('message', '')}", flush=True)
     return rows
 
 
@@ -183,13 +189,18 @@ def measure(cases, seconds):
         name, variant = case.get("base", case["name"]), case.get("variant")
         network = name.rsplit("-", 1)[0] if training else name
         for batch in (STEP_BATCHES[network],) if training else BATCHES.get(case["kind"], ()):
-            found, code, rest = lines_of([CHECK, "bench", "--seconds", str(seconds), "--batch",
-                                          str(batch), f"cases/{case['name']}"])
+            def bench(streams=None):
+                found, code, rest = lines_of([CHECK, "bench", "--seconds", str(seconds), "--batch",
+                                              str(batch), f"cases/{case['name']}"], streams)
+                return found[-1] if found and code == 0 else {
+                    "error": (found[-1].get("message", "") if found else rest)[-300:]}
+
             row = {"case": name, "batch": batch, "training": training,
                    "math": "TF32" if variant == "tf32" else "f32",
                    "who": "with libraries" if variant else "own kernels"}
-            row["tintype"] = found[-1] if found and code == 0 else {
-                "error": (found[-1].get("message", "") if found else rest)[-300:]}
+            row["tintype"] = bench()
+            # With the program spread over several streams: what that gains.
+            row["one_stream"] = bench(1) if row["tintype"].get("streams", 1) > 1 else row["tintype"]
             # PyTorch's step is one of SGD. Its time in f32 stands beside both of ours.
             key = (network, training, batch, row["math"])
             if peers and not name.endswith("-adam"):
@@ -218,7 +229,9 @@ def row_text(row):
         return f"{v:.3f}" if v is not None else "-"
 
     what = f"{row['case']}{' (training step)' if row['training'] else ''}"
-    return (f"| {what} | {row['batch']} | {row['math']} | {row['who']} | {cell(ours)} | {cell(eager)} | {cell(compiled)} "
+    return (f"| {what} | {row['batch']} | {row['math']} | {row['who']} | {cell(ours)} "
+            f"| {row['tintype'].get('streams', '-')} | {cell(milliseconds(row['one_stream']))} "
+            f"| {cell(eager)} | {cell(compiled)} "
             f"| {cell(min(device) if device else None)} | {cell(ratio)} |")
 
 
@@ -238,6 +251,11 @@ def report(results):
     asked, done = (sum(r.get(k, 0) for r in good) for k in ("library_steps", "done"))
     lines.append(f"steps for libraries in them: {asked}, of which libraries did {done}")
     lines += sorted({f"  {r['library_problem']}" for r in good if r.get("library_problem")})
+    for streams, rows in results["values_by_streams"].items():
+        failed = [r for r in rows if r["outcome"] != "passed"]
+        lines.append(f"small cases with TINTYPE_CUDA_STREAMS={streams}: {len(rows) - len(failed)} of "
+                     f"{len(rows)} pass")
+        lines += [f"  {r['case']}: {r.get('message', '')}" for r in failed]
     for tool, found in results.get("sanitizers", {}).items():
         if tool == "skipped":
             lines.append(f"sanitizers: {found}")
@@ -246,8 +264,9 @@ def report(results):
         lines += [f"  {r['case']}: {r['text']}" for r in found["reports"]]
     if results.get("times"):
         lines += ["", "Milliseconds, medians, copies included; ratio: better of PyTorch's two / Tintype.",
-                  "", "| case | batch | math | Tintype's products | Tintype | eager | torch.compile "
-                  "| PyTorch without copies | ratio |", "|---|---|---|---|---|---|---|---|---|"]
+                  "", "| case | batch | math | Tintype's products | Tintype | streams | with one stream "
+                  "| eager | torch.compile | PyTorch without copies | ratio |",
+                  "|---|---|---|---|---|---|---|---|---|---|---|"]
         lines += [row_text(r) for r in results["times"]]
     return "\n".join(lines) + "\n"
 
@@ -269,7 +288,8 @@ def main():
     if code != 0:
         sys.exit(f"no device: {device[-1]['message'] if device else rest}")
     results = {"date": datetime.date.today().isoformat(), "target": bundle["target"],
-               "device": device[-1], "values": check_values(small if a.quick else cases)}
+               "device": device[-1], "values": check_values(small if a.quick else cases),
+               "values_by_streams": {n: check_values(small, n) for n in STREAMS}}
     if not a.quick:
         results["sanitizers"] = sanitize([c for c in small if "variant" not in c])
         results["times"] = measure([c for c in cases if c["kind"] != "operator"], a.seconds)
@@ -277,7 +297,8 @@ def main():
     text = report(results)
     (HERE / "results.txt").write_text(text)
     print("\n" + text)
-    wrong = any(r["outcome"] != "passed" for r in results["values"]) or any(
+    checked = [*results["values"], *(r for rows in results["values_by_streams"].values() for r in rows)]
+    wrong = any(r["outcome"] != "passed" for r in checked) or any(
         found["reports"] for tool, found in results.get("sanitizers", {}).items() if tool != "skipped")
     sys.exit(1 if wrong else 0)
 
