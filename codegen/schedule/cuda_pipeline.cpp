@@ -28,6 +28,7 @@ using Halide::Internal::ProducerConsumer;
 using Halide::Internal::Ramp;
 using Halide::Internal::Stmt;
 using Halide::Internal::Store;
+using Halide::Internal::Variable;
 
 namespace {
 
@@ -131,6 +132,20 @@ class ThreadPlaces : public IRMutator {
                        mutate(op->predicate), {});
   }
 
+  /// Halide gives the loop over an axis of threads one name, or a name with a number behind it:
+  /// its counters are the process's, so that depends on what was compiled before.
+  Stmt visit(const For* op) override {
+    if (op->for_type != ForType::GPUThread) return IRMutator::visit(op);
+    threads_.push_back(op->name);
+    const Stmt s = IRMutator::visit(op);
+    threads_.pop_back();
+    return s;
+  }
+
+  static std::string axis_of(const std::string& thread) {
+    return thread.substr(0, thread.find('$'));
+  }
+
   /// Where only the first threads along an axis come, their number is known to be 0.
   Stmt visit(const IfThenElse* op) override {
     const size_t before = first_.size();
@@ -145,9 +160,9 @@ class ThreadPlaces : public IRMutator {
       note_first(both->a);
       note_first(both->b);
     } else if (const auto* less = condition.as<Halide::Internal::LT>()) {
-      const auto* thread = less->a.as<Halide::Internal::Variable>();
+      const auto* thread = less->a.as<Variable>();
       if (thread != nullptr && Halide::Internal::is_const_one(less->b))
-        first_.push_back(thread->name);
+        first_.push_back(axis_of(thread->name));
     }
   }
 
@@ -158,12 +173,20 @@ class ThreadPlaces : public IRMutator {
 
   Expr expanded(const Expr& e) const { return Halide::Internal::substitute(values_, e); }
 
+  /// With one name for the threads along an axis, whatever loop they are in.
+  Expr by_axes(Expr e) const {
+    for (const std::string& thread : threads_)
+      if (const std::string axis = axis_of(thread); axis != thread)
+        e = Halide::Internal::substitute(thread, Variable::make(Halide::Int(32), axis), e);
+    return e;
+  }
+
   Expr own(const Expr& index) {
     const Ramp* ramp = index.as<Ramp>();
-    const Expr first = Terms(expanded(ramp == nullptr ? index : ramp->base)).sum();
+    const Expr first = Terms(by_axes(expanded(ramp == nullptr ? index : ramp->base))).sum();
     Expr mine = first;
-    for (const char* thread : {".thread_id_x", ".thread_id_y", ".thread_id_z"})
-      mine = Halide::Internal::substitute(thread, 0, mine);
+    for (const std::string& thread : threads_)
+      mine = Halide::Internal::substitute(axis_of(thread), 0, mine);
     mine = Halide::Internal::simplify(mine);
     const Expr place = Halide::Internal::simplify(first - mine);
     if (!place_.defined()) place_ = place;
@@ -189,7 +212,8 @@ class ThreadPlaces : public IRMutator {
 
   std::string name_;
   std::map<std::string, Expr> values_;
-  std::vector<std::string> first_;     ///< threads whose number is 0 here
+  std::vector<std::string> threads_;   ///< loops over threads around this place
+  std::vector<std::string> first_;     ///< axes along which the thread's number is 0 here
   Expr place_;                         ///< where a thread's elements begin
   std::map<int64_t, int64_t> ranges_;  ///< of elements, the first and one past the last
   std::map<int64_t, int64_t> parts_;   ///< from the first element of a run to its number
