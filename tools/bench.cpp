@@ -1,8 +1,10 @@
 // tintype bench: latency percentiles, compile and load times, peak memory.
+#include "frontend/data/json.h"
 #include "ir/diagnostic.h"
 #include "tools/command.h"
 #include "tools/driver/pipeline.h"
 #include "tools/driver/state_values.h"
+#include "tools/driver/text_file.h"
 #include "tools/model_inputs.h"
 
 #include <algorithm>
@@ -10,6 +12,7 @@
 #include <fmt/format.h>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 namespace tintype::cli {
 
@@ -137,34 +140,46 @@ void print_human(const nlohmann::json& j) {
       n("gflops"));
 }
 
-/// True when the median is more than the allowed share above the baseline's.
-bool regressed(const BenchArguments& a, const nlohmann::json& now) {
-  std::ifstream file(a.baseline);
-  const auto old = nlohmann::json::parse(file, nullptr, false);
-  if (!old.is_object() || !old.contains("median_ms"))
+/// What --baseline and --fail-if say, read before anything is measured.
+struct Comparand {
+  double median_ms = 0;
+  std::optional<double> most_growth;  ///< in percent
+};
+
+std::optional<Comparand> comparand(const BenchArguments& a) {
+  if (a.baseline.empty()) {
+    if (!a.fail_if.empty()) throw Error("--fail-if compares with a --baseline; name one");
+    return std::nullopt;
+  }
+  std::ifstream file = open_text(a.baseline);
+  const auto old = parse_json_or_discard(file);
+  if (!old.is_object() || !old.contains("median_ms") || !old["median_ms"].is_number())
     throw Error(a.baseline + ": is not a report of tintype bench --json");
-  const double ratio = now.at("median_ms").get<double>() / old.at("median_ms").get<double>() - 1;
-  fmt::print("baseline {}: median {:+.1f} %\n", a.baseline, 100 * ratio);
-  if (a.fail_if.empty()) return false;
+  Comparand c = {old["median_ms"].get<double>(), std::nullopt};
+  if (a.fail_if.empty()) return c;
   double limit = 0;
-  if (std::sscanf(a.fail_if.c_str(), "+%lf%%", &limit) != 1)
+  int read = 0;
+  if (std::sscanf(a.fail_if.c_str(), "+%lf%%%n", &limit, &read) != 1 ||
+      static_cast<size_t>(read) != a.fail_if.size())
     throw Error("--fail-if expects for example +5%, got '" + a.fail_if + "'");
-  return 100 * ratio > limit;
+  c.most_growth = limit;
+  return c;
+}
+
+/// True when the median is more than the allowed share above the baseline's.
+bool regressed(const BenchArguments& a, const Comparand& before, const nlohmann::json& now) {
+  const double growth = 100 * (now.at("median_ms").get<double>() / before.median_ms - 1);
+  fmt::print("baseline {}: median {:+.1f} %\n", a.baseline, growth);
+  return before.most_growth && growth > *before.most_growth;
 }
 
 int bench(const BenchArguments& a) {
+  require_writable(a.json);
+  const std::optional<Comparand> before = comparand(a);
   const nlohmann::json j = measure(a);
-  if (a.json == "-") {
-    fmt::print("{}\n", j.dump());
-  } else {
-    print_human(j);
-    if (!a.json.empty()) {
-      std::ofstream out(a.json);
-      out << j.dump(1) << "\n";
-      if (!out.flush()) throw Error(a.json + ": cannot be written");
-    }
-  }
-  return !a.baseline.empty() && regressed(a, j) ? kFailed : kOk;
+  if (a.json != "-") print_human(j);
+  if (!a.json.empty()) write_report(json_text(j, a.json == "-" ? -1 : 1), a.json);
+  return before && regressed(a, *before, j) ? kFailed : kOk;
 }
 
 }  // namespace
@@ -174,8 +189,9 @@ Runner add_bench(CLI::App& parent) {
   CLI::App* app = parent.add_subcommand("bench", "measure latency, compile time and memory");
   args->model.add_to(*app);
   app->add_option("--input", args->inputs, "[NAME=]FILE; random where none is given (repeatable)");
-  app->add_option("--batch", args->batch, "extent of the first axis where it is symbolic");
-  app->add_option("--seconds", args->seconds, "how long to measure");
+  app->add_option("--batch", args->batch, "extent of the first axis where it is symbolic")
+      ->check(positive());
+  app->add_option("--seconds", args->seconds, "how long to measure")->check(not_negative());
   app->add_option("--json", args->json,
                   "write the report as JSON to a file, or - for standard output");
   app->add_option("--baseline", args->baseline, "an earlier JSON report to compare with");

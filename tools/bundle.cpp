@@ -64,11 +64,7 @@ class Data {
     bytes_.insert(bytes_.end(), p, p + bytes);
     return offset;
   }
-  void save(const std::string& path) const {
-    std::ofstream file(path, std::ios::binary);
-    file.write(bytes_.data(), static_cast<std::streamsize>(bytes_.size()));
-    if (!file.flush()) throw Error(path + ": cannot be written");
-  }
+  void save(const std::string& path) const { write_report({bytes_.data(), bytes_.size()}, path); }
 
  private:
   std::vector<char> bytes_;
@@ -148,9 +144,7 @@ int bundle(const BundleArguments& a) {
       there.model.program(), std::as_bytes(std::span<const char>(code)), a.output + "/program.tt");
   if (!saved.ok()) throw Error(saved.message());
   data.save(a.output + "/data.bin");
-  std::ofstream text(a.output + "/case.txt");
-  text << check::text_of(c);
-  if (!text.flush()) throw Error(a.output + "/case.txt: cannot be written");
+  write_report(check::text_of(c), a.output + "/case.txt");
   fmt::print("{}: {} inputs, {} results of {} runs\n", a.output, c.inputs.size(),
              c.expectations.size(), c.runs);
   return kOk;
@@ -167,7 +161,7 @@ Runner add_bundle(CLI::App& parent) {
                   "NAME=FILE: .npy or .pb; made from --seed where none is given (repeatable)");
   app->add_option("--seed", args->seed, "of inputs");
   app->add_option("--runs", args->runs, "of one session, whose results all count")
-      ->check(CLI::PositiveNumber);
+      ->check(positive());
   app->add_flag("--coarse-weights", args->coarse,
                 "large weights take few values, so that the folder compresses well");
   app->add_option("-o,--output", args->output, "folder to write")->required();

@@ -1,9 +1,11 @@
 // Options and messages that the subcommands share.
 #include "tools/command.h"
 
+#include "frontend/plot/history.h"
 #include "ir/diagnostic.h"
 #include "passes/pattern_file.h"
 #include "passes/plugin.h"
+#include "runtime/atomic_file.h"
 #include "tools/driver/data_files.h"
 #include "tools/driver/pipeline.h"
 
@@ -25,7 +27,8 @@ void ModelArguments::add_to(CLI::App& app) {
   app.add_option("--target", target, kTargetHelp);
   app.add_option("--libraries", libraries, kLibrariesHelp);
   app.add_option("--threads", threads,
-                 "upper bound on threads; results of a compiled model do not depend on it");
+                 "upper bound on threads; results of a compiled model do not depend on it")
+      ->check(not_negative());
   app.add_option("--cache", cache, "folder of compiled kernels (default: ~/.cache/tintype)");
   app.add_option("--tuning", tuning,
                  "measured choices: a file of tintype tune, or none (default: tuning.json there)");
@@ -45,6 +48,28 @@ void ModelArguments::add_to(CLI::App& app) {
       ->delimiter(',');
   app.add_option("--patterns", patterns, "file of patterns that --passes may name (repeatable)");
   app.add_option("--plugin", plugins, "shared library with passes and ops (repeatable)");
+}
+
+namespace {
+
+CLI::Validator number_from(const char* least, bool (*fine)(double)) {
+  const auto check = [=](const std::string& text) -> std::string {
+    double value = 0;
+    const char* const end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(text.data(), end, value);
+    if (error == std::errc() && rest == end && fine(value)) return "";
+    return fmt::format("expected a number {}, got '{}'", least, text);
+  };
+  return {check, ""};
+}
+
+}  // namespace
+
+CLI::Validator not_negative() {
+  return number_from("from 0", [](double v) { return v >= 0; });
+}
+CLI::Validator positive() {
+  return number_from("above 0", [](double v) { return v > 0; });
 }
 
 std::pair<std::string, std::string> split_assignment(const std::string& text,
@@ -161,6 +186,20 @@ Session open_session(const CompiledModel& model, const std::string& path) {
   Result<Session> session = Session::create(model.model);
   if (!session.ok()) throw Error(path + ": " + session.status().message());
   return std::move(session).value();
+}
+
+void require_writable(const std::string& path) {
+  if (path.empty() || path == "-") return;
+  const Result<AtomicFile> file = AtomicFile::create(path);
+  if (!file.ok()) throw Error(file.status().message());
+}
+
+void write_report(const std::string& text, const std::string& path) {
+  if (path == "-") {
+    fmt::print("{}", text);
+    return;
+  }
+  if (const Status saved = save_text(text, path); !saved.ok()) throw Error(saved.message());
 }
 
 namespace {

@@ -57,6 +57,10 @@ struct ModelArguments {
   std::map<std::string, int64_t> dim_values() const;
 };
 
+/// Checks of options whose numbers are counts, without a word in the help.
+CLI::Validator not_negative();
+CLI::Validator positive();
+
 /// Splits NAME=VALUE; Error when there is no '='.
 std::pair<std::string, std::string> split_assignment(const std::string& text,
                                                      const std::string& option);
@@ -91,6 +95,12 @@ void set_math(const std::string& text, CompileOptions& options);
 std::vector<std::string> math_modes();
 /// What --libraries says: auto, never or always, and ",f32" for no TF32.
 void set_libraries(const std::string& text, CompileOptions& options);
+
+/// Throws Error where a file cannot be written, before the work whose result goes there. "" and "-"
+/// stand for no file.
+void require_writable(const std::string& path);
+/// Writes a file whole or not at all, or, for "-", to standard output. Throws Error.
+void write_report(const std::string& text, const std::string& path);
 
 /// Prints to standard error what libraries did in the last run, and why they did not do the rest.
 void print_libraries(const Model& model);

@@ -1,11 +1,12 @@
 // JSON and TOML to options, and back.
 #include "tools/config_file.h"
 
+#include "frontend/data/json.h"
 #include "frontend/plot/history.h"
 #include "ir/diagnostic.h"
+#include "tools/driver/text_file.h"
 
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 namespace tintype::cli {
@@ -40,7 +41,7 @@ bool is_wanted(const std::string& key, const std::vector<std::string>& only) {
 
 void apply_json(CLI::App& app, std::istream& file, const std::string& path,
                 const std::vector<std::string>& only) {
-  const nlohmann::json config = nlohmann::json::parse(file);
+  const nlohmann::json config = parse_json(file);
   if (!config.is_object()) throw Error(path + ": expected a JSON object of options");
   for (const auto& [key, value] : config.items()) {
     if (!is_wanted(key, only)) continue;
@@ -65,8 +66,7 @@ void apply_toml(CLI::App& app, std::istream& file, const std::string& path,
 }  // namespace
 
 void apply_config(CLI::App& app, const std::string& path, const std::vector<std::string>& only) {
-  std::ifstream file(path);
-  if (!file) throw Error(path + ": cannot be opened");
+  std::ifstream file = open_text(path);
   try {
     if (path.ends_with(".toml")) apply_toml(app, file, path, only);
     else apply_json(app, file, path, only);
@@ -87,7 +87,7 @@ void save_config(const CLI::App& app, const std::vector<std::string>& except,
     if (o->get_items_expected_max() > 1) config[name] = results;
     else config[name] = results.back();
   }
-  const Status saved = save_text(config.dump(1) + "\n", path);
+  const Status saved = save_text(json_text(config), path);
   if (!saved.ok()) throw Error(saved.message());
 }
 

@@ -1,4 +1,5 @@
 // tintype evaluate: loss, metrics and confusions of trained models, alone and averaged.
+#include "frontend/data/json.h"
 #include "frontend/data/npy.h"
 #include "frontend/onnx/export.h"
 #include "frontend/plot/history.h"
@@ -8,6 +9,7 @@
 #include "tools/config_file.h"
 #include "tools/driver/ensemble.h"
 #include "tools/driver/pipeline.h"
+#include "tools/driver/text_file.h"
 #include "tools/train_data.h"
 #include "tools/train_report.h"
 #include "tools/trained_model.h"
@@ -16,7 +18,6 @@
 #include <cstring>
 #include <filesystem>
 #include <fmt/format.h>
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -46,11 +47,11 @@ constexpr const char* kDataOptions[] = {"data", "validation", "validation-split"
 
 Json data_options(const std::string& run) {
   const std::string path = run + "/config.json";
-  std::ifstream file(path);
-  if (!file) throw Error(path + ": cannot be opened; say with --data what to evaluate on");
+  if (!fs::exists(path)) throw Error(path + ": is not there; say with --data what to evaluate on");
+  std::ifstream file = open_text(path);
   Json chosen = Json::object();
   try {
-    const Json config = Json::parse(file);
+    const Json config = parse_json<Json>(file);
     chosen["seed"] = std::to_string(EvaluateArguments().seed);  // that of runs that name none
     for (const char* name : kDataOptions)
       if (config.contains(name)) chosen[name] = config[name];
@@ -237,7 +238,7 @@ void save_outcome(const Outcome& o) {
   const auto check = [](const Status& s) {
     if (!s.ok()) throw Error(s.message());
   };
-  check(save_text(json_of(o).dump(1) + "\n", folder + "/evaluation.json"));
+  check(save_text(json_text(json_of(o)), folder + "/evaluation.json"));
   check(save_npy(probabilities_of(o.prediction, o.loss), folder + "/predictions.npy"));
   if (o.a.average_weights) {  // a model that was in no file yet
     export_onnx(*o.averaged, folder + "/model.onnx");
@@ -287,7 +288,7 @@ int evaluate(EvaluateArguments& a) {
   o.prediction = predictions.all();
   o.classes = classify(o.prediction, o.loss, *samples[0].held_out);
   if (!a.output.empty()) save_outcome(o);
-  if (a.json) std::cout << json_of(o).dump(1) << "\n";
+  if (a.json) std::cout << json_text(json_of(o));
   else print_outcome(o);
   return kOk;
 }
@@ -304,9 +305,10 @@ Runner add_evaluate(CLI::App& parent) {
       ->required();
   a.data.add_evaluation_to(*app);
   app->add_option("--loss", a.loss, "default: that of training, or cross_entropy");
-  app->add_option("--top-k", a.top_k, "accuracies to count")->delimiter(',');
+  app->add_option("--top-k", a.top_k, "accuracies to count")->delimiter(',')->check(positive());
   app->add_option("--seed", a.seed, "of --validation-split");
-  app->add_option("--threads", a.threads, "upper bound; results do not depend on it");
+  app->add_option("--threads", a.threads, "upper bound; results do not depend on it")
+      ->check(not_negative());
   app->add_option("--target", a.target, kTargetHelp);
   app->add_option("--libraries", a.libraries, kLibrariesHelp);
   app->add_option("--cache", a.cache, "folder of compiled kernels");

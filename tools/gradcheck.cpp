@@ -1,4 +1,5 @@
 // tintype gradcheck: gradients of a model against central differences, in double precision.
+#include "frontend/data/json.h"
 #include "ir/diagnostic.h"
 #include "passes/autodiff.h"
 #include "passes/gradient_check.h"
@@ -7,7 +8,6 @@
 #include "tools/driver/data_files.h"
 
 #include <fmt/format.h>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 namespace tintype::cli {
@@ -68,17 +68,8 @@ void print_table(const std::vector<GradientComparison>& comparisons) {
                c.failed == 0 ? "ok" : fmt::format("{} wrong", c.failed));
 }
 
-void write_json(const std::string& path, const nlohmann::json& report) {
-  if (path == "-") {
-    fmt::print("{}\n", report.dump(1));
-    return;
-  }
-  std::ofstream out(path);
-  out << report.dump(1) << "\n";
-  if (!out.flush()) throw Error(path + ": cannot be written");
-}
-
 int gradcheck(const GradcheckArguments& a) {
+  require_writable(a.json);
   const auto model = import_onnx(a.model.path, a.model.options().import);
   run_pipeline(*model, parse_pipeline("decompose,dead-code"));
   std::vector<Tensor> parameters;
@@ -102,7 +93,7 @@ int gradcheck(const GradcheckArguments& a) {
   }
   const auto wrong = std::count_if(comparisons.begin(), comparisons.end(),
                                    [](const GradientComparison& c) { return c.failed != 0; });
-  if (!a.json.empty()) write_json(a.json, report_of(comparisons, problems));
+  if (!a.json.empty()) write_report(json_text(report_of(comparisons, problems)), a.json);
   if (a.json != "-") {
     for (const std::string& p : problems) fmt::print("not differentiable: {}\n", p);
     if (problems.empty()) {
@@ -124,9 +115,9 @@ Runner add_gradcheck(CLI::App& parent) {
   app->add_option("model", args->model.path, "an .onnx model")->required();
   app->add_option("--samples", args->check.samples,
                   "elements tried per input and parameter, two evaluations each; 0: all")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app->add_option("--seed", args->check.seed, "of the inputs, and of the weights of the loss");
-  app->add_option("--eps", args->check.epsilon, "step to each side")->check(CLI::PositiveNumber);
+  app->add_option("--eps", args->check.epsilon, "step to each side")->check(positive());
   app->add_option("--rtol", args->check.relative, "relative tolerance");
   app->add_option("--atol", args->check.absolute, "absolute tolerance");
   app->add_option("--dim", args->model.dims, "value of a symbolic extent, NAME=VALUE (repeatable)");

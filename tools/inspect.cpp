@@ -1,6 +1,6 @@
 // tintype check, profile, show: what a model contains and where its time goes.
 #include "codegen/lower.h"
-#include "frontend/plot/history.h"
+#include "frontend/data/json.h"
 #include "ir/diagnostic.h"
 #include "ir/print.h"
 #include "passes/autodiff.h"
@@ -12,7 +12,6 @@
 
 #include <algorithm>
 #include <fmt/format.h>
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -60,7 +59,7 @@ int check(const std::string& path, bool json) {
                               {"parameters", report.info.parameter_count},
                               {"problems", report.problems},
                               {"not_differentiable", untrainable}};
-    fmt::print("{}\n", j.dump(1));
+    fmt::print("{}", json_text(j));
     return report.problems.empty() ? kOk : kFailed;
   }
   for (const std::string& p : report.problems) fmt::print("{}\n", p);
@@ -105,6 +104,7 @@ struct ProfileArguments {
 };
 
 int profile(const ProfileArguments& a) {
+  require_writable(a.json);
   CompiledModel m = open_model(a.model.path, a.model.options());
   print_warnings(m.report);
   const std::vector<Tensor> inputs = make_inputs(m.model, a.inputs, a.model.dim_values(), 1);
@@ -137,9 +137,7 @@ int profile(const ProfileArguments& a) {
                    {"algorithm", algorithm(s, "")}});
       if (several) j.back()["stream"] = s.stream;
     }
-    if (a.json == "-") std::cout << j.dump(1) << "\n";
-    else if (const Status saved = save_text(j.dump(1) + "\n", a.json); !saved.ok())
-      throw Error(saved.message());
+    write_report(json_text(j), a.json);
     return kOk;
   }
   std::sort(rows.begin(), rows.end(),
@@ -176,11 +174,7 @@ int show(const ShowArguments& a) {
     return kOk;
   }
   const std::string dot = to_dot(*graph);
-  if (!a.dot.empty()) {
-    std::ofstream out(a.dot);
-    out << dot;
-    if (!out.flush()) throw Error(a.dot + ": cannot be written");
-  }
+  if (!a.dot.empty()) write_report(dot, a.dot);
   if (!a.svg.empty()) render_svg(dot, a.svg);
   return kOk;
 }
@@ -202,8 +196,8 @@ Runner add_profile(CLI::App& parent) {
   CLI::App* app = parent.add_subcommand("profile", "time each step of a model");
   args->model.add_to(*app);
   app->add_option("--input", args->inputs, "[NAME=]FILE; random where none is given (repeatable)");
-  app->add_option("--runs", args->runs, "runs to average over")->check(CLI::PositiveNumber);
-  app->add_option("--top", args->top, "only the N longest steps");
+  app->add_option("--runs", args->runs, "runs to average over")->check(positive());
+  app->add_option("--top", args->top, "only the N longest steps")->check(not_negative());
   app->add_option("--json", args->json,
                   "write the table as JSON to a file, or - for standard output");
   app->footer(

@@ -2,12 +2,18 @@
 #include "ir/diagnostic.h"
 #include "tools/command.h"
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
+#include <filesystem>
 #include <fmt/format.h>
+#include <iostream>
 #include <malloc.h>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace {
@@ -29,6 +35,42 @@ class CompactHelp : public CLI::Formatter {
     return text;
   }
 };
+
+/// What was printed counts when it has arrived: on a full disk nothing else says that it has not.
+int after_output(int code) {
+  std::cout.flush();
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout) return code;
+  throw tintype::Error(std::string("standard output cannot be written: ") + std::strerror(errno));
+}
+
+/// Says what was thrown, and whose mistake it is. To be called while it is being handled.
+int code_of_exception() {
+  using namespace tintype;
+  using namespace tintype::cli;
+  try {
+    throw;
+  } catch (const Error& e) {
+    fmt::print(stderr, "error: {}\n", e.what());
+    return kFailed;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "error: out of memory\n");
+    return kFailed;
+  } catch (const std::length_error& e) {  // a shape with more elements than can be counted
+    fmt::print(stderr, "error: {}\n", e.what());
+    return kFailed;
+  } catch (const std::filesystem::filesystem_error& e) {
+    fmt::print(stderr, "error: {}: {}\n", e.path1().string(), e.code().message());
+    return kFailed;
+  } catch (const std::system_error& e) {  // fmt::print, of a file that is full
+    const bool printing = std::string_view(e.what()).starts_with("cannot write to file");
+    fmt::print(stderr, "error: {}{}\n", printing ? "standard output cannot be written: " : "",
+               printing ? e.code().message() : e.what());
+    return kFailed;
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "{}\n", e.what());
+    return kInternal;
+  }
+}
 
 }  // namespace
 
@@ -60,16 +102,9 @@ int main(int argc, char** argv) {
   }
   try {
     for (auto& [command, runner] : commands)
-      if (command->parsed()) return runner();
-  } catch (const Error& e) {
-    fmt::print(stderr, "error: {}\n", e.what());
-    return kFailed;
-  } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "error: out of memory\n");
-    return kFailed;
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "{}\n", e.what());
-    return kInternal;
+      if (command->parsed()) return after_output(runner());
+  } catch (...) {
+    return code_of_exception();
   }
   return kOk;
 }

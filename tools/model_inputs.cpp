@@ -127,6 +127,12 @@ void read_inputs(const Model& model, const std::vector<std::string>& files,
 void fill_inputs(const Model& model, const std::map<std::string, int64_t>& dims, uint64_t seed,
                  std::vector<Tensor>& inputs) {
   const Program& p = model.program();
+  std::vector<std::string> symbols;
+  for (const Symbol& s : p.symbols) symbols.push_back(s.name);
+  for (const auto& [name, value] : dims)
+    if (std::find(symbols.begin(), symbols.end(), name) == symbols.end())
+      throw Error("--dim: the model has no symbolic extent '" + name + "'" +
+                  did_you_mean(name, symbols));
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (inputs[i].defined()) continue;
     std::vector<int64_t> extents;

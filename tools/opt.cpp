@@ -286,7 +286,7 @@ Runner add_opt(CLI::App& parent) {
           ->expected(0, -1)
           ->delimiter(',');
   app->add_option("--stop-after", a->stop_after, "run the first N passes only")
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative())
       ->option_text("INT");
   app->add_flag("--time-passes", a->time, "time and number of nodes of each pass");
   app->add_flag("--stats", a->stats, "number of nodes by op, and constants, before and after");

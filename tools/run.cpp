@@ -3,6 +3,7 @@
 #include "ir/diagnostic.h"
 #include "tools/command.h"
 #include "tools/driver/data_files.h"
+#include "tools/driver/text_file.h"
 #include "tools/model_inputs.h"
 
 #include <algorithm>
@@ -26,8 +27,7 @@ struct RunArguments {
 };
 
 std::vector<std::string> read_lines(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) throw Error(path + ": cannot be opened");
+  std::ifstream file = open_text(path);
   std::vector<std::string> lines;
   for (std::string line; std::getline(file, line);) lines.push_back(line);
   return lines;
@@ -91,6 +91,7 @@ std::vector<Tensor> inputs_of(const RunArguments& a, const Model& model,
 }
 
 int run(const RunArguments& a) {
+  if (!a.output.empty()) require_writable(a.output + ".npy");
   CompiledModel m = open_model(a.model.path, a.model.options());
   print_compile_summary(m.report);
   std::vector<std::string> labels;
@@ -128,7 +129,7 @@ Runner add_run(CLI::App& parent) {
                   "(repeatable)");
   args->images.add_to(*app);
   app->add_option("--labels", args->labels, "file with one class name per line");
-  app->add_option("--top", args->top, "classes to print");
+  app->add_option("--top", args->top, "classes to print")->check(not_negative());
   app->add_option("--seed", args->seed, "of random inputs");
   app->add_option("--output", args->output, "write results to OUTPUT.npy");
   app->footer(

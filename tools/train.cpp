@@ -1,4 +1,5 @@
 // tintype train: a network of the zoo or an ONNX model, trained on files, to a folder of results.
+#include "frontend/data/json.h"
 #include "frontend/data/safetensors.h"
 #include "frontend/train/initialization.h"
 #include "frontend/train/parameters.h"
@@ -137,6 +138,14 @@ void apply_resumed(TrainArguments& a) {
   a.output = a.resume;
 }
 
+/// What cannot be a folder is said before the step is compiled; making it waits until all is well.
+void check_folder(const std::string& path) {
+  fs::path existing = fs::absolute(path);
+  while (!fs::exists(existing) && existing.has_relative_path()) existing = existing.parent_path();
+  if (!fs::is_directory(existing))
+    throw Error(path + ": cannot be made: " + existing.string() + " is no folder");
+}
+
 void check(const TrainArguments& a) {
   if (a.model.empty())
     throw Error("train: which model? give a network of `tintype zoo` or an .onnx file");
@@ -145,6 +154,8 @@ void check(const TrainArguments& a) {
   if (a.resume.empty() && !a.force && RunFolder(a.output).has_run())
     throw Error("'" + a.output + "' holds a training run; continue it with --resume " + a.output +
                 ", replace it with --force, or give another folder with -o");
+  check_folder(a.output);
+  (void)parse_early_stopping(a.early_stopping);  // which is needed after the step is compiled
 }
 
 /// Before anything is compiled: frozen parameters are constants of the program.
@@ -223,11 +234,10 @@ int train(TrainArguments& a) {
   const std::vector<HistoryRow>& history = fit(a, trainer, data, *batches, folder);
   folder.save_results(trainer, data, a.data);
   if (a.json) {
-    std::cout << nlohmann::json{{"model", folder.file("model.onnx")},
-                                {"input", data.normalization.text()},
-                                {"history", nlohmann::json::parse(history_json(history))}}
-                     .dump(1)
-              << "\n";
+    std::cout << json_text(
+        nlohmann::json{{"model", folder.file("model.onnx")},
+                       {"input", data.normalization.text()},
+                       {"history", nlohmann::json::parse(history_json(history))}});
     return kOk;
   }
   if (a.show > 0) fmt::print("{}", text_pictures(trainer, data, a.data, a.show));
@@ -252,8 +262,7 @@ Runner add_train(CLI::App& parent) {
                   "cross_entropy (default for classes), mse (default for numbers), huber ...");
   app->add_option("--optimizer", a.optimizer, "sgd, adam, adamw, rmsprop ..., as adam,lr=1e-3");
   app->add_option("--schedule", a.schedule, "[step:][warmup,length=N+]cosine, step, plateau ...");
-  app->add_option("--epochs", a.epochs, "times through the data, in all")
-      ->check(CLI::PositiveNumber);
+  app->add_option("--epochs", a.epochs, "times through the data, in all")->check(positive());
   app->add_option("--init", a.init,
                   "draw weights anew: he_normal, xavier_uniform, constant,value=0.1 ...");
   app->add_option("--freeze", a.freeze, "regular expression: parameters that stay as they are");
@@ -263,14 +272,16 @@ Runner add_train(CLI::App& parent) {
                   "weights: l1=PENALTY,l2=PENALTY,max_norm=LIMIT of each unit's weights");
   app->add_option("--average", a.average, "weights: ema,decay=0.999 or swa,start=EPOCH");
   app->add_option("--early-stopping", a.early_stopping, "METRIC,patience=10,min_delta=0");
-  app->add_option("--top-k", a.top_k, "accuracies to count")->delimiter(',');
+  app->add_option("--top-k", a.top_k, "accuracies to count")->delimiter(',')->check(positive());
   app->add_option("--recompute", a.recompute,
                   "compute activations twice to save memory: auto, SEGMENTS or a size as 200MB")
       ->expected(0, 1)
       ->default_str("auto");
-  app->add_option("--diagnostics", a.diagnostics, "look for trouble every N epochs; 0: never");
+  app->add_option("--diagnostics", a.diagnostics, "look for trouble every N epochs; 0: never")
+      ->check(not_negative());
   app->add_option("--seed", a.seed, "of weights, order and dropout");
-  app->add_option("--threads", a.threads, "upper bound; results do not depend on it");
+  app->add_option("--threads", a.threads, "upper bound; results do not depend on it")
+      ->check(not_negative());
   app->add_option("--target", a.target, kTargetHelp);
   app->add_option("--libraries", a.libraries, kLibrariesHelp);
   app->add_option("--math", a.math, kTrainMathHelp)
@@ -283,11 +294,11 @@ Runner add_train(CLI::App& parent) {
                   "go on with the run in this folder, as if it had not stopped");
   app->add_option("--keep-checkpoints", a.keep_checkpoints,
                   "keep those of the last N epochs, for evaluate")
-      ->check(CLI::Validator(CLI::NonNegativeNumber).description(""))
+      ->check(not_negative())
       ->type_name("N");
   app->add_option("--weights", a.weights, "start from the values in a .safetensors file");
   app->add_option("--show", a.show, "print so many validation images with predictions")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app->add_flag("--force", a.force, "replace the run in the output folder");
   app->add_option("--save-step", a.save_step,
                   "write the step as a graph, for opt, show, bench and profile");

@@ -138,7 +138,7 @@ void DataArguments::add_evaluation_to(CLI::App& app) {
                  "CSV: label=COLUMN,task=classes or values; flat rows: shape=1x28x28");
   app.add_option("--resize", resize, "scale images to SIDE or HEIGHTxWIDTH");
   app.add_option("--normalize", normalize, "unit, standard, none, or mean=M:M:M,std=D:D:D");
-  app.add_option("--batch", batch, "samples per step; 0: all")->check(CLI::NonNegativeNumber);
+  app.add_option("--batch", batch, "samples per step; 0: all")->check(not_negative());
 }
 
 TrainingData open_training_data(const DataArguments& a, const std::vector<std::string>& names,

@@ -6,6 +6,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <fmt/format.h>
 #include <limits>
 
 namespace tintype::cli {
@@ -30,6 +31,16 @@ ParameterGroup parse_group(const std::string& text) {
   return group;
 }
 
+namespace {
+
+/// Limits, penalties and counts; 0 stands for none.
+void require_not_negative(const std::string& what, double value) {
+  if (!(value >= 0) || !std::isfinite(value))
+    throw Error(fmt::format("{} expects a number from 0, got {}", what, value));
+}
+
+}  // namespace
+
 Clipping parse_clipping(const std::string& text) {
   Clipping c;
   if (text.empty()) return c;
@@ -38,6 +49,9 @@ Clipping parse_clipping(const std::string& text) {
   reader("norm", c.norm);
   reader("global_norm", c.global_norm);
   reader.finish();
+  require_not_negative("--clip value", c.value);
+  require_not_negative("--clip norm", c.norm);
+  require_not_negative("--clip global_norm", c.global_norm);
   return c;
 }
 
@@ -48,6 +62,9 @@ void apply_regularizers(const std::string& text, TrainingOptions& options) {
   reader("l2", options.l2);
   reader("max_norm", options.max_norm);
   reader.finish();
+  require_not_negative("--regularize l1", options.l1);
+  require_not_negative("--regularize l2", options.l2);
+  require_not_negative("--regularize max_norm", options.max_norm);
 }
 
 Averaging parse_averaging(const std::string& text) {
@@ -57,9 +74,13 @@ Averaging parse_averaging(const std::string& text) {
   if (reader.name() == "ema") {
     a.ema_decay = 0.999;
     reader("decay", a.ema_decay);
+    if (!(a.ema_decay >= 0 && a.ema_decay < 1))
+      throw Error(fmt::format("--average ema: decay expects a number from 0 to below 1, got {}",
+                              a.ema_decay));
   } else if (reader.name() == "swa") {
     a.swa_start = 0;
     reader("start", a.swa_start);
+    require_not_negative("--average swa: start", static_cast<double>(a.swa_start));
   } else {
     throw Error("--average expects ema[,decay=D] or swa[,start=EPOCH], got '" + text + "'");
   }
@@ -75,6 +96,8 @@ std::optional<EarlyStopping> parse_early_stopping(const std::string& text) {
   reader("min_delta", e.min_delta);
   reader("restore_best", e.restore_best);
   reader.finish();
+  require_not_negative("--early-stopping patience", static_cast<double>(e.patience));
+  require_not_negative("--early-stopping min_delta", e.min_delta);
   return e;
 }
 

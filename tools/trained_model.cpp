@@ -2,16 +2,17 @@
 #include "tools/trained_model.h"
 
 #include "frontend/data/checkpoint.h"
+#include "frontend/data/json.h"
 #include "frontend/onnx/import.h"
 #include "frontend/plot/history.h"
 #include "frontend/train/parameters.h"
 #include "frontend/train/training_graph.h"
 #include "ir/diagnostic.h"
+#include "tools/driver/text_file.h"
 #include "tools/driver/training_progress.h"
 
 #include <filesystem>
 #include <fmt/format.h>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -93,15 +94,14 @@ InputSpec input_spec(const DataArguments& a, const TrainingData& data, const std
 void save_input_spec(const InputSpec& s, const std::string& path) {
   const Json j = {{"table", s.table},         {"resize", s.resize}, {"augment", s.augment},
                   {"normalize", s.normalize}, {"loss", s.loss},     {"classes", s.classes}};
-  const Status saved = save_text(j.dump(1) + "\n", path);
+  const Status saved = save_text(json_text(j), path);
   if (!saved.ok()) throw Error(saved.message());
 }
 
 InputSpec load_input_spec(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) throw Error(path + ": cannot be opened");
+  std::ifstream file = open_text(path);
   try {
-    const Json j = Json::parse(file);
+    const Json j = parse_json<Json>(file);
     const auto text = [&](const char* key) { return j.at(key).get<std::string>(); };
     return {text("table"),     text("resize"), text("augment"),
             text("normalize"), text("loss"),   j.at("classes").get<std::vector<std::string>>()};

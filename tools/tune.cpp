@@ -1,5 +1,5 @@
 // tintype tune: measures algorithms instead of reckoning, and keeps what won.
-#include "frontend/plot/history.h"
+#include "frontend/data/json.h"
 #include "ir/diagnostic.h"
 #include "tools/command.h"
 #include "tools/driver/pipeline.h"
@@ -139,6 +139,7 @@ int tune_model(const TuneArguments& a) {
   options.compile = a.model.options();
   options.compile.progress = nullptr;
   options.seconds = seconds_of(a.budget);
+  require_writable(a.json);
   const std::string file = file_of(a, options.compile);
   const TuningFile before = existing(file);
   if (!a.again)
@@ -155,13 +156,8 @@ int tune_model(const TuneArguments& a) {
   TuningFile tuning = existing(file);  // another process may have added to it
   tuning.merge(report.setting, report.choices);
   save_tuning(tuning, file);
-  if (a.json == "-") {
-    fmt::print("{}\n", json_of(a, report, file).dump(1));
-    return kOk;
-  }
-  if (!a.json.empty())
-    if (const Status s = save_text(json_of(a, report, file).dump(1) + "\n", a.json); !s.ok())
-      throw Error(s.message());
+  if (!a.json.empty()) write_report(json_text(json_of(a, report, file)), a.json);
+  if (a.json == "-") return kOk;
   if (report.interrupted) fmt::print("interrupted: what was found until then is kept\n");
   print_table(report);
   fmt::print("{}: {} choices, {}\n", file, report.choices.size(),

@@ -1,12 +1,13 @@
 // tintype verify: folders of model.onnx and test_data_set_*, many at once.
+#include "frontend/data/json.h"
 #include "ir/diagnostic.h"
 #include "tools/command.h"
 #include "tools/driver/compare.h"
 #include "tools/driver/pipeline.h"
+#include "tools/driver/text_file.h"
 
 #include <atomic>
 #include <fmt/format.h>
-#include <fstream>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -71,19 +72,12 @@ void write_json(const std::string& path, const std::vector<CaseResult>& results)
   for (const CaseResult& r : results)
     rows.push_back(
         {{"case", case_name(r.folder)}, {"outcome", name_of(r.outcome)}, {"message", r.message}});
-  if (path == "-") {
-    fmt::print("{}\n", rows.dump(1));
-    return;
-  }
-  std::ofstream out(path);
-  out << rows.dump(1) << "\n";
-  if (!out.flush()) throw Error(path + ": cannot be written");
+  write_report(json_text(rows), path);
 }
 
 /// Names of cases expected to fail; lines starting with '#' are comments.
 std::set<std::string> read_expectations(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) throw Error(path + ": cannot be opened");
+  std::ifstream file = open_text(path);
   std::set<std::string> names;
   for (std::string line; std::getline(file, line);) {
     const size_t end = line.find_first_of(" \t#");
@@ -93,9 +87,10 @@ std::set<std::string> read_expectations(const std::string& path) {
 }
 
 int verify(const VerifyArguments& a) {
-  const std::vector<CaseResult> results = verify_all(a);
+  require_writable(a.json);
   const std::set<std::string> expected =
       a.expectations.empty() ? std::set<std::string>{} : read_expectations(a.expectations);
+  const std::vector<CaseResult> results = verify_all(a);
   size_t passed = 0;
   size_t surprises = 0;
   for (const CaseResult& r : results) {
@@ -135,7 +130,8 @@ Runner add_verify(CLI::App& parent) {
                   "write one row per case to a file, or - for standard output");
   app->add_option("--expect-failures", args->expectations,
                   "file of cases that fail today; a surprise either way is an error");
-  app->add_option("--jobs", args->jobs, "cases at once (default: one per processor)");
+  app->add_option("--jobs", args->jobs, "cases at once (default: one per processor)")
+      ->check(positive());
   app->add_option("--target", args->target, kTargetHelp);
   app->add_option("--libraries", args->libraries, kLibrariesHelp);
   app->add_option("--cache", args->cache, "folder of compiled kernels");

@@ -1,5 +1,6 @@
 // tintype zoo: lists well-known networks, prints their layers, exports them with seeded weights.
 #include "frontend/zoo/zoo.h"
+#include "frontend/data/json.h"
 #include "frontend/onnx/export.h"
 #include "ir/diagnostic.h"
 #include "tools/command.h"
@@ -46,7 +47,7 @@ int list(bool json) {
       fmt::print("{:<18} {:>12} {:>11.1f} M  {}\n", e.name, grouped(t.parameters),
                  static_cast<double>(t.multiply_adds) * 1e-6, e.summary);
   }
-  if (json) std::cout << rows.dump(1) << "\n";
+  if (json) std::cout << json_text(rows);
   return kOk;
 }
 
@@ -65,7 +66,7 @@ int print_layers(const ZooArguments& a) {
                               {"parameters", t.parameters},
                               {"multiply_adds", t.multiply_adds},
                               {"layers", rows}};
-    std::cout << j.dump(1) << "\n";
+    std::cout << json_text(j);
     return kOk;
   }
   fmt::print("{:<28} {:<12} {:<18} {:>12} {:>15}\n", "layer", "op", "output", "parameters",
@@ -87,9 +88,8 @@ int run_zoo(ZooArguments a) {
   const Totals t = totals(*g);
   export_onnx(*g->take(), a.output);
   if (a.json)
-    std::cout << nlohmann::json{{"name", a.name}, {"file", a.output}, {"parameters", t.parameters}}
-                     .dump(1)
-              << "\n";
+    std::cout << json_text(
+        nlohmann::json{{"name", a.name}, {"file", a.output}, {"parameters", t.parameters}});
   else
     fmt::print("{}: {} with {} parameters, seed {}\n", a.output, a.name, grouped(t.parameters),
                a.options.seed);
@@ -106,8 +106,7 @@ Runner add_zoo(CLI::App& parent) {
   app->add_option("-o,--output", args->output,
                   "write the network, with seeded weights, as an .onnx model");
   app->add_option("--seed", args->options.seed, "of the weights");
-  app->add_option("--classes", args->options.classes, "width of the last layer")
-      ->check(CLI::PositiveNumber);
+  app->add_option("--classes", args->options.classes, "width of the last layer")->check(positive());
   app->add_flag("--auxiliary", args->options.auxiliary,
                 "with the training heads of GoogLeNet and Inception v3");
   app->add_flag("--json", args->json, "print JSON");

@@ -1,6 +1,7 @@
 // Element-wise comparison, and the ONNX suite's way of storing test cases.
 #include "tools/driver/compare.h"
 
+#include "frontend/data/json.h"
 #include "frontend/onnx/stored_case.h"
 #include "ir/diagnostic.h"
 #include "tools/driver/data_files.h"
@@ -9,7 +10,6 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 namespace tintype {
 
@@ -49,11 +49,15 @@ struct Tolerance {
 Tolerance tolerance_of(const fs::path& folder, const VerifyOptions& options) {
   Tolerance t;
   if (std::ifstream file(folder / "data.json"); file) {
-    const auto json = nlohmann::json::parse(file, nullptr, false);
-    if (json.is_object()) {
-      t.rtol = json.value("rtol", t.rtol);
-      t.atol = json.value("atol", t.atol);
-    }
+    const auto json = parse_json_or_discard(file);
+    const auto read = [&](const char* name, double& value) {
+      if (!json.is_object() || (json.contains(name) && !json[name].is_number()))
+        throw Error((folder / "data.json").string() + ": expected a JSON object with numbers rtol "
+                                                      "and atol");
+      value = json.value(name, value);
+    };
+    read("rtol", t.rtol);
+    read("atol", t.atol);
   }
   if (options.rtol >= 0) t.rtol = options.rtol;
   if (options.atol >= 0) t.atol = options.atol;

@@ -54,8 +54,10 @@ Image scaled(Image image, const Preprocess& p, const std::string& path) {
   };
   if (p.shorter > 0) {
     const double scale = static_cast<double>(p.shorter) / std::min(image.width, image.height);
-    const int width = std::max(1, static_cast<int>(std::lround(image.width * scale)));
-    const int height = std::max(1, static_cast<int>(std::lround(image.height * scale)));
+    const auto scaled_extent = [&](int extent) {
+      return static_cast<int>(std::clamp<long>(std::lround(extent * scale), 1, 1 << 30));
+    };
+    const int width = scaled_extent(image.width), height = scaled_extent(image.height);
     image = checked(resized(image, width, height));
   } else if (p.resize[0] > 0) {
     image = checked(resized_to_cover(image, p.resize[1], p.resize[0]));

@@ -1,11 +1,15 @@
 // Graphviz source of a graph, and running dot on it.
 #include "tools/driver/graphviz.h"
 
+#include "frontend/plot/history.h"
 #include "ir/diagnostic.h"
 
-#include <cstdio>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <unordered_map>
@@ -96,13 +100,38 @@ std::string to_dot(const Graph& graph) {
   return s + "}\n";
 }
 
+namespace {
+
+/// A folder that is gone afterwards.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    path_ = (std::filesystem::temp_directory_path() / "tintype-dot-XXXXXX").string();
+    if (mkdtemp(path_.data()) == nullptr)
+      throw Error(path_ + ": cannot be made: " + std::strerror(errno));
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  std::string file(const char* name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+void require(const Status& status) {
+  if (!status.ok()) throw Error(status.message());
+}
+
+}  // namespace
+
 void render_svg(const std::string& dot, const std::string& path) {
-  const std::string source = path + ".dot.part";
-  const std::string picture = path + ".part";
-  std::ofstream out(source);
-  out << dot;
-  if (!out.flush()) throw Error(path + ": cannot be written");
-  out.close();
+  const TemporaryFolder folder;
+  const std::string source = folder.file("graph.dot"), picture = folder.file("graph.svg");
+  require(save_text(dot, source));
   const pid_t child = fork();
   if (child == 0) {
     execlp("dot", "dot", "-Tsvg", "-o", picture.c_str(), source.c_str(),
@@ -111,15 +140,12 @@ void render_svg(const std::string& dot, const std::string& path) {
   }
   int status = -1;
   if (child > 0) waitpid(child, &status, 0);
-  std::error_code ignored;
-  std::filesystem::remove(source, ignored);
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-    std::filesystem::remove(picture, ignored);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-      throw Error("drawing needs Graphviz; install the package graphviz, or use --dot");
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+    throw Error("drawing needs Graphviz; install the package graphviz, or use --dot");
+  std::ostringstream drawn;
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || !(drawn << std::ifstream(picture).rdbuf()))
     throw Error(path + ": Graphviz failed to draw the graph");
-  }
-  std::filesystem::rename(picture, path);
+  require(save_text(drawn.str(), path));
 }
 
 }  // namespace tintype

@@ -235,8 +235,12 @@ std::unique_ptr<Graph> load_graph(const std::string& path, const ImportOptions& 
   constexpr std::string_view kStart = "graph ";
   char start[kStart.size()] = {};
   std::ifstream(path, std::ios::binary).read(start, sizeof start);
-  return std::string_view(start, sizeof start) == kStart ? load_text(path)
-                                                         : import_onnx(path, options);
+  if (std::string_view(start, sizeof start) != kStart) return import_onnx(path, options);
+  if (!options.input_shapes.empty() || !options.known_inputs.empty() ||
+      !options.input_lengths.empty())
+    throw Error(path + ": the text of a graph says itself what its inputs are; shapes, values and "
+                       "lengths of inputs can be given for ONNX models");
+  return load_text(path);
 }
 
 void save_graph(const Graph& graph, const std::string& path) {

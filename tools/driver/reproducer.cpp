@@ -1,13 +1,15 @@
 // Reading and writing of reproducer folders.
 #include "tools/driver/reproducer.h"
 
+#include "frontend/data/json.h"
 #include "frontend/data/npy.h"
+#include "frontend/plot/history.h"
 #include "ir/diagnostic.h"
 #include "ir/parse.h"
+#include "tools/driver/text_file.h"
 
 #include <filesystem>
 #include <fmt/format.h>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 namespace tintype {
@@ -17,8 +19,7 @@ namespace fs = std::filesystem;
 namespace {
 
 void write_text(const fs::path& path, const std::string& text) {
-  std::ofstream out(path, std::ios::binary);
-  if (!(out << text).flush()) throw Error(path.string() + ": cannot be written");
+  if (const Status s = save_text(text, path.string()); !s.ok()) throw Error(s.message());
 }
 
 /// Paths inside stay right wherever the folder is used from.
@@ -63,7 +64,7 @@ void save_reproducer(const Reproducer& r, const std::string& folder) {
                                {"message", r.message},
                                {"plugins", absolute(r.plugins)},
                                {"patterns", absolute(r.patterns)}};
-  write_text(base / "reproducer.json", json.dump(1) + "\n");
+  write_text(base / "reproducer.json", json_text(json));
   std::string command =
       "tintype opt model.ir --passes " + shell_quoted(r.passes) +
       fmt::format(" --verify-passes --tolerance {:g} --seed {}", r.tolerance, r.seed);
@@ -77,12 +78,12 @@ Reproducer load_reproducer(const std::string& folder,
                            const std::function<void(const Reproducer&)>& before_graph) {
   const fs::path base(folder);
   const std::string path = (base / "reproducer.json").string();
-  std::ifstream file(path);
-  if (!file)
-    throw Error(path + ": cannot be opened; --reproducer of tintype opt writes such folders");
+  if (!fs::exists(path))
+    throw Error(path + ": is not there; --reproducer of tintype opt writes such folders");
+  std::ifstream file = open_text(path);
   Reproducer r;
   try {
-    const auto json = nlohmann::json::parse(file);
+    const auto json = parse_json(file);
     r.passes = json.at("passes").get<std::string>();
     r.tolerance = json.at("tolerance").get<double>();
     r.seed = json.at("seed").get<uint64_t>();

@@ -2,6 +2,7 @@
 // number for become null and read back as NaN.
 #include "tools/driver/training_progress.h"
 
+#include "frontend/data/json.h"
 #include "ir/diagnostic.h"
 
 #include <limits>
@@ -100,12 +101,12 @@ std::string TrainingProgress::to_json() const {
                   {"bad_epochs", bad_epochs},
                   {"finished", finished},
                   {"history", rows}};
-  return j.dump();
+  return json_text(j, -1);
 }
 
 TrainingProgress TrainingProgress::from_json(const std::string& text) {
   try {
-    const Json j = Json::parse(text);
+    const Json j = parse_json(text);
     TrainingProgress p;
     p.fingerprint = j.at("fingerprint").get<std::string>();
     p.epoch = j.at("epoch").get<int64_t>();

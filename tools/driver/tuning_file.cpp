@@ -3,10 +3,12 @@
 
 #include "codegen/compile.h"
 #include "codegen/kernel_cache.h"
+#include "frontend/data/json.h"
 #include "frontend/plot/history.h"
 #include "ir/diagnostic.h"
 #include "runtime/cpu_count.h"
 #include "runtime/cuda/driver.h"
+#include "tools/driver/text_file.h"
 
 #include <algorithm>
 #include <array>
@@ -165,13 +167,12 @@ void TuningFile::merge(const TuningSetting& setting, const Tuning& choices) {
 }
 
 TuningFile load_tuning(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
+  std::ifstream file = open_text(path);
   std::error_code no_size;
-  if (!file) throw Error(path + ": cannot be read");
   const Reader r(path);
   if (const auto bytes = std::filesystem::file_size(path, no_size); no_size || bytes > kMostBytes)
     r.fail("is no record of tintype tune");
-  const Json j = Json::parse(file, nullptr, false);
+  const Json j = parse_json_or_discard(file);
   if (!j.is_object() || j.value("format", Json()) != kFormat)
     r.fail(j.is_discarded() ? "is no record of tintype tune, or a damaged one: it is not JSON"
                             : "is no record of tintype tune");
@@ -216,7 +217,7 @@ void save_tuning(const TuningFile& file, const std::string& path) {
   }
   const nlohmann::ordered_json j = {
       {"format", kFormat}, {"version", kVersion}, {"settings", std::move(settings)}};
-  if (const Status s = save_text(j.dump(1) + "\n", path); !s.ok()) throw Error(s.message());
+  if (const Status s = save_text(json_text(j), path); !s.ok()) throw Error(s.message());
 }
 
 std::string default_tuning_path(const std::string& cache_directory) {

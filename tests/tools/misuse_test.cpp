@@ -1,0 +1,259 @@
+// The command line misused: one line that names the file or option and says what was expected, an
+// exit code, and nothing left half-written.
+#include "train_fixture.h"
+
+#include <gmock/gmock.h>
+
+#include <utility>
+#include <vector>
+
+namespace tintype {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr const char* kGraph = "graph \"small\"(%x: f32[N,4]) {\n"
+                               "  %0 = Relu(%x)  // relu\n"
+                               "  return %0 as \"y\"\n}\n";
+
+class Misuse : public TrainCommand {
+ protected:
+  Misuse() {
+    write("small.ir", kGraph);
+    write("empty", "");
+    fs::create_directories(path("folder.onnx"));
+    fs::create_directories(path("full.tt"));
+  }
+
+  void write(const std::string& name, const std::string& content) const {
+    std::ofstream(path(name), std::ios::binary) << content;
+  }
+  std::string graph() const { return path("small.ir"); }
+  std::vector<std::string> files() const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::recursive_directory_iterator(path("")))
+      names.push_back(entry.path().string());
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+  /// What is said on standard error; standard output goes to `output`. The files stay what they
+  /// were.
+  Outcome refusal(const std::string& arguments, const std::string& output = "/dev/null") {
+    const std::vector<std::string> before = files();
+    const std::string cache = " TINTYPE_CACHE_DIR=" + path("cache") + " ";
+    Outcome o =
+        run_shell("{ env" + cache + TINTYPE_PROGRAM + " " + arguments + " >" + output + "; } 2>&1");
+    fs::remove_all(path("cache"));
+    EXPECT_EQ(files(), before) << arguments;
+    return o;
+  }
+  /// One line with this part: a mistake in what the command was given.
+  void expect_refused(const std::string& arguments, const std::string& part) {
+    const Outcome o = refusal(arguments);
+    EXPECT_EQ(o.code, 1) << arguments << "\n" << o.text;
+    EXPECT_THAT(o.text, HasSubstr(part)) << arguments;
+    EXPECT_TRUE(o.text.starts_with("error: ")) << arguments << "\n" << o.text;
+    EXPECT_EQ(std::count(o.text.begin(), o.text.end(), '\n'), 1) << arguments << "\n" << o.text;
+  }
+  /// A mistake in the words themselves, which names the option.
+  void expect_usage(const std::string& arguments, const std::string& part) {
+    const Outcome o = refusal(arguments);
+    EXPECT_EQ(o.code, 2) << arguments << "\n" << o.text;
+    EXPECT_THAT(o.text, HasSubstr(part)) << arguments;
+  }
+};
+
+constexpr const char* kTakeModels[] = {"check", "run",  "bench",  "profile",   "show",
+                                       "opt",   "tune", "reduce", "gradcheck", "bundle -o out"};
+
+TEST_F(Misuse, ModelsThatAreNoneAreNamed) {
+  for (const std::string command : kTakeModels)
+    for (const std::string name : {"missing.onnx", "empty", "folder.onnx"}) {
+      if (command != "check") {
+        expect_refused(command + " " + path(name), name);
+        continue;
+      }
+      const Outcome o = run_shell(std::string(TINTYPE_PROGRAM) + " check " + path(name));
+      EXPECT_EQ(o.code, 1) << o.text;  // a report, on standard output
+      EXPECT_THAT(o.text, HasSubstr(name + ": "));
+    }
+  for (const char* command : {"run", "bench", "profile"}) {
+    write("empty.tt", "");
+    expect_refused(std::string(command) + " " + path("empty.tt"), path("empty.tt"));
+    expect_refused(std::string(command) + " " + path("full.tt"), path("full.tt"));
+  }
+}
+
+TEST_F(Misuse, UnknownAndMissingOptionsAreUsage) {
+  for (const std::string command : kTakeModels) {
+    expect_usage(command + " " + graph() + " --treads 2", "--treads");
+    if (command != "opt") expect_usage(command.substr(0, command.find(' ')), "model is required");
+  }
+  for (const char* option : {"--threads -1", "--threads two", "--math exact"})
+    expect_usage("run " + graph() + " " + option, std::string(option).substr(0, 6));
+  expect_usage("run " + graph() + " --top -1", "--top");
+  expect_usage("bench " + graph() + " --batch 0", "--batch");
+  expect_usage("bench " + graph() + " --seconds -1", "--seconds");
+  expect_usage("profile " + graph() + " --runs 0", "--runs");
+  expect_usage("profile " + graph() + " --top -5", "--top");
+  expect_usage("verify --jobs -1 " + path("folder.onnx"), "--jobs");
+  expect_usage("show " + graph() + " --stage final", "--stage");
+  expect_usage("opt " + graph() + " --stop-after -1", "--stop-after");
+  expect_usage("opt " + graph() + " --format pdf", "--format");
+  expect_usage("train mlp" + data() + "--epochs 0", "--epochs");
+  expect_usage("train mlp" + data() + "--batch -3", "--batch: expected a number from 0, got '-3'");
+  expect_usage("train mlp" + data() + "--top-k 1,0", "--top-k");
+  expect_usage("zoo lenet5 --classes 0", "--classes");
+  expect_usage("compile " + graph() + " " + graph(), graph());
+}
+
+TEST_F(Misuse, ValuesOfOptionsAreChecked) {
+  const std::string run = "run " + graph() + " ";
+  expect_refused(run + "--dim N", "--dim expects NAME=VALUE, got 'N'");
+  expect_refused(run + "--dim N=-3", "--dim N expects a non-negative integer, got '-3'");
+  expect_refused(run + "--dim N=999999999999", "error: ");
+  expect_refused(run + "--dim M=3", "--dim: the model has no symbolic extent 'M'");
+  expect_refused(run + "--shape x=2x", "--shape expects extents");
+  expect_refused(run + "--shape x=2x4", graph() + ": the text of a graph says itself");
+  expect_refused(run + "--libraries sometimes", "'sometimes'");
+  expect_refused(run + "--target pdp-11", "pdp-11");
+  expect_refused(run + "--passes nonsense", "nonsense");
+  expect_refused(run + "--input " + path("missing.npy"), path("missing.npy"));
+  expect_refused(run + "--input " + path("empty"), path("empty"));
+  expect_refused(run + "--input y=" + path("x.npy"), "no input 'y'");
+  expect_refused(run + "--labels " + path("folder.onnx"), path("folder.onnx") + ": is a folder");
+  expect_refused(run + "--labels " + path("missing"),
+                 path("missing") + ": cannot be opened: No such");
+  expect_refused(run + "--patterns " + path("missing.pat"), path("missing.pat"));
+  expect_refused(run + "--patterns " + path("folder.onnx"), path("folder.onnx"));
+  expect_refused(run + "--plugin " + path("missing.so"), path("missing.so"));
+  expect_refused(run + "--known-input x=" + path("missing.npy"), path("missing.npy"));
+  expect_refused(run + "--tuning " + path("missing.json"), path("missing.json"));
+  expect_refused(run + "--image " + path("empty"), path("empty"));
+  expect_refused("compile " + graph() + " -o " + path("m.onnx"), "ending in .tt");
+  expect_refused("bench " + graph() + " --fail-if +5%", "name one");
+  write("base.json", "{\"median_ms\": \"fast\"}");
+  expect_refused("bench " + graph() + " --baseline " + path("base.json"), path("base.json"));
+  write("base.json", "{\"median_ms\": 1}");
+  expect_refused("bench " + graph() + " --baseline " + path("base.json") + " --fail-if 5",
+                 "--fail-if expects");
+  expect_refused("compare " + path("x.npy") + " " + path("missing.npy"), path("missing.npy"));
+  expect_refused("verify " + path("folder.onnx") + " --expect-failures " + path("missing"),
+                 path("missing"));
+  expect_refused("reduce " + path("folder.onnx"), path("folder.onnx"));
+}
+
+TEST_F(Misuse, FilesOfTrainingAreChecked) {
+  const std::string mlp = "train mlp" + data() + "-o " + path("run") + " ";
+  expect_refused(mlp + "--config " + path("missing.json"), path("missing.json"));
+  expect_refused(mlp + "--config " + path("folder.onnx"), path("folder.onnx") + ": is a folder");
+  expect_refused(mlp + "--config " + path("empty"), path("empty"));
+  expect_refused(mlp + "--weights " + path("empty"), path("empty"));
+  expect_refused(mlp + "--weights " + path("missing.safetensors"), path("missing.safetensors"));
+  expect_refused(mlp + "--clip norm=-1", "--clip norm expects a number from 0, got -1");
+  expect_refused(mlp + "--regularize l2=nan", "--regularize l2 expects a number from 0");
+  expect_refused(mlp + "--average ema,decay=2", "decay expects a number from 0 to below 1, got 2");
+  expect_refused(mlp + "--early-stopping loss,patience=-1", "--early-stopping patience expects");
+  expect_refused(mlp + "--freeze '('", "(");
+  expect_refused(mlp + "--group '(,rate=1'", "(");
+  expect_refused("train --resume " + path("folder.onnx"), path("folder.onnx"));
+  expect_refused("train mlp --data " + path("empty") + " -o " + path("run"), path("empty"));
+  expect_refused("evaluate " + path("folder.onnx"), path("folder.onnx"));
+  expect_refused("evaluate " + path("missing.ttc"), path("missing.ttc"));
+  write("deep.json", std::string(100'000, '[') + std::string(100'000, ']'));
+  expect_refused(mlp + "--config " + path("deep.json"), "more than 100 deep");
+}
+
+/// Commands that write a file, without its name, and the name.
+using Writer = std::pair<std::string, std::string>;
+
+TEST_F(Misuse, WhatCannotBeWrittenIsSaidBeforeTheWork) {
+  const Writer writers[] = {{"compile " + graph() + " -o ", "m.tt"},
+                            {"run " + graph() + " --output ", "y"},
+                            {"bench " + graph() + " --json ", "b.json"},
+                            {"profile " + graph() + " --json ", "p.json"},
+                            {"show " + graph() + " --dot ", "g.dot"},
+                            {"opt " + graph() + " -o ", "g.ir"},
+                            {"opt " + graph() + " -o ", "g.onnx"},
+                            {"zoo lenet5 -o ", "l.onnx"},
+                            {"tune " + graph() + " -o ", "t.json"},
+                            {"tune " + graph() + " --json ", "t.json"},
+                            {"gradcheck " + graph() + " --json ", "c.json"},
+                            {"verify " + path("folder.onnx") + " --json ", "v.json"},
+                            {"bundle " + graph() + " -o ", "bundle"},
+                            {"train mlp" + data() + "-o ", "run"}};
+  for (const auto& [command, name] : writers) {
+    if (name != "run") expect_refused(command + "/proc/none/" + name, "/proc/none/" + name);
+    expect_refused(command + path("empty/") + name, path("empty/") + name);
+  }
+}
+
+TEST_F(Misuse, AFolderIsNoFileToWrite) {
+  fs::create_directory(path("t.json"));
+  fs::create_directory(path("z.npy"));
+  for (const auto& [command, name] :
+       {Writer{"compile " + graph() + " -o ", "full.tt"}, Writer{"zoo lenet5 -o ", "folder.onnx"},
+        Writer{"opt " + graph() + " -o ", "folder.onnx"},
+        Writer{"bench " + graph() + " --json ", "t.json"},
+        Writer{"show " + graph() + " --dot ", "t.json"},
+        Writer{"tune " + graph() + " -o ", "t.json"}})
+    expect_refused(command + path(name), path(name));
+  expect_refused("run " + graph() + " --output " + path("z"), path("z.npy"));
+}
+
+TEST_F(Misuse, AFullDiskIsSaid) {
+  const std::string full = "No space left on device";
+  for (const std::string command :
+       {"zoo", "zoo lenet5", "opt --list-passes", "opt GRAPH", "show GRAPH", "check GRAPH",
+        "run GRAPH", "bench GRAPH --seconds 0", "bench GRAPH --seconds 0 --json -",
+        "profile GRAPH --runs 1"}) {
+    std::string arguments = command;
+    if (const size_t at = arguments.find("GRAPH"); at != std::string::npos)
+      arguments.replace(at, 5, graph());
+    const Outcome o = refusal(arguments, "/dev/full");
+    EXPECT_EQ(o.code, 1) << command << "\n" << o.text;
+    EXPECT_THAT(o.text, HasSubstr("standard output cannot be written: " + full)) << command;
+  }
+  expect_refused("bench " + graph() + " --seconds 0 --json /dev/full", "'/dev/full': " + full);
+  expect_refused("opt " + graph() + " -o /dev/full", "'/dev/full': " + full);
+  expect_refused("show " + graph() + " --dot /dev/full", "'/dev/full': " + full);
+  EXPECT_TRUE(fs::is_character_file("/dev/full"));
+  EXPECT_EQ(refusal("opt " + graph() + " -o /dev/null").code, 0);
+  EXPECT_TRUE(fs::is_character_file("/dev/null"));
+}
+
+// A limit on the size of files does what a full disk does: writing fails half-way.
+TEST_F(Misuse, NothingIsLeftOfAFileThatDoesNotFit) {
+  for (const std::string& command :
+       {"zoo lenet5 -o " + path("l.onnx"), "zoo lenet5 -o " + path("full.onnx")}) {
+    if (command.ends_with("full.onnx")) write("full.onnx", "old");
+    const std::vector<std::string> before = files();
+    const Outcome o =
+        run_shell("ulimit -f 16; trap '' XFSZ; " + std::string(TINTYPE_PROGRAM) + " " + command);
+    EXPECT_EQ(o.code, 1) << o.text;
+    EXPECT_THAT(o.text, HasSubstr("File too large"));
+    EXPECT_EQ(files(), before);
+  }
+  std::string content;
+  std::getline(std::ifstream(path("full.onnx")), content);
+  EXPECT_EQ(content, "old");
+}
+
+TEST_F(Misuse, NamesThatAreNotUtf8Work) {
+  const std::string strange = path("n\xff\xfe.ir");
+  std::ofstream(strange) << kGraph;
+  for (const std::string command :
+       {"run ", "bench --seconds 0 --json - ", "profile --runs 1 --json - "}) {
+    const Outcome o = refusal(command + strange);
+    EXPECT_EQ(o.code, 0) << command << "\n" << o.text;
+  }
+  EXPECT_EQ(refusal("check --json " + strange).code, 1);  // it is no ONNX model
+  EXPECT_EQ(refusal("run " + graph() + " --dim 'N\xff=2'").code, 1);
+  const std::string run = path("r\xff");
+  EXPECT_EQ(tintype("train mlp" + data() + "--epochs 1 --json -o " + run).code, 0);
+  EXPECT_EQ(tintype("train --epochs 2 --json --resume " + run).code, 0);
+  EXPECT_EQ(tintype("evaluate --json " + run).code, 0);
+}
+
+}  // namespace
+}  // namespace tintype
