@@ -282,12 +282,16 @@ TEST_F(MachineCodeTest, KernelErrorsArrive) {
 TEST_F(MachineCodeTest, ModelsLoadAndUnloadIndependently) {
   const std::vector<std::byte> code = shared_object();
   ASSERT_TRUE(save_program(scale_program().program, code, path()).ok());
-  { ASSERT_TRUE(Model::load(path()).ok()); }
+  {
+    ASSERT_TRUE(Model::load(path()).ok());
+  }
   const size_t before = open_descriptors();
   for (int i = 0; i < 50; ++i) {
     Model a = Model::load(path()).value();
     Model b = Model::load(path()).value();
-    { const Model dropped = std::move(a); }
+    {
+      const Model dropped = std::move(a);
+    }
     ASSERT_EQ(run_on(b, {1, 1}), std::vector<float>{1});
   }
   EXPECT_EQ(open_descriptors(), before);

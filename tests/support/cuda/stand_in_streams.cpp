@@ -263,7 +263,7 @@ int launch_graph(void* graph, void* stream) {
   });
 }
 
-int release_graph(const char* name, std::set<Graph*> StandInState::*all, void* graph) {
+int release_graph(const char* name, std::set<Graph*> StandInState::* all, void* graph) {
   return call(name, [&](StandInState& s) {
     auto* g = static_cast<Graph*>(graph);
     if ((s.*all).erase(g) == 0) return s.note("destroys an unknown graph", kInvalidValue);
