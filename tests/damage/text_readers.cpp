@@ -10,6 +10,7 @@
 #include "tests/data/folder.h"
 #include "tools/config_file.h"
 #include "tools/driver/driver.h"
+#include "tools/driver/pipeline.h"
 #include "tools/driver/reproducer.h"
 #include "tools/driver/training_progress.h"
 #include "tools/driver/tuning_file.h"
@@ -88,7 +89,9 @@ Files pipeline_files() {
 }
 
 void read_pipeline(const std::string& path, Outcome&) {
-  (void)text_of(parse_pipeline(content_of(path)));
+  CompileOptions options;
+  options.passes = content_of(path);
+  (void)text_of(pipeline_for(options));
 }
 
 Files tuning_files() {

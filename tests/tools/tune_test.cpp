@@ -221,7 +221,8 @@ TEST_F(Tune, Mistakes) {
   expect(tune + " -o " + foreign, foreign + ": is no record of tintype tune");
   EXPECT_EQ(text_of_file(foreign), "{\"a\": 1}") << "what is no record is not written over";
   expect("run " + model + " --tuning " + foreign, foreign + ": is no record of tintype tune");
-  expect("run " + model + " --tuning " + path("none.json"), path("none.json") + ": cannot be read");
+  expect("run " + model + " --tuning " + path("none.json"),
+         path("none.json") + ": cannot be opened");
   expect(tune + " -o " + path("none/t.json"), path("none/t.json") + ": cannot be written");
 }
 
