@@ -64,7 +64,7 @@ std::string text_of(const std::map<std::string, int64_t>& extents) {
 /// those with AMX, and those whose cores start two multiply-adds of 16 lanes a cycle and keep 2 MiB
 /// in the second-level cache, take longer to read a step's weights than to use them (LSTM, 16
 /// sequences, 256 units: 3.2 ms unmerged, 4.3 merged). With 16 registers the sums of a step have
-/// smaller tiles than those of the product before the loop (Zen 3, GRU, 64 sequences, 512 units: 66
+/// smaller tiles than those of the product before the loop (Zen 3, GRU, 64 sequences, 512 units: 71
 /// ms unmerged, 102 merged).
 bool projects_before(const CompileOptions& options) {
   const Machine m = options.target.empty() ? host_machine() : machine_for(options.target);
