@@ -25,7 +25,7 @@ enum class MathMode : uint8_t {
   strict,  ///< no algorithm that reassociates across taps, no folding into weights
   /// As standard, with operands of products rounded to CompileOptions::narrow where the machine has
   /// arithmetic for that (codegen/narrow_operands.h); sums stay f32. Measured with
-  /// bf16: 3e-3 to 5e-2 of the output's scale (docs/benchmarks.md).
+  /// bf16: 3e-3 to 6e-2 of the output's scale (docs/benchmarks.md).
   fast,
 };
 
