@@ -5,12 +5,11 @@
 // of 64.
 #include "ir/diagnostic.h"
 #include "ir/lexer.h"
+#include "ir/open_text.h"
 #include "ir/parse.h"
 #include "ir/print.h"
 #include "runtime/atomic_file.h"
 
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -27,9 +26,7 @@ constexpr size_t kAlignment = 64;
 std::string tensor_path(const std::string& path) { return path + ".tensors"; }
 
 std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(path + ": cannot be read: " + std::strerror(errno));
-  if (std::filesystem::is_directory(path)) throw Error(path + ": is a folder, expected a file");
+  std::ifstream file = open_text(path);
   std::string text{std::istreambuf_iterator<char>(file), {}};
   if (text.empty()) throw Error(path + ": is empty");
   return text;

@@ -2,11 +2,11 @@
 #include "passes/pattern_file.h"
 
 #include "ir/diagnostic.h"
+#include "ir/open_text.h"
 #include "passes/pass.h"
 #include "passes/pattern/rewrite.h"
 #include "passes/recognize.h"
 
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -88,9 +88,7 @@ void register_recognize_passes() {
 }
 
 std::vector<std::string> load_patterns(const std::string& path) {
-  if (std::filesystem::is_directory(path)) throw Error(path + ": is a folder, expected a file");
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(path + ": cannot be read");
+  std::ifstream file = open_text(path);
   const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   return load_patterns(text, path);
 }

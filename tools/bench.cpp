@@ -1,10 +1,10 @@
 // tintype bench: latency percentiles, compile and load times, peak memory.
 #include "frontend/data/json.h"
 #include "ir/diagnostic.h"
+#include "ir/open_text.h"
 #include "tools/command.h"
 #include "tools/driver/pipeline.h"
 #include "tools/driver/state_values.h"
-#include "tools/driver/text_file.h"
 #include "tools/model_inputs.h"
 
 #include <algorithm>

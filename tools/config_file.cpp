@@ -4,7 +4,7 @@
 #include "frontend/data/json.h"
 #include "frontend/plot/history.h"
 #include "ir/diagnostic.h"
-#include "tools/driver/text_file.h"
+#include "ir/open_text.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>

@@ -1,9 +1,9 @@
 // tintype run: one inference, from files or random input, to a table, npy files or JSON.
 #include "frontend/data/npy.h"
 #include "ir/diagnostic.h"
+#include "ir/open_text.h"
 #include "tools/command.h"
 #include "tools/driver/data_files.h"
-#include "tools/driver/text_file.h"
 #include "tools/model_inputs.h"
 
 #include <algorithm>

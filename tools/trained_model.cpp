@@ -8,7 +8,7 @@
 #include "frontend/train/parameters.h"
 #include "frontend/train/training_graph.h"
 #include "ir/diagnostic.h"
-#include "tools/driver/text_file.h"
+#include "ir/open_text.h"
 #include "tools/driver/training_progress.h"
 
 #include <filesystem>

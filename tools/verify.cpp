@@ -1,10 +1,10 @@
 // tintype verify: folders of model.onnx and test_data_set_*, many at once.
 #include "frontend/data/json.h"
 #include "ir/diagnostic.h"
+#include "ir/open_text.h"
 #include "tools/command.h"
 #include "tools/driver/compare.h"
 #include "tools/driver/pipeline.h"
-#include "tools/driver/text_file.h"
 
 #include <atomic>
 #include <fmt/format.h>

@@ -64,11 +64,7 @@ void read_self_contained(const std::string& path, Outcome& outcome) {
 
 /// All the way to regions, which kernels are made of.
 void read_and_optimize(const std::string& path, Outcome&) {
-  auto graph = import_onnx(path);
-  CompileOptions options;
-  options.tuning = "";
-  optimize(*graph, options);
-  verify(*graph);
+  optimize_to_regions(*import_onnx(path));
 }
 
 void read_tensor(const std::string& path, Outcome&) {

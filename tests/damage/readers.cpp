@@ -2,6 +2,8 @@
 #include "tests/damage/readers.h"
 
 #include "ir/diagnostic.h"
+#include "ir/verify.h"
+#include "tools/driver/driver.h"
 
 #include <cstdlib>
 #include <fstream>
@@ -15,6 +17,13 @@ std::vector<Reader> all_readers() {
   for (const auto& more : {model_readers(), text_readers()})
     all.insert(all.end(), more.begin(), more.end());
   return all;
+}
+
+void optimize_to_regions(Graph& graph) {
+  CompileOptions options;
+  options.tuning = "";
+  optimize(graph, options);
+  verify(graph);
 }
 
 Outcome read_with(const Reader& reader, const std::string& path) {

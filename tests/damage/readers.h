@@ -1,6 +1,7 @@
 // Everything that Tintype reads, in one table: whole files of each kind, and what reads them.
 #pragma once
 
+#include "ir/graph.h"
 #include "runtime/status.h"
 
 #include <cstdint>
@@ -42,6 +43,8 @@ std::vector<Reader> all_readers();
 /// Calls the reader; what it throws becomes an outcome.
 Outcome read_with(const Reader& reader, const std::string& path);
 
+/// All the way to regions, which kernels are made of.
+void optimize_to_regions(Graph& graph);
 /// Contents of files of this repository.
 std::string content_of(const std::string& path);
 /// Sums up all bytes, so that sanitizers see each of them read.

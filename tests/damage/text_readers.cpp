@@ -61,11 +61,7 @@ void read_graph(const std::string& path, Outcome& outcome) {
 }
 
 void read_graph_to_regions(const std::string& path, Outcome&) {
-  auto graph = load_text(path);
-  CompileOptions options;
-  options.tuning = "";
-  optimize(*graph, options);
-  verify(*graph);
+  optimize_to_regions(*load_text(path));
 }
 
 Files pattern_files() {

@@ -204,7 +204,7 @@ TEST_F(TextFile, WhatCannotBeReadSaysWhy) {
     return std::string("no mistake");
   };
   EXPECT_EQ(message("/no/such/file.ir"),
-            "/no/such/file.ir: cannot be read: No such file or directory");
+            "/no/such/file.ir: cannot be opened: No such file or directory");
   EXPECT_EQ(message("/tmp"), "/tmp: is a folder, expected a file");
   std::ofstream(path_) << "";
   EXPECT_EQ(message(path_), path_ + ": is empty");

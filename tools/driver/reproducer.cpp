@@ -5,8 +5,8 @@
 #include "frontend/data/npy.h"
 #include "frontend/plot/history.h"
 #include "ir/diagnostic.h"
+#include "ir/open_text.h"
 #include "ir/parse.h"
-#include "tools/driver/text_file.h"
 
 #include <filesystem>
 #include <fmt/format.h>

@@ -6,9 +6,9 @@
 #include "frontend/data/json.h"
 #include "frontend/plot/history.h"
 #include "ir/diagnostic.h"
+#include "ir/open_text.h"
 #include "runtime/cpu_count.h"
 #include "runtime/cuda/driver.h"
-#include "tools/driver/text_file.h"
 
 #include <algorithm>
 #include <array>

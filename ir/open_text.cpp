@@ -1,5 +1,5 @@
 // A folder opens as a file does, and then has nothing to read.
-#include "tools/driver/text_file.h"
+#include "ir/open_text.h"
 
 #include "ir/diagnostic.h"
 
