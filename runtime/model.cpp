@@ -4,6 +4,7 @@
 #include "runtime/guarded.h"
 #include "runtime/model_shared.h"
 #include "runtime/nearest_name.h"
+#include "runtime/plan_lanes.h"
 #include "runtime/validate.h"
 
 #include <algorithm>
@@ -124,9 +125,7 @@ Result<Model> Model::create(std::shared_ptr<const Program> program,
     Model model;
     model.shared_ = std::make_shared<Shared>();
     model.shared_->plans = std::make_shared<PlanCache>(program);
-    if (std::any_of(program->storages.begin(), program->storages.end(),
-                    [](const Storage& s) { return s.device; }))
-      model.shared_->cuda = std::make_shared<CudaProgram>(program);
+    if (uses_device(*program)) model.shared_->cuda = std::make_shared<CudaProgram>(program);
     model.shared_->program = std::move(program);
     model.shared_->kernels = std::move(kernels);
     model.shared_->functions = std::move(functions);

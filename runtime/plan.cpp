@@ -293,7 +293,7 @@ Result<std::shared_ptr<const Plan>> PlanCache::get(std::span<const int64_t> symb
       return recent_.front();
     }
   }
-  const Result<int32_t> streams = cuda_streams();
+  const Result<int32_t> streams = uses_device(*program_) ? cuda_streams() : 1;
   if (!streams.ok()) return streams.status();
   Result<std::shared_ptr<const Plan>> made = make_plan(*program_, symbols, streams.value());
   if (!made.ok()) return made;

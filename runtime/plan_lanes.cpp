@@ -321,11 +321,14 @@ class DevicePlanner {
 
 }  // namespace
 
+bool uses_device(const Program& program) {
+  return std::any_of(program.storages.begin(), program.storages.end(),
+                     [](const Storage& s) { return s.device; });
+}
+
 void plan_device(const Program& program, std::span<const Lifetime> buffers, int32_t streams,
                  Plan& plan) {
-  const bool used = std::any_of(program.storages.begin(), program.storages.end(),
-                                [](const Storage& s) { return s.device; });
-  DevicePlanner(program, buffers, plan).plan(used ? streams : 1);
+  DevicePlanner(program, buffers, plan).plan(uses_device(program) ? streams : 1);
 }
 
 }  // namespace tintype

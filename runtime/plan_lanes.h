@@ -8,6 +8,9 @@
 
 namespace tintype {
 
+/// True when something of the program lies on a CUDA device.
+bool uses_device(const Program& program);
+
 /// Spreads the steps over at most `streams` lanes where that is reckoned to be faster, and places
 /// the buffers on the device (`buffers`: per storage of the program, without bytes for all others).
 /// What is reckoned to run at the same time shares no memory; what shares memory waits. Of the

@@ -171,6 +171,12 @@ TEST(CudaLanes, SayWhatIsWrongWithTheirNumber) {
   }
 }
 
+TEST(CudaLanes, ProgramsOfTheHostDoNotAsk) {
+  const Streams set("many");
+  const CompiledModel m = compiled(two_chains, "");
+  EXPECT_TRUE(m.model.run(std::span<const Tensor>(inputs_of(m.model.program(), {}))).ok());
+}
+
 // Libraries: a handle of cuDNN per stream that calls it, workspaces apart, results as with one.
 TEST(CudaLanes, LibrariesHaveAHandlePerStream) {
   std::vector<Tensor> want;
