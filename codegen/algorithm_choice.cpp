@@ -23,7 +23,7 @@ using Kind = Algorithm::Kind;
 
 constexpr int64_t kFewPositions = 16;
 /// Columns that tiles of CUDA devices may have (codegen/block_tiles.cpp).
-constexpr int64_t kCudaPanels[] = {32, 64, 128};
+constexpr int64_t kCudaPanels[] = {8, 16, 32, 64, 128};
 
 Algorithm packed(int64_t panel) {
   return panel > 0 ? Algorithm{.kind = Kind::packed, .panel = panel} : Algorithm{};
@@ -193,8 +193,8 @@ class Chooser {
     const ProductExtents p = product_extents(n_, [this](const Dim& d) { return o_.hint(d); });
     int64_t block = pick_block_tile(p, 0, o_.machine.cuda).columns;
     const int64_t group = n_.attrs().integer("group", 1);
-    while (group > 1 && block >= 32 && filters() / group % block != 0) block /= 2;
-    return block < 32 ? 0 : block;  // panels must not straddle groups
+    while (group > 1 && block >= 8 && filters() / group % block != 0) block /= 2;
+    return block < 8 ? 0 : block;  // panels must not straddle groups
   }
 
   // ---- AMX ----------------------------------------------------------------------------------

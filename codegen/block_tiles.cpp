@@ -31,6 +31,7 @@ Device device_of(int capability) {
 
 constexpr double kWarp = 32, kLatency = 600;  // cycles until a load from far away is there
 constexpr double kLaunch = 2.5;               // microseconds
+constexpr int kMostParts = 256;
 
 /// Columns, positions of a block, and those of a thread.
 struct Candidate {
@@ -39,7 +40,9 @@ struct Candidate {
 constexpr Candidate kCandidates[] = {
     {128, 128, 8, 8}, {128, 64, 4, 8}, {128, 32, 4, 4}, {128, 16, 4, 2}, {128, 8, 4, 1},
     {64, 128, 4, 8},  {64, 64, 4, 8},  {64, 64, 4, 4},  {64, 32, 4, 4},  {64, 8, 4, 1},
-    {32, 128, 4, 8},  {32, 64, 4, 8},  {32, 32, 4, 4},  {32, 16, 4, 2},  {32, 8, 4, 1}};
+    {32, 128, 4, 8},  {32, 64, 4, 8},  {32, 32, 4, 4},  {32, 16, 4, 2},  {32, 8, 4, 1},
+    {16, 128, 4, 8},  {16, 64, 4, 4},  {16, 32, 4, 2},  {8, 256, 4, 8},  {8, 128, 4, 8},
+    {8, 64, 4, 4}};
 
 double up(double a, double b) { return std::ceil(a / b); }
 
@@ -82,7 +85,7 @@ std::vector<BlockTile> tiles_of(const ProductExtents& p, int columns) {
     t.depth = sums >= 64 ? 8 : 16;
     t.left_vector = p.left_vectors ? 4 : 1;
     t.right_vector = 4;
-    for (t.splits = 1; t.splits <= 64; t.splits *= 2)
+    for (t.splits = 1; t.splits <= kMostParts; t.splits *= 2)
       if (t.splits == 1 || p.depth >= int64_t{4} * t.depth * t.splits) list.push_back(t);
   }
   return list;
@@ -155,7 +158,11 @@ CudaCost tile_cost(const ProductExtents& p, const BlockTile& t, int capability) 
   // Of tiles that take the same time, the one that computes least beside the result.
   const double idle = 0.02 * blocks * t.columns * t.positions * chunks * t.depth /
                       (d.processors * d.multiply_adds * d.gigahertz * 1e3);
-  const double adding = t.splits > 1 ? transfer_cost(4 * results * (t.splits + 1), capability) : 0;
+  // A thread adds the parts of a result, and has loads of kPartsTogether on their way.
+  const double adding = t.splits > 1
+                            ? transfer_cost(4 * results * (t.splits + 1), capability) +
+                                  up(t.splits, kPartsTogether) * kLatency / (d.gigahertz * 1e3)
+                            : 0;
   return {most + idle + adding + kLaunch, most == arithmetic ? "arithmetic"
                                           : most == memory   ? "memory"
                                                              : "cache"};

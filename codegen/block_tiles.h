@@ -21,6 +21,9 @@ struct ProductExtents {
 /// The extents of a dot, conv or conv_weight_gradient; symbols as the hint says.
 ProductExtents product_extents(const Node& n, const std::function<int64_t(const Dim&)>& hint);
 
+/// Parts of a long sum that the kernel which adds them up loads together.
+constexpr int kPartsTogether = 8;
+
 /// Estimated microseconds of a kernel, and what limits it.
 struct CudaCost {
   double microseconds = 0;

@@ -213,7 +213,7 @@ std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
     schedule(c, spec, vectors);
     Halide::Pipeline pipeline(c.outputs);
     prefetch_contraction(pipeline, c, spec);
-    add_tile_passes(pipeline, c);
+    if (spec.cuda) add_cuda_passes(pipeline, c);
     const ScratchFile file;
     pipeline.compile_to_object(file.path(), c.arguments, symbol, target);
     std::ifstream in(file.path(), std::ios::binary);

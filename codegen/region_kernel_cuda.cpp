@@ -92,7 +92,7 @@ bool has_plain_epilogue(const Graph& body, const Node& anchor) {
 /// Products too small for a tile's shortest side, groups and wide types are left to a thread per
 /// few elements.
 bool fits_tiles(const Node& region, const Node& anchor, const ProductExtents& p) {
-  constexpr int64_t kLeastColumns = 8, kLeastDepth = 16;
+  constexpr int64_t kLeastColumns = 2, kLeastDepth = 16;
   const DType type = anchor.result()->dtype();
   const bool real = type == DType::f32 || type == DType::f16 || type == DType::bf16;
   return real && anchor.attrs().integer("group", 1) == 1 &&

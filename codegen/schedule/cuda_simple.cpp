@@ -1,6 +1,8 @@
 // CUDA schedules in which a thread computes one element of the result, with all it needs for it in
 // registers; and what all CUDA schedules share.
+#include "codegen/schedule/cuda_loads.h"
 #include "codegen/schedule/cuda_loops.h"
+#include "codegen/schedule/cuda_pipeline.h"
 #include "codegen/schedule/schedules.h"
 #include "ir/diagnostic.h"
 
@@ -151,6 +153,13 @@ void schedule_cuda(Composition& c, const KernelSpec& spec) {
   internal_error(__FILE__, __LINE__,
                  "kernel " + spec.name + " has no CUDA schedule of kind " +
                      std::string(name_of(spec.schedule)));
+}
+
+void add_cuda_passes(Halide::Pipeline& pipeline, const Composition& c) {
+  pipeline.add_custom_lowering_pass(cuda::loads_on_device().release());
+  if (!c.tiled) return;
+  pipeline.add_custom_lowering_pass(cuda::own_registers().release());
+  pipeline.add_custom_lowering_pass(cuda::pipelined(c.tiled->sums.name() + ".s1.").release());
 }
 
 }  // namespace tintype

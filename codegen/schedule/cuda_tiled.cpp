@@ -1,6 +1,6 @@
 // The CUDA schedule of products in tiles that blocks compute from panels in shared memory.
+#include "codegen/block_tiles.h"
 #include "codegen/schedule/cuda_loops.h"
-#include "codegen/schedule/cuda_pipeline.h"
 #include "codegen/schedule/schedules.h"
 
 #include <algorithm>
@@ -149,6 +149,7 @@ void schedule_parts(Composition& c, const KernelSpec& spec) {
   Anchor& total = c.anchors.at(0);
   const Var thread = cuda::thread_tile(c.outputs[0], c.vars, {}, spec);
   total.func.compute_at(c.outputs[0], thread);
+  total.func.update().unroll(total.func.rvars()[0], std::min(t.splits, kPartsTogether));
 }
 
 }  // namespace
@@ -161,9 +162,11 @@ void schedule_cuda_tiled(Composition& c, const KernelSpec& spec) {
   const BlockTile& t = spec.block;
   if (t.splits > 1) return schedule_parts(c, spec);
   Func& out = c.outputs[0];
-  if (t.store_vectors)
-    for (Halide::OutputImageParam& b : out.output_buffers())
-      b.dim(0).set_extent(b.dim(0).extent() / kVector * kVector);
+  // Further results have the extents of the first.
+  if (t.store_vectors) {
+    Halide::OutputImageParam b = out.output_buffers().front();
+    b.dim(0).set_extent(b.dim(0).extent() / kVector * kVector);
+  }
   Stage s = out.update();
   s.allow_race_conditions();  // positions of threads are not told apart by their dims
   const ColumnLoops columns;
@@ -180,12 +183,6 @@ void schedule_cuda_tiled(Composition& c, const KernelSpec& spec) {
       .gpu_blocks(block, columns.block)
       .gpu_threads(columns.thread, group);
   schedule_block(p, t, out, block);
-}
-
-void add_tile_passes(Halide::Pipeline& pipeline, const Composition& c) {
-  if (!c.tiled) return;
-  pipeline.add_custom_lowering_pass(cuda::own_registers().release());
-  pipeline.add_custom_lowering_pass(cuda::pipelined(c.tiled->sums.name() + ".s1.").release());
 }
 
 }  // namespace tintype

@@ -32,8 +32,9 @@ void schedule_winograd_conv(Composition& c, const KernelSpec& spec, const Machin
 /// The same for kernels of a CUDA device.
 void schedule_cuda(Composition& c, const KernelSpec& spec);
 void schedule_cuda_tiled(Composition& c, const KernelSpec& spec);
-/// The lowering passes that make registers and a pipeline of the loops of a tiled product.
-void add_tile_passes(Halide::Pipeline& pipeline, const Composition& c);
+/// Lowering passes of ours behind Halide's: what host code must not read, and the registers and the
+/// pipeline of a tiled product.
+void add_cuda_passes(Halide::Pipeline& pipeline, const Composition& c);
 void schedule_cuda_contraction(Composition& c, const KernelSpec& spec);
 void schedule_cuda_rows(Composition& c, const KernelSpec& spec);
 void schedule_cuda_winograd_points(Composition& c, const KernelSpec& spec);

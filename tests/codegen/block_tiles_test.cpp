@@ -41,8 +41,18 @@ TEST(BlockTiles, PartsAreNeverShorterThanAFewSteps) {
 }
 
 TEST(BlockTiles, PanelsThatArePackedKeepTheirWidth) {
-  for (const int columns : {32, 64, 128})
+  for (const int columns : {8, 16, 32, 64, 128})
     EXPECT_EQ(pick_block_tile({1, 300, 100, 64, 300 * 64}, columns, 90).columns, columns);
+}
+
+TEST(BlockTiles, FewColumnsTakeNarrowTiles) {
+  const ProductExtents p = {1, 400000, 6, 150, 400000 * 25};
+  for (const int device : kDevices) EXPECT_EQ(pick_block_tile(p, 0, device).columns, 8) << device;
+}
+
+TEST(BlockTiles, FewLongSumsAreSpreadOverTheDevice) {
+  for (const int device : kDevices)
+    EXPECT_GE(pick_block_tile({1, 25, 6, 73728, 100352, false}, 0, device).splits, 64) << device;
 }
 
 TEST(BlockTiles, TimeGrowsWithTheWork) {

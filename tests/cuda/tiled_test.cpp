@@ -65,7 +65,10 @@ INSTANTIATE_TEST_SUITE_P(
                     ProductCase{260, 600, 33, false},  // parts, columns that are no vectors
                     ProductCase{49, 600, 260, true},
                     ProductCase{1030, 17, 10, false},  // no vectors on either side
-                    ProductCase{1540, 17, 260, true}, ProductCase{2050, 16, 516, false}));
+                    ProductCase{1540, 17, 260, true}, ProductCase{2050, 16, 516, false},
+                    // narrow tiles
+                    ProductCase{900, 40, 3, false}, ProductCase{1300, 17, 6, true},
+                    ProductCase{300, 70, 12, true}, ProductCase{40, 5000, 2, false}));
 
 class CudaImplicitProduct : public testing::TestWithParam<ConvCase> {};
 
@@ -83,7 +86,8 @@ INSTANTIATE_TEST_SUITE_P(
                     ConvCase{3, 20, 9, 11, 33, 3, 3, 2, 1, 1, 1},   // an odd number of filters
                     ConvCase{2, 12, 10, 10, 70, 2, 3, 1, 0, 2, 1},  // dilated
                     ConvCase{1, 36, 40, 40, 72, 1, 1, 1, 0, 1, 1},
-                    ConvCase{2, 10, 6, 6, 9, 3, 3, 1, 1, 1, 1}));
+                    ConvCase{2, 10, 6, 6, 9, 3, 3, 1, 1, 1, 1},
+                    ConvCase{3, 16, 12, 12, 6, 5, 5, 1, 0, 1, 1}));
 
 // Weights and gradients that are no constants, batches of matrices, half precision.
 TEST(CudaTiled, Batches) {
@@ -139,6 +143,43 @@ TEST(CudaTiled, WeightGradients) {
       "%x: f32[2,9,9,64], %dy: f32[2,9,9,72]",
       "conv_weight_gradient(%x, %dy) {group = 1, dilations = [1, 1], strides = [1, 1], "
       "window = [1, 1]}");
+}
+
+// Few weights, each a sum over all positions: hundreds of parts.
+TEST(CudaTiled, WeightGradientsOfFewWeights) {
+  expect_same_text(
+      "%x: f32[6,33,33,1], %dy: f32[6,29,29,6]",
+      "conv_weight_gradient(%x, %dy) {group = 1, dilations = [1, 1], strides = [1, 1], "
+      "window = [5, 5]}");
+}
+
+// Halide leaves out a stage that a flag says nobody needs, and would ask the flag on the host.
+TEST(CudaTiled, AFlagOnTheDeviceDecidesWhetherAProductIsNeeded) {
+  for (const int64_t rows : {64, 200})
+    expect_same_graph([=] {
+      return built([=](Graph& g, Builder& b) {
+        Value* flag = g.add_input("flag", {DType::boolean, {}});
+        Value* x = g.add_input("x", {DType::f32, {rows, 64}});
+        Value* y = g.add_input("y", {DType::f32, {64, 128}});
+        Value* z = g.add_input("z", {DType::f32, {64, 128}});
+        Value* old = g.add_input("old", {DType::f32, {rows, 128}});
+        g.add_output("new", b.make("Where", {flag, old, b.make("MatMul", {x, y})}));
+        g.add_output("other", b.make("Where", {flag, b.make("MatMul", {x, z}), old}));
+      });
+    });
+}
+
+TEST(CudaTiled, SeveralResultsInVectors) {
+  expect_same_graph([] {
+    return built([](Graph& g, Builder& b) {
+      Value* x = g.add_input("x", {DType::f32, {130, 64}});
+      Value* y = g.add_input("y", {DType::f32, {64, 128}});
+      Value* old = g.add_input("old", {DType::f32, {130, 128}});
+      Value* sum = b.make("Add", {b.make("MatMul", {x, y}), old});
+      g.add_output("sum", sum);
+      g.add_output("product", b.make("Mul", {sum, old}));
+    });
+  });
 }
 
 struct WinogradCase {

@@ -4,13 +4,17 @@
 // It also has the functions of cuBLASLt and cuDNN; libraries of these names, which are empty but
 // for needing this one, lie in a folder of their own (build/release/tests/stand_in_libraries).
 //
-// TINTYPE_STAND_IN=unchecked counts launches without running them. What goes wrong inside kernels
-// is written to standard error when the program ends, and ends it with 86.
+// TINTYPE_STAND_IN=unchecked counts launches without running them. TINTYPE_STAND_IN_TRAFFIC=FILE
+// writes what each kernel moved (traffic.h); with TINTYPE_STAND_IN_BLOCKS=N so many blocks of each
+// launch run and no more: results mean nothing then, and large networks take seconds. What goes
+// wrong inside kernels is written to standard error when the program ends, and ends it with 86.
 #include "tests/support/cuda/stand_in.h"
+#include "tests/support/cuda/traffic.h"
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 
 namespace {
 
@@ -20,6 +24,8 @@ class Device {
  public:
   Device() : stand_in_(settings()) {}
   ~Device() {
+    if (const char* file = std::getenv("TINTYPE_STAND_IN_TRAFFIC"))
+      std::ofstream(file) << traffic_.table();
     if (stand_in_.problem().empty()) return;
     std::fprintf(stderr, "stand-in for CUDA: %s\n", stand_in_.problem().c_str());
     std::fflush(nullptr);
@@ -28,12 +34,18 @@ class Device {
   const CudaDriver& driver() const { return stand_in_.driver(); }
 
  private:
-  static tintype::CudaStandIn::Settings settings() {
+  static size_t blocks() {
+    const char* text = std::getenv("TINTYPE_STAND_IN_BLOCKS");
+    return text == nullptr ? 0 : std::strtoul(text, nullptr, 10);
+  }
+  tintype::CudaStandIn::Settings settings() {
     tintype::CudaStandIn::Settings s;
+    if (std::getenv("TINTYPE_STAND_IN_TRAFFIC") != nullptr) s.traffic = &traffic_;
     const char* how = std::getenv("TINTYPE_STAND_IN");
     s.interpret = how == nullptr || std::strcmp(how, "unchecked") != 0;
     return s;
   }
+  tintype::ptx::Traffic traffic_{blocks(), blocks() > 0};
   tintype::CudaStandIn stand_in_;
 };
 

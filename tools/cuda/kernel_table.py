@@ -25,6 +25,7 @@ DEPS = pathlib.Path(os.environ.get("TINTYPE_DEPS", pathlib.Path(
 ARCHITECTURES = ("sm_80", "sm_90")
 STEPS = {  # network -> extents of an example
     "mlp": (1, 28, 28), "lenet5": (1, 28, 28), "resnet18": (3, 64, 64), "lstm-rows": (1, 28, 28)}
+BATCHES = (8, 128)  # tiles are chosen for them
 OPTIMIZERS = ("sgd,lr=0.1,momentum=0.9", "adam,lr=0.001")
 TILED = ("dot", "conv", "weight gradient")  # kernels with register tiles: these must not spill
 OURS = ("--target", "cuda", "--libraries", "never")
@@ -59,15 +60,19 @@ def fill_with_steps(tintype, cache, work):
         count = 1
         for d in dims:
             count *= d
-        save_npy(work / "x.npy", "<f4", (8, *dims), struct.pack("<f", 0.5) * (8 * count))
-        save_npy(work / "y.npy", "<i8", (8,), b"".join(struct.pack("<q", i) for i in range(8)))
+        batch = max(BATCHES)
+        save_npy(work / "x.npy", "<f4", (batch, *dims), struct.pack("<f", 0.5) * (batch * count))
+        save_npy(work / "y.npy", "<i8", (batch,),
+                 b"".join(struct.pack("<q", i % 8) for i in range(batch)))
         for optimizer in OPTIMIZERS:
             step = work / "step.ir"
             run([tintype, "train", network, "--data", work / "x.npy", work / "y.npy", "--epochs",
-                 "1", "--batch", "8", "--optimizer", optimizer, "--save-step", step, "--force",
+                 "1", "--batch", batch, "--optimizer", optimizer, "--save-step", step, "--force",
                  "-o", work / "run", "--diagnostics", "0"])
-            run([tintype, "compile", step, *OURS, "--cache", cache, "-o", work / "m.tt"])
-            yield f"{network}, {optimizer.split(',')[0]}"
+            for n in BATCHES:
+                run([tintype, "compile", step, *OURS, "--dim", f"N={n}", "--cache", cache, "-o",
+                     work / "m.tt"])
+                yield f"{network}, {optimizer.split(',')[0]}, {n} examples"
 
 
 def fill_with_operators(tintype, cache, work):

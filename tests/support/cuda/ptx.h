@@ -173,8 +173,12 @@ struct Grid {
   unsigned blocks[3], threads[3], shared_bytes;
 };
 
-/// Runs a launch to its end, or says what went wrong: "f: line 12: ...".
+class Traffic;
+
+/// Runs a launch to its end, or says what went wrong: "f: line 12: ...". What is moved is told to
+/// `traffic`, if there is one, which may leave blocks out.
 std::string run(const Module& module, const Kernel& kernel, const Grid& grid,
-                const std::vector<std::byte>& parameters, Memory& memory);
+                const std::vector<std::byte>& parameters, Memory& memory,
+                Traffic* traffic = nullptr);
 
 }  // namespace tintype::ptx

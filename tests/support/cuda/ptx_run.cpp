@@ -1,6 +1,7 @@
 // Running PTX: one thread after the other between barriers, every access checked.
 #include "runtime/dtype.h"
 #include "tests/support/cuda/ptx.h"
+#include "tests/support/cuda/traffic.h"
 
 #include <bit>
 #include <cmath>
@@ -65,12 +66,14 @@ struct SharedWord {
 class Runner {
  public:
   Runner(const Module& module, const Kernel& kernel, const Grid& grid,
-         const std::vector<std::byte>& parameters, Memory& memory)
-      : module_(module), k_(kernel), grid_(grid), parameters_(parameters), memory_(memory) {}
+         const std::vector<std::byte>& parameters, Memory& memory, Traffic* traffic)
+      : module_(module), k_(kernel), grid_(grid), parameters_(parameters), memory_(memory),
+        traffic_(traffic) {}
 
   std::string run() {
     const Instruction* current = nullptr;
     current_ = &current;
+    if (traffic_ != nullptr) traffic_->begin_launch(k_.name, grid_.blocks, grid_.threads);
     try {
       for (block_[2] = 0; block_[2] < grid_.blocks[2]; ++block_[2])
         for (block_[1] = 0; block_[1] < grid_.blocks[1]; ++block_[1])
@@ -87,6 +90,9 @@ class Runner {
  private:
   void run_block() {
     const size_t count = size_t{1} * grid_.threads[0] * grid_.threads[1] * grid_.threads[2];
+    const size_t block =
+        (size_t{block_[2]} * grid_.blocks[1] + block_[1]) * grid_.blocks[0] + block_[0];
+    if (traffic_ != nullptr && !traffic_->begin_block(block, count)) return;
     threads_.resize(count);
     for (size_t i = 0; i < count; ++i) {
       Thread& t = threads_[i];
@@ -104,10 +110,7 @@ class Runner {
       size_t waiting = 0;
       for (size_t i = 0; i < count; ++i) {
         thread_ = &threads_[i];
-        id_ = static_cast<uint32_t>(
-            ((size_t{block_[2]} * grid_.blocks[1] + block_[1]) * grid_.blocks[0] + block_[0]) *
-                count +
-            i + 1);
+        id_ = static_cast<uint32_t>(block * count + i + 1);
         if (thread_->finished) continue;
         if (step() == Outcome::waiting) {
           ++waiting;
@@ -118,7 +121,9 @@ class Runner {
       }
       if (waiting > 0 && left != waiting) fail("some threads wait at a barrier, others have left");
       std::fill(touched_.begin(), touched_.end(), SharedWord());
+      if (traffic_ != nullptr) traffic_->end_of_interval();
     }
+    if (traffic_ != nullptr) traffic_->end_block();
     thread_ = nullptr;
   }
 
@@ -126,6 +131,8 @@ class Runner {
     while (true) {
       const Instruction& in = k_.code[thread_->next++];
       *current_ = &in;
+      if (traffic_ != nullptr)
+        traffic_->instruction(number(), is_float(in.type) && in.op == Op::fma);
       if (in.guard.kind != Operand::Kind::none && (value(in.guard) & 1) == in.guard.inverted)
         continue;
       switch (in.op) {
@@ -163,7 +170,18 @@ class Runner {
     if (o.kind == Operand::Kind::reg) thread_->registers[static_cast<size_t>(o.reg)] = v;
   }
 
+  /// Of the thread in its block.
+  size_t number() const { return static_cast<size_t>(thread_ - threads_.data()); }
+
   // ---- memory -------------------------------------------------------------------------------
+
+  void tell(const Instruction& in, uint64_t a, size_t bytes) {
+    if (traffic_ == nullptr || in.space == Space::param || a >= kConstants) return;
+    const auto memory = in.space == Space::shared  ? Traffic::Memory::shared
+                        : in.space == Space::local ? Traffic::Memory::local
+                                                   : Traffic::Memory::global;
+    traffic_->access(number(), thread_->next, memory, a, bytes);
+  }
 
   uint64_t address(const Operand& o) const {
     return o.kind == Operand::Kind::reg ? thread_->registers[static_cast<size_t>(o.reg)] + o.value
@@ -237,6 +255,7 @@ class Runner {
     const auto bytes = static_cast<size_t>(bits_of(in.type)) / 8;
     const uint64_t a = address(in.operands[0]);
     if (a % (bytes * in.to.size()) != 0) fail("a vector that is not aligned");
+    tell(in, a, bytes * in.to.size());
     for (size_t i = 0; i < in.to.size(); ++i) {
       uint64_t v = 0;
       std::memcpy(&v, read_from(in, a + i * bytes, bytes), bytes);
@@ -249,6 +268,7 @@ class Runner {
     const auto bytes = static_cast<size_t>(bits_of(in.type)) / 8;
     const uint64_t a = address(in.to[0]);
     if (a % (bytes * in.operands.size()) != 0) fail("a vector that is not aligned");
+    tell(in, a, bytes * in.operands.size());
     for (size_t i = 0; i < in.operands.size(); ++i) {
       const uint64_t v = arg(in, i);
       std::memcpy(write_to(in, a + i * bytes, bytes), &v, bytes);
@@ -566,6 +586,7 @@ class Runner {
   const Grid& grid_;
   const std::vector<std::byte>& parameters_;
   Memory& memory_;
+  Traffic* const traffic_;
   const Instruction** current_ = nullptr;
   unsigned block_[3] = {};
   std::vector<Thread> threads_;
@@ -578,8 +599,8 @@ class Runner {
 }  // namespace
 
 std::string run(const Module& module, const Kernel& kernel, const Grid& grid,
-                const std::vector<std::byte>& parameters, Memory& memory) {
-  return Runner(module, kernel, grid, parameters, memory).run();
+                const std::vector<std::byte>& parameters, Memory& memory, Traffic* traffic) {
+  return Runner(module, kernel, grid, parameters, memory, traffic).run();
 }
 
 }  // namespace tintype::ptx

@@ -2,6 +2,7 @@
 #include "tests/support/cuda/stand_in.h"
 
 #include "tests/support/cuda/stand_in_state.h"
+#include "tests/support/cuda/traffic.h"
 
 #include <algorithm>
 #include <cstring>
@@ -25,6 +26,12 @@ StandInState::StandInState(const CudaStandIn::Settings& s) : settings(s) {
 }
 
 StandInState::~StandInState() { munmap(reinterpret_cast<void*>(base), kReserved); }
+
+// Where blocks are left out, bytes are read that nobody wrote, and readers are not told apart.
+const std::string* StandInState::race(uint64_t address, size_t bytes, bool write) {
+  const bool partial = settings.traffic != nullptr && settings.traffic->leaves_out();
+  return partial ? nullptr : races.touch(address, bytes, write);
+}
 
 std::byte* StandInState::at(uint64_t address, size_t bytes) {
   stand_in::Block* b = find(address);
@@ -64,7 +71,8 @@ int StandInState::enter(const char* function) {
 int StandInState::launch(const stand_in::Function& f, const ptx::Grid& grid,
                          const std::vector<std::byte>& parameters) {
   if (!settings.interpret) return 0;
-  const std::string what = ptx::run(*f.module, *f.kernel, grid, parameters, *this);
+  const std::string what =
+      ptx::run(*f.module, *f.kernel, grid, parameters, *this, settings.traffic);
   for (stand_in::Block* b : written) b->writers.clear();
   written.clear();
   return what.empty() ? 0 : note(what, stand_in::kIllegalAddress);
@@ -158,8 +166,8 @@ int fetch(void* to, uint64_t from, size_t bytes) {
 
 /// What a copy touches, host memory included.
 int touch_both(StandInState& s, uint64_t to, uint64_t from, size_t bytes) {
-  const std::string* race = s.races.touch(from, bytes, false);
-  if (race == nullptr) race = s.races.touch(to, bytes, true);
+  const std::string* race = s.race(from, bytes, false);
+  if (race == nullptr) race = s.race(to, bytes, true);
   return race == nullptr ? 0 : s.note(*race, kIllegalAddress);
 }
 
@@ -177,7 +185,7 @@ int copy_to_device(uint64_t to, const void* from, size_t bytes, void* stream) {
                                 std::memcpy(p, now.empty() ? source : now.data(), bytes);
                                 if (now.empty())
                                   return touch_both(s, to, address_of(source), bytes);
-                                const std::string* race = s.races.touch(to, bytes, true);
+                                const std::string* race = s.race(to, bytes, true);
                                 return race == nullptr ? 0 : s.note(*race, kIllegalAddress);
                               }});
   });

@@ -21,6 +21,9 @@
 
 namespace tintype {
 
+namespace ptx {
+class Traffic;
+}
 struct StandInState;
 
 class CudaStandIn {
@@ -31,7 +34,8 @@ class CudaStandIn {
     size_t memory = size_t{8} << 30;
     bool interpret = true;   ///< false: launches are checked and counted, results stay undefined
     bool libraries = false;  ///< there are a cuBLASLt and a cuDNN
-    size_t library_workspace = 512;  ///< bytes that their algorithms want
+    size_t library_workspace = 512;   ///< bytes that their algorithms want
+    ptx::Traffic* traffic = nullptr;  ///< is told what kernels move
   };
   /// Takes the place of the machine's driver and libraries as long as it lives; there can be one at
   /// a time.

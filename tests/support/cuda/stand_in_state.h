@@ -96,9 +96,7 @@ struct StandInState final : ptx::Memory {
 
   std::byte* at(uint64_t address, size_t bytes) override;
   uint32_t& writer(uint64_t address) override;
-  const std::string* race(uint64_t address, size_t bytes, bool write) override {
-    return races.touch(address, bytes, write);
-  }
+  const std::string* race(uint64_t address, size_t bytes, bool write) override;
   stand_in::Block* find(uint64_t address);
 
   int note(const std::string& what, int code) {

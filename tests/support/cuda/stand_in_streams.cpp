@@ -51,8 +51,8 @@ int StandInState::run(const Task& task, uint32_t work) {
 int StandInState::host_touch(const char* name, uint64_t address, size_t bytes, bool write) {
   races.begin(races.add_work(name, host_line, ++host_count, host_clock));
   host_clock.set(host_line, host_count);
-  const std::string* race = races.touch(address, bytes, write);
-  return race == nullptr ? 0 : note(*race, kIllegalAddress);
+  const std::string* found = race(address, bytes, write);
+  return found == nullptr ? 0 : note(*found, kIllegalAddress);
 }
 
 bool StandInState::forbids_allocation() const {
