@@ -2,6 +2,7 @@
 #include "codegen/lower.h"
 
 #include "codegen/hints.h"
+#include "codegen/index_inputs.h"
 #include "codegen/lowering.h"
 #include "codegen/region_arguments.h"
 #include "codegen/state_updates.h"
@@ -82,6 +83,12 @@ void Lowering::add_inputs() {
     result_.program.inputs.push_back({v->name(), v->dtype(), builder_.expressions(v->shape()),
                                       builder_.view(v->dtype(), place, v->shape())});
     places_->set(v, std::move(place));
+  }
+  for (const IndexInput& use : find_index_inputs(graph_)) {
+    const auto it = std::find(ports.begin(), ports.end(), use.input);
+    if (it == ports.end()) continue;  // a state
+    result_.program.inputs[static_cast<size_t>(it - ports.begin())].indices.push_back(
+        {builder_.expression(use.extent), use.gather->where()});
   }
   for (const State& s : graph_.states()) {
     const auto index = static_cast<int32_t>(result_.program.states.size());
@@ -295,7 +302,8 @@ void Lowering::set_attribute(Step& s, const std::string& name, const Attr& value
 
 /// The right side of an unpacked dot is read along its columns: they must be adjacent. Its left
 /// side is read along its rows, for every panel of columns; in a transposed matrix they are
-/// strided, and where the stride is a power of two, lie in few sets of the caches.
+/// strided, and where the stride is a power of two, lie in few sets of the caches. A device reads
+/// it as it lies.
 Placement Lowering::region_input(const Node& region, int i) {
   const Value* v = region.operand(i);
   const Placement at = placed(v, runs_on_device(region));
@@ -310,8 +318,9 @@ Placement Lowering::region_input(const Node& region, int i) {
         u.node != region.body()->output(0)->def())
       continue;
     const Dim& columns = u.node->result()->shape().back();
+    const bool as_it_lies = runs_on_device(region) && at.strides.rbegin()[1].is(1);
     const bool left = u.operand == 0 && u.node->is("dot") && columns.is_static() &&
-                      columns.value() >= kColumnsWorthACopy;
+                      columns.value() >= kColumnsWorthACopy && !as_it_lies;
     if (u.operand % 2 == 0 && !left) continue;  // weights have odd numbers
     const Placement copy = fresh(v);
     add_copy(v->dtype(), v->shape(), at, copy, left ? "to dense rows" : "to dense columns",

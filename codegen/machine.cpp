@@ -46,14 +46,14 @@ std::vector<std::string> items_of(const std::string& list) {
   return items;
 }
 
-constexpr int kDefaultCapability = 80, kOldestCapability = 70;
+constexpr int kDefaultCapability = 80, kOldestCapability = 70, kNewestCapability = 129;
 
 int capability_of(const std::string& item, const std::string& list) {
   const std::string digits = item.substr(3);
   const bool number = !digits.empty() && digits.size() <= 3 &&
                       digits.find_first_not_of("0123456789") == std::string::npos;
   const int capability = number ? std::stoi(digits) : 0;
-  if (capability >= kOldestCapability) return capability;
+  if (capability >= kOldestCapability && capability <= kNewestCapability) return capability;
   throw Error("target '" + list + "': '" + item + "' is no compute capability from sm_" +
               std::to_string(kOldestCapability) + " on; examples are sm_80 (A100), sm_90 (H100)");
 }
@@ -65,6 +65,23 @@ void apply_amx_wish(Machine& m) {
   m.amx = std::string_view(wish) != "0";
 }
 
+/// What kernels can be made for and linked. AVX-512 is taken as processors have it, with the parts
+/// for bytes, words and short vectors: LLVM has no code for some of our kernels without them.
+void check_instruction_set(const Halide::Target& t, const std::string& target) {
+  using Halide::Target;
+  if (t.arch != Target::X86 || t.bits != 64 || t.os != Target::Linux)
+    throw Error("target '" + target +
+                "': this build makes kernels for x86-64-linux, cuda, or both");
+  const bool whole = t.has_feature(Target::AVX512_Skylake) ||
+                     t.has_feature(Target::AVX512_Cannonlake) ||
+                     t.has_feature(Target::AVX512_Zen4) || t.has_feature(Target::AVX512_Zen5) ||
+                     t.has_feature(Target::AVX512_SapphireRapids);
+  if ((t.has_feature(Target::AVX512) || t.has_feature(Target::AVX512_KNL)) && !whole)
+    throw Error("target '" + target +
+                "': AVX-512 is supported as avx512_skylake, avx512_cannonlake, avx512_zen4, "
+                "avx512_zen5 or avx512_sapphirerapids, not without its parts for bytes and words");
+}
+
 Machine cpu_machine(const std::string& target) {
   if (!Halide::Target::validate_target_string(target))
     throw Error("target '" + target +
@@ -73,6 +90,7 @@ Machine cpu_machine(const std::string& target) {
   Halide::Target t(target);
   if (t.has_gpu_feature())
     throw Error("target '" + target + "': devices are named apart, as in host,cuda,sm_90");
+  check_instruction_set(t, target);
   for (auto f : {Halide::Target::NoRuntime, Halide::Target::NoAsserts,
                  Halide::Target::NoBoundsQuery, Halide::Target::UserContext})
     t.set_feature(f);

@@ -19,6 +19,26 @@ std::string where_read(const Program& program, const Symbol& symbol, int64_t val
          program.inputs[static_cast<size_t>(symbol.input)].name + "'";
 }
 
+/// Where an element lies, as "[3, 7]".
+std::string place_of(int64_t element, const std::vector<int64_t>& dims) {
+  std::string s;
+  for (size_t d = dims.size(); d-- > 0; element /= dims[d])
+    s = std::to_string(element % dims[d]) + (s.empty() ? "" : ", ") + s;
+  return "[" + s + "]";
+}
+
+template <typename T>
+Status check_indices(const Port& port, const IndexUse& use, int64_t extent, const Tensor& given) {
+  const std::span<const T> values = given.values<T>();
+  for (size_t i = 0; i < values.size(); ++i)
+    if (values[i] < -extent || values[i] >= extent)
+      return invalid_argument("input '" + port.name + "': " + std::to_string(values[i]) + " at " +
+                              place_of(static_cast<int64_t>(i), given.dims()) +
+                              " is out of range for an axis of extent " + std::to_string(extent) +
+                              " (" + use.where + ")");
+  return {};
+}
+
 }  // namespace
 
 Status read_symbols(const Program& program, std::span<const Tensor> inputs,
@@ -56,12 +76,20 @@ Status read_symbols(const Program& program, std::span<const Tensor> inputs,
   return {};
 }
 
-Status check_input_dims(const Program& program, const Plan& plan, std::span<const Tensor> inputs) {
+Status check_inputs(const Program& program, const Plan& plan, std::span<const Tensor> inputs) {
   for (size_t i = 0; i < inputs.size(); ++i)
     if (inputs[i].dims() != plan.input_dims[i])
       return wrong_input(program, program.inputs[i], inputs[i],
                          type_string(program.inputs[i].dtype, plan.input_dims[i]) + " for " +
                              format_symbols(program, plan.symbols));
+  for (size_t i = 0; i < inputs.size(); ++i)
+    for (const IndexUse& use : program.inputs[i].indices) {
+      const int64_t extent = plan.value(use.extent);
+      const Port& port = program.inputs[i];
+      Status s = port.dtype == DType::i64 ? check_indices<int64_t>(port, use, extent, inputs[i])
+                                          : check_indices<int32_t>(port, use, extent, inputs[i]);
+      if (!s.ok()) return s;
+    }
   return {};
 }
 

@@ -125,7 +125,7 @@ Result<std::vector<Tensor>> Executor::run(std::span<const Tensor> inputs, int ma
   Result<Binding*> bound = binding_for(symbols_);
   if (!bound.ok()) return bound.status();
   Binding& binding = *bound.value();
-  if (Status s = check_input_dims(*program_, *binding.plan, inputs); !s.ok()) return s;
+  if (Status s = check_inputs(*program_, *binding.plan, inputs); !s.ok()) return s;
   context_.max_threads = max_threads;
   context_.error.clear();
   const ThreadLimit limit(max_threads);

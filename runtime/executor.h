@@ -109,6 +109,6 @@ std::string describe(const Step& step);
 Status read_symbols(const Program& program, std::span<const Tensor> inputs,
                     std::vector<int64_t>& symbols);
 /// Compares all extents with those a plan expects.
-Status check_input_dims(const Program& program, const Plan& plan, std::span<const Tensor> inputs);
+Status check_inputs(const Program& program, const Plan& plan, std::span<const Tensor> inputs);
 
 }  // namespace tintype

@@ -52,7 +52,7 @@ Result<std::shared_ptr<const Plan>> plan_for(const Program& program, PlanCache& 
   if (Status s = read_symbols(program, inputs, symbols); !s.ok()) return s;
   Result<std::shared_ptr<const Plan>> plan = plans.get(symbols);
   if (!plan.ok()) return plan.status();
-  if (Status s = check_input_dims(program, *plan.value(), inputs); !s.ok()) return s;
+  if (Status s = check_inputs(program, *plan.value(), inputs); !s.ok()) return s;
   return plan;
 }
 

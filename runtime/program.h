@@ -52,12 +52,19 @@ struct Symbol {
   int32_t axis = 0;
 };
 
+/// Elements of an input say places on an axis of `extent`, counted from its end where negative.
+struct IndexUse {
+  ExprId extent = 0;
+  std::string where;  ///< the node that looks there
+};
+
 /// An input or output of the model.
 struct Port {
   std::string name;
   DType dtype = DType::undefined;
   std::vector<ExprId> dims;
   ViewId view = kNoView;
+  std::vector<IndexUse> indices = {};  ///< of inputs of i32 and i64: checked before each run
 };
 
 /// A run-time condition that must hold for a set of symbol values, checked when binding.

@@ -28,7 +28,11 @@ class Decoder {
       p.expressions.push_back({static_cast<ExtentExpr::Kind>(e.kind()), e.value(), e.a(), e.b()});
     });
     const auto port = [&](const file::Port& s) {
-      return Port{text(s.name()), static_cast<DType>(s.dtype()), list(s.dims()), s.view()};
+      Port made{text(s.name()), static_cast<DType>(s.dtype()), list(s.dims()), s.view()};
+      each(s.indices(), [&](const file::IndexUse& use) {
+        made.indices.push_back({use.extent(), text(use.where())});
+      });
+      return made;
     };
     each(f.inputs(), [&](const file::Port& s) { p.inputs.push_back(port(s)); });
     each(f.outputs(), [&](const file::Port& s) { p.outputs.push_back(port(s)); });

@@ -98,7 +98,10 @@ class Encoder {
       return file::Expression(e.value, e.a, e.b, static_cast<uint8_t>(e.kind));
     });
     const auto port = [&](const Port& p) {
-      return file::CreatePort(b_, text(p.name), number(p.dtype), list(p.dims), p.view);
+      const auto indices = tables(p.indices, [&](const IndexUse& use) {
+        return file::CreateIndexUse(b_, use.extent, text(use.where));
+      });
+      return file::CreatePort(b_, text(p.name), number(p.dtype), list(p.dims), p.view, indices);
     };
     const auto inputs = tables(p_.inputs, port), outputs = tables(p_.outputs, port);
     const auto constraints = tables(p_.constraints, [&](const Constraint& c) {

@@ -103,6 +103,9 @@ class Validator {
       require(names.insert(port.name).second, "name is not unique");
       require(is_dtype(port.dtype), "undefined dtype");
       require(are_exprs(port.dims), "expression out of range");
+      for (const IndexUse& use : port.indices)
+        require(is_expr(use.extent) && (port.dtype == DType::i32 || port.dtype == DType::i64),
+                "indices of another type, or expression out of range");
       if (port.view == kNoView && storage == Storage::Kind::input) continue;
       if (require(is_view(port.view), "view out of range"))
         require(p_.views[static_cast<size_t>(port.view)].dtype == port.dtype &&

@@ -69,11 +69,15 @@ Expr gathered(const Node& n, const Index& index, const Operands& of) {
   const size_t k = indices->shape().size();
   const Index which(index.begin() + static_cast<std::ptrdiff_t>(axis),
                     index.begin() + static_cast<std::ptrdiff_t>(axis + k));
-  Expr i = Halide::cast<int32_t>(of.element(indices, which));
   const Expr size = of.extent(x, axis);
+  Expr i = of.element(indices, which);
+  // In their own type: 2^32 + 1 is not 1.
+  if (i.type().bits() > 32) i = Halide::clamp(i, Halide::cast(i.type(), -size), size);
+  i = Halide::cast<int32_t>(i);
   i = Halide::select(i < 0, i + size, i);
   Index at(index.begin(), index.begin() + static_cast<std::ptrdiff_t>(axis));
-  // Out-of-range indices are caught before the kernel runs; the clamp keeps loads in bounds.
+  // Indices that are inputs or constants are checked before the kernel runs; the clamp keeps the
+  // loads of computed ones in bounds.
   at.push_back(
       Halide::unsafe_promise_clamped(Halide::clamp(i, 0, Halide::max(size - 1, 0)), 0, size - 1));
   at.insert(at.end(), index.begin() + static_cast<std::ptrdiff_t>(axis + k), index.end());

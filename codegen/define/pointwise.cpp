@@ -205,7 +205,13 @@ Expr reinterpreted(const Node& n, Args a) {
   return Halide::cast(arithmetic_type(to), Halide::reinterpret(halide_type(to), bits));
 }
 
-Expr relu(const Node&, Args a) { return Halide::max(a[0], zero_like(a[0])); }
+/// NaN stays NaN. As it stands this is one instruction of x86, whose maximum gives its second
+/// operand where one is NaN; simplified to Halide's maximum it would be the other way round.
+Expr relu(const Node&, Args a) {
+  const Expr zero = zero_like(a[0]);
+  if (!is_real(a[0])) return Halide::max(a[0], zero);
+  return Halide::select(Halide::strict_float(a[0] < zero), zero, a[0]);
+}
 
 Expr logical_not(const Node&, Args a) { return !a[0]; }
 

@@ -268,6 +268,7 @@ void BodyExporter::export_node(const Node& node) {
 
 void BodyExporter::export_region(const Node& node) {
   std::string stem = node.attrs().string("name", "region");
+  if (find_op(stem) != nullptr) stem += "_region";  // ops of ours are in the functions' domain, too
   std::string name = stem;
   for (int i = 1; !model_.functions.insert(name).second; ++i) name = stem + "_" + std::to_string(i);
   model_.has_own_ops = true;

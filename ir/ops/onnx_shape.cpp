@@ -269,10 +269,23 @@ Values tile(Builder& b, const Node& n) {
   return {b.make("reshape", {y}, {{"shape", joined}})};
 }
 
+/// Indices that are known are in range.
+template <typename T>
+void check_indices(const Node& n, const Tensor& indices, int64_t extent) {
+  for (const T i : indices.values<T>())
+    if (i < -extent || i >= extent)
+      fail(n, "index " + std::to_string(i) + " is out of range for an axis of extent " +
+                  std::to_string(extent));
+}
+
 Values gather(Builder& b, const Node& n) {
-  return {b.make("gather", {n.operand(0), n.operand(1)},
-                 {{"axis", static_cast<int64_t>(normalize_axis(
-                               n.attrs().integer("axis", 0), n.operand(0)->rank(), n.where()))}})};
+  const int axis = normalize_axis(n.attrs().integer("axis", 0), n.operand(0)->rank(), n.where());
+  const Dim& extent = n.operand(0)->shape()[static_cast<size_t>(axis)];
+  if (const Tensor* indices = n.operand(1)->constant(); indices != nullptr && extent.is_static()) {
+    if (indices->dtype() == DType::i64) check_indices<int64_t>(n, *indices, extent.value());
+    if (indices->dtype() == DType::i32) check_indices<int32_t>(n, *indices, extent.value());
+  }
+  return {b.make("gather", {n.operand(0), n.operand(1)}, {{"axis", static_cast<int64_t>(axis)}})};
 }
 
 Values gather_elements(Builder& b, const Node& n) {

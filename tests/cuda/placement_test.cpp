@@ -43,11 +43,19 @@ TEST(CudaTarget, SaysWhatIsWrong) {
   const auto of = [](const std::string& t) { return message_of([&] { machine_for(t); }); };
   EXPECT_THAT(of("cuda,sm_9x"), AllOf(HasSubstr("'sm_9x'"), HasSubstr("sm_90 (H100)")));
   EXPECT_THAT(of("cuda,sm_35"), HasSubstr("from sm_70 on"));
+  EXPECT_THAT(of("cuda,sm_999"), HasSubstr("'sm_999'"));
   EXPECT_THAT(of("sm_90"), HasSubstr("needs cuda in front"));
   EXPECT_THAT(of("cuda,cuda"), HasSubstr("names cuda twice"));
   EXPECT_THAT(of("gpu"), AllOf(HasSubstr("'gpu' is not known"), HasSubstr("host,cuda")));
   EXPECT_THAT(of("host,x86-64-linux"), HasSubstr("two processors"));
   EXPECT_THAT(of("x86-64-linux-cuda"), HasSubstr("devices are named apart"));
+  for (const char* other : {"arm-64-linux", "x86-32-linux", "x86-64-osx", "wasm-32-wasmrt"})
+    EXPECT_THAT(of(other), HasSubstr("this build makes kernels for x86-64-linux")) << other;
+  for (const char* part : {"x86-64-linux-avx512", "x86-64-linux-avx512-avx2-avx-fma-f16c-sse41",
+                           "x86-64-linux-avx512_knl"})
+    EXPECT_THAT(of(part), HasSubstr("AVX-512 is supported as avx512_skylake")) << part;
+  EXPECT_EQ(of("x86-64-linux-avx-avx2-avx512-avx512_skylake-f16c-fma-sse41"), "no error");
+  EXPECT_EQ(of("x86-64-linux"), "no error");
 }
 
 TEST(CudaTarget, DecidesTheKeysOfKernels) {

@@ -1,6 +1,7 @@
 // Optimised programs against the unfused, unscheduled reference, over shapes that break schedules:
 // extents of 1, odd ones, fewer channels than lanes, channels between panels.
 #include "ir/builder.h"
+#include "ir/diagnostic.h"
 #include "tests/support/amx.h"
 #include "tests/support/evaluate.h"
 #include "tests/support/fenced.h"
@@ -13,6 +14,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <string>
 
@@ -297,6 +299,96 @@ void expect_special_values(DType dtype) {
 TEST(Pointwise, ComparisonsAndPowersOfSpecialValues) {
   expect_special_values<float>(DType::f32);
   expect_special_values<double>(DType::f64);
+}
+
+/// The message of running a graph on token numbers, and on how they lie.
+std::string message_of_indices(const Make& make, const std::vector<int64_t>& indices,
+                               bool reference = false) {
+  CompileOptions options;
+  options.reference = reference;
+  const CompiledModel m = compile_graph(test::built(make), options);
+  const auto n = static_cast<int64_t>(indices.size());
+  const std::vector<Tensor> inputs = {Tensor::from<int64_t>({n / 2, 2}, indices)};
+  const auto got = m.model.run(std::span<const Tensor>(inputs));
+  return got.ok() ? "" : got.status().message();
+}
+
+TEST(Gather, RefusesInputsThatAreOutOfRange) {
+  const auto embedding = [](auto change) {
+    return [change](Graph& g, Builder& b) {
+      Value* ids = g.add_input("ids", {DType::i64, {Dim::symbol("N"), 2}});
+      Value* y = b.make("Gather", {weights(b, {5, 3}, 1), change(b, ids)});
+      g.add_output("y", b.make("Relu", {y}));
+    };
+  };
+  const Make plain = embedding([](Builder&, Value* v) { return v; });
+  const Make moved =
+      embedding([](Builder& b, Value* v) { return b.make("Transpose", {b.cast(v, DType::i32)}); });
+  for (const Make& make : {plain, moved})
+    for (const bool reference : {false, true}) {
+      EXPECT_EQ(message_of_indices(make, {0, 4, -5, -1}, reference), "");
+      EXPECT_THAT(message_of_indices(make, {0, 4, 1, 5}, reference),
+                  testing::StartsWith("input 'ids': 5 at [1, 1] is out of range for an axis of "
+                                      "extent 5 ("));
+      EXPECT_THAT(message_of_indices(make, {-6, 0}, reference), testing::HasSubstr("-6 at [0, 0]"));
+      EXPECT_THAT(message_of_indices(make, {int64_t{1} << 32, 0}, reference),
+                  testing::HasSubstr("4294967296 at [0, 0]"));
+    }
+}
+
+TEST(Gather, RefusesConstantsThatAreOutOfRange) {
+  for (const int64_t index : {5, -6})
+    EXPECT_THAT(
+        [&] {
+          compile_graph(test::built([&](Graph& g, Builder& b) {
+            Value* x = g.add_input("x", {DType::f32, {5, 3}});
+            Value* i = b.constant(Tensor::from<int64_t>({1}, {index}));
+            g.add_output("y", b.make("Gather", {x, i}));
+          }));
+        },
+        testing::ThrowsMessage<Error>(
+            testing::HasSubstr("index " + std::to_string(index) + " is out of range")));
+}
+
+// As in ONNX: what limits a number keeps NaN, alone and behind a product.
+TEST(Pointwise, NanStaysNan) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const MathMode math : {MathMode::standard, MathMode::strict})
+    for (const DType type : {DType::f32, DType::f64, DType::f16, DType::bf16}) {
+      auto graph = std::make_unique<Graph>("nan");
+      Builder b(*graph);
+      Value* x = graph->add_input("x", {DType::f32, {Dim(3), Dim(19)}});
+      Value* wide = b.cast(x, type);
+      Value* product = b.make("MatMul", {x, weights(b, {19, 33}, 1)});
+      const auto number = [&](float v, DType t) {
+        return b.cast(b.constant(Tensor::from<float>({}, {v})), t);
+      };
+      const auto add = [&](const char* name, Value* v) {
+        graph->add_output(name, b.cast(v, DType::f32));
+      };
+      add("relu", b.make("Relu", {wide}));
+      add("max", b.make("Max", {wide, number(0, type)}));
+      add("clip", b.make("Clip", {wide, number(0, type), number(6, type)}));
+      graph->add_output("product", b.make("Relu", {product}));
+      CompileOptions options;
+      options.math = math;
+      const CompiledModel m = compile_graph(std::move(graph), options);
+      std::vector<float> values(57, -1.0f);
+      values[0] = values[25] = nan;  // of the first two rows
+      values[56] = 3;
+      const std::vector<Tensor> inputs = {Tensor::from<float>({3, 19}, values)};
+      const auto got = m.model.run(std::span<const Tensor>(inputs));
+      ASSERT_TRUE(got.ok()) << got.status().message();
+      for (size_t o = 0; o < 3; ++o) {
+        for (size_t i = 0; i < values.size(); ++i) {
+          const float v = got.value()[o].values<float>()[i];
+          if (std::isnan(values[i])) EXPECT_TRUE(std::isnan(v)) << o << " at " << i << ": " << v;
+          else EXPECT_EQ(v, std::max(values[i], 0.0f)) << o << " at " << i;
+        }
+      }
+      for (size_t i = 0; i < 99; ++i)
+        EXPECT_EQ(std::isnan(got.value()[3].values<float>()[i]), i < 66) << i;
+    }
 }
 
 TEST(Lrn, MatchesAcrossChannels) {

@@ -308,6 +308,25 @@ TEST_F(OnnxExport, RegionsBecomeFunctions) {
   EXPECT_EQ(back->output(0)->type().text(), "f32[N,8]");
 }
 
+// A region is called after what it computes, which may be an op of ours in the same domain.
+TEST_F(OnnxExport, ARegionMayBeNamedLikeAnOp) {
+  Graph g("g");
+  Value* x = g.add_input("x", {DType::f32, {1, 6, 6, 3}});
+  const AttrMap tiles = {{"m", int64_t{2}}, {"window", std::vector<int64_t>{3, 3}}};
+  auto body = std::make_unique<Graph>("body");
+  Builder inner(*body);
+  Value* in = body->add_input("in", x->type());
+  body->add_output("out", inner.make("winograd_input", {in}, tiles));
+  Node* region = g.create(op("region"), {x}, {{"name", std::string("winograd_input")}}, 1);
+  region->add_body(std::move(body));
+  infer_node(*region);
+  g.add_output("y", region->result());
+  export_onnx(g, path());
+  std::ifstream file(path(), std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(file)), {});
+  EXPECT_NE(bytes.find("winograd_input_region"), std::string::npos);
+}
+
 TEST_F(OnnxExport, OpsWithoutCounterpartKeepTheirName) {
   Graph g("g");
   Value* x = g.add_input("x", {DType::f32, {kN, 8, 3}});

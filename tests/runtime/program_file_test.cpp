@@ -132,6 +132,24 @@ TEST_F(ProgramFileTest, KeepsWhatKernelsReadAndWrite) {
   EXPECT_EQ(decoded.value()->steps[0].alternatives[0].outputs, 1);
 }
 
+TEST_F(ProgramFileTest, KeepsWhichInputsAreIndices) {
+  ProgramBuilder b;
+  const ExprId n = b.constant(2), five = b.constant(5);
+  const ViewId x = b.input("x", DType::i64, {n}), y = b.output("y", DType::i64, {n});
+  b.host_step("add", {x, x}, {y});
+  b.program.inputs[0].indices = {{five, "an embedding"}};
+  ASSERT_TRUE(save_program(b.program, {}, path()).ok());
+  const Result<Model> m = Model::load(path());
+  ASSERT_TRUE(m.ok()) << m.status().message();
+  const auto run = [&](int64_t last) {
+    return m.value().run({{"x", Tensor::from<int64_t>({2}, {-5, last})}}).status().message();
+  };
+  EXPECT_EQ(run(4), "");
+  EXPECT_EQ(run(5), "input 'x': 5 at [1] is out of range for an axis of extent 5 (an embedding)");
+  b.program.inputs[0].indices[0].extent = 77;
+  EXPECT_FALSE(save_program(b.program, {}, path()).ok());
+}
+
 TEST_F(ProgramFileTest, ALoadedModelRuns) {
   ASSERT_TRUE(save_program(host_program(), {}, path()).ok());
   Result<Model> model = Model::load(path());
