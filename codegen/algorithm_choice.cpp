@@ -69,7 +69,6 @@ class Chooser {
     if (offered) list.push_back({.kind = Kind::library});
     if (offered && o_.libraries == Libraries::always) return list;
     if (n_.is("conv_weight_gradient") || !on_device() || !constant_) list.emplace_back();
-    if (n_.is("conv_weight_gradient") && on_device()) return list;
     if (!n_.is("dot") && !narrow() && extents().back().is_static()) {
       for (const WinogradForm& form : winograd_forms(n_, extents(), o_)) {
         const Algorithm three = winograd(form);
@@ -174,14 +173,14 @@ class Chooser {
 
   Algorithm reckon_on_device() const {
     if (library_wins(n_, o_)) return {.kind = Kind::library};
-    if (n_.is("conv_weight_gradient") || n_.result()->dtype() != DType::f32 ||
-        !weights()->shape().back().is_static())
-      return {};
-    const WinogradForm form = n_.is("conv") && !narrow()
-                                  ? pick_winograd_form(n_, extents(), constant_ ? 0 : 1, o_)
+    if (n_.result()->dtype() != DType::f32 || !weights()->shape().back().is_static()) return {};
+    const bool gradient = n_.is("conv_weight_gradient");
+    const int transforms = gradient ? 2 : constant_ ? 0 : 1;
+    const WinogradForm form = !n_.is("dot") && !narrow()
+                                  ? pick_winograd_form(n_, extents(), transforms, o_)
                                   : WinogradForm{};
     if (form.m > 0) return winograd(form);
-    return constant_ ? packed(device_panel()) : Algorithm{};
+    return constant_ && !gradient ? packed(device_panel()) : Algorithm{};
   }
 
   /// Columns of a block's panel: those of the tile that costs least. 0 where weights that stay the

@@ -82,7 +82,10 @@ std::vector<BlockTile> tiles_of(const ProductExtents& p, int columns) {
     const int sums = c.thread_columns * c.thread_positions;
     // Single elements take registers for where each of them lies.
     if (sums >= 64 && !p.left_vectors) continue;
-    t.depth = sums >= 64 ? 8 : 16;
+    // What a thread copies of the next panels waits in registers.
+    constexpr int kMostCopies = 40;
+    const bool long_copies = (c.columns + c.positions) * 16 > kMostCopies * t.threads();
+    t.depth = sums >= 64 || long_copies ? 8 : 16;
     t.left_vector = p.left_vectors ? 4 : 1;
     t.right_vector = 4;
     for (t.splits = 1; t.splits <= kMostParts; t.splits *= 2)

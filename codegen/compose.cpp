@@ -39,12 +39,14 @@ void Composer::make_inputs() {
     Halide::ImageParam p(storage_type(b.dtype), static_cast<int>(b.unit.size()),
                          "input_buffer_" + std::to_string(i));
     for (int d = 0; d < p.dimensions(); ++d) p.dim(d).set_min(0);
+    const int adjacent = b.across ? 1 : 0;  // the dim whose stride is 1, if there is one
     if (p.dimensions() > 0 && !b.dense) p.dim(0).set_stride(Expr());
+    if (b.across) p.dim(adjacent).set_stride(1);
     if (b.aligned) {
       p.set_host_alignment(16);
       const auto elements = static_cast<int32_t>(16 / size_of(b.dtype));
-      for (int d = 1; d < p.dimensions(); ++d)
-        p.dim(d).set_stride(p.dim(d).stride() / elements * elements);
+      for (int d = 0; d < p.dimensions(); ++d)
+        if (d != adjacent) p.dim(d).set_stride(p.dim(d).stride() / elements * elements);
     }
     inputs_[spec_.body->inputs()[i].get()] = p;
     c_.inputs.push_back(p);

@@ -1,6 +1,7 @@
 // Definitions of windows and of reductions over axes.
 #include "codegen/composer.h"
 #include "codegen/define/math.h"
+#include "codegen/digits.h"
 #include "ir/diagnostic.h"
 
 #include <algorithm>
@@ -80,9 +81,52 @@ bool Composer::sums_per_channel() const {
   });
 }
 
+// On a device every thread has a few dozen places of a channel, so that there are threads enough,
+// the next launch adds as many of their sums each, and the result is the sum of what is left.
+void Composer::define_channel_sum_on_device(const Node& n) {
+  constexpr int32_t kPlaces = 64;
+  Value* x = n.operand(0);
+  const auto rank = static_cast<size_t>(x->rank());
+  const Halide::Type t = arithmetic_type(n.result()->dtype());
+  const Expr zero = Halide::Internal::make_zero(t);
+  const std::vector<Var> vars = make_vars(x->rank());
+  Index outer;  // what the number of a line is made of
+  for (size_t d = 0; d + 2 < rank; ++d) outer.push_back(extent(x, d));
+  const Expr lines = product(outer), width = extent(x, rank - 2);
+  const Expr together = Halide::max(kPlaces / Halide::max(width, 1), 1);  // short lines
+  const Expr pieces = (width + kPlaces - 1) / kPlaces;                    // of a long one
+  const Expr tasks = (lines + together - 1) / together * pieces;
+
+  const auto number = std::to_string(c_.partials.size());
+  const Var task("task");
+  const RDom r({{0, Halide::min(width, kPlaces)}, {0, together}}, "r");
+  const Expr line = task / pieces * together + r.y, place = task % pieces * kPlaces + r.x;
+  Index at = digits(Halide::clamp(line, 0, lines - 1), outer);
+  at.push_back(Halide::clamp(place, 0, width - 1));
+  at.emplace_back(vars[0]);
+  Func places("partial" + number);
+  places(vars[0], task) = zero;
+  places(vars[0], task) += Halide::select(line < lines && place < width, value(x, at), zero);
+
+  const RDom some(0, kPlaces, "some");
+  const Expr part = task * kPlaces + some.x;
+  Func parts("partial" + number + "_parts");
+  parts(vars[0], task) = zero;
+  parts(vars[0], task) +=
+      Halide::select(part < tasks, places(vars[0], Halide::clamp(part, 0, tasks - 1)), zero);
+
+  const RDom all(0, (tasks + kPlaces - 1) / kPlaces, "tasks");
+  Func total = new_func(n);
+  total(vars) = zero;
+  total(vars) += parts(vars[0], all.x);
+  c_.partials.insert(c_.partials.end(), {places, parts});
+  add_anchor(n, total, vars, all);
+}
+
 // Each index of the outermost axis has a sum of its own, all at once; those are added in order,
 // so the result depends on the shape alone.
 void Composer::define_channel_sum(const Node& n) {
+  if (spec_.cuda) return define_channel_sum_on_device(n);
   Value* x = n.operand(0);
   const int rank = x->rank();
   const std::vector<Var> vars = make_vars(rank);

@@ -143,7 +143,7 @@ void Composer::define_tiled(const Node& n) {
   const Product p = n.is("dot") ? dot_product(n) : conv_product(n);
   const BlockTile& t = spec_.block;
   TiledProduct& out = c_.tiled.emplace();
-  out.along_depth = !n.is("conv_weight_gradient");
+  out.along_depth = !n.is("conv_weight_gradient") && !t.left_across;
   out.slices = !p.batches.empty() || t.splits > 1;
   const Expr chunks = (product(p.depth) + t.depth - 1) / t.depth;
   const Expr part = (chunks + t.splits - 1) / t.splits;  // of the sum

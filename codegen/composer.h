@@ -127,6 +127,7 @@ class Composer {
   /// statistics. Channels alone give too few tasks.
   bool sums_per_channel() const;
   void define_channel_sum(const Node& n);
+  void define_channel_sum_on_device(const Node& n);
   void define_reduce(const Node& n);
 
   const KernelSpec& spec_;

@@ -22,10 +22,10 @@ double memory_ms(double bytes, const Machine& machine) {
 
 /// A product on a CUDA device.
 double cuda_product_ms(double batch, double positions, double columns, double depth, double left,
-                       const Machine& machine) {
+                       const Machine& machine, bool left_vectors = true) {
   const auto whole = [](double d) { return static_cast<int64_t>(d); };
-  const ProductExtents p = {whole(batch), whole(positions), whole(columns), whole(depth),
-                            whole(left)};
+  const ProductExtents p = {whole(batch), whole(positions), whole(columns),
+                            whole(depth), whole(left),      left_vectors};
   return tile_cost(p, pick_block_tile(p, 0, machine.cuda), machine.cuda).microseconds / 1e3;
 }
 
@@ -36,9 +36,11 @@ double cuda_winograd_ms(const ConvProblem& p, double points, double tiles, int w
   };
   const double elements = p.images * p.rows * p.columns + points * tiles;
   const double weights = weight_transforms == 0 ? 0 : moved_ms(2 * points * p.channels * p.filters);
-  return moved_ms(p.channels * elements) + moved_ms(p.filters * elements) + weights +
-         cuda_product_ms(points, tiles, p.filters, p.channels, points * tiles * p.channels,
-                         machine);
+  const double left = points * tiles * p.channels;
+  const double products =
+      p.weight_gradient ? cuda_product_ms(points, p.channels, p.filters, tiles, left, machine)
+                        : cuda_product_ms(points, tiles, p.filters, p.channels, left, machine);
+  return moved_ms(p.channels * elements) + moved_ms(p.filters * elements) + weights + products;
 }
 
 }  // namespace
@@ -46,6 +48,9 @@ double cuda_winograd_ms(const ConvProblem& p, double points, double tiles, int w
 double direct_conv_ms(const ConvProblem& p, const Machine& machine) {
   const auto taps = static_cast<double>(p.window[0] * p.window[1]);
   const double positions = p.images * p.rows * p.columns;
+  if (machine.cuda != 0 && p.weight_gradient)
+    return cuda_product_ms(1, p.channels * taps, p.filters, positions, positions * p.channels,
+                           machine, false);
   if (machine.cuda != 0)
     return cuda_product_ms(1, positions, p.filters, p.channels * taps, positions * p.channels,
                            machine);

@@ -9,10 +9,12 @@
 
 namespace tintype {
 
-/// A 2-D convolution with stride 1: images, rows and columns of the result, channels, filters.
+/// A 2-D convolution with stride 1, or the gradient of its weights: images, rows and columns of the
+/// result, channels, filters.
 struct ConvProblem {
   double images, rows, columns, channels, filters;
   std::vector<int64_t> window;
+  bool weight_gradient = false;
 };
 
 /// Estimated milliseconds of the direct algorithm: arithmetic or reading the weights once.

@@ -56,6 +56,7 @@ std::string tile_text(const BlockTile& t) {
   for (const int n : {t.positions, t.columns, t.depth, t.thread_positions, t.thread_columns,
                       t.splits, t.left_vector, t.right_vector, t.channels})
     s += std::to_string(n) + ",";
+  if (t.left_across) s += "across,";
   return s + (t.store_vectors ? "vectors" : "elements");
 }
 
@@ -63,7 +64,7 @@ std::string buffer_text(const BufferSpec& b) {
   std::string s(name_of(b.dtype));
   s += '[';
   for (const bool u : b.unit) s += u ? '1' : 'n';
-  return s + (b.dense ? "]" : "]strided") + (b.aligned ? " aligned" : "");
+  return s + (b.dense ? "]" : b.across ? "]across" : "]strided") + (b.aligned ? " aligned" : "");
 }
 
 /// Attributes that shape loops at run time only; their values are not part of the machine code.

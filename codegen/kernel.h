@@ -18,6 +18,7 @@ struct BufferSpec {
   DType dtype = DType::undefined;
   std::vector<bool> unit;  ///< per dim, outermost first: the extent is 1
   bool dense = true;       ///< the innermost stride is 1
+  bool across = false;     ///< the one before it is: a transposed matrix
   /// The address and all other strides are multiples of 16 bytes: vectors may be loaded.
   bool aligned = false;
 };
@@ -70,6 +71,7 @@ struct BlockTile {
   int thread_columns = 4, thread_positions = 8;
   int splits = 1;  ///< parts of the sum that different blocks add up, in a kernel of their own
   int left_vector = 1, right_vector = 1;  ///< elements loaded at once; they are neighbours
+  bool left_across = false;               ///< of the left side: positions, not steps of the sum
   bool store_vectors = false;             ///< the result's columns are stored four at a time
   int channels = 0;                       ///< of the left side where they are known
 

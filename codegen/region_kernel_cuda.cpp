@@ -58,17 +58,27 @@ bool is_multiple(const Dim& d, int64_t n) {
                      [n](const DimTerm& t) { return t.coefficient % n == 0; });
 }
 
-/// True when every row of the buffer begins where a vector of four f32 may be loaded. Storages and
-/// inputs' copies begin at multiples of 64 bytes.
-bool loads_vectors(const KernelArgument& a) {
+/// True when every row of the buffer begins where a vector of four f32 may be loaded; rows lie
+/// along the dim `adjacent`, counted from the innermost. Storages and inputs' copies begin at
+/// multiples of 64 bytes.
+bool loads_vectors(const KernelArgument& a, size_t adjacent = 0) {
   constexpr int64_t kElements = 4;
   const Placement& p = a.placement;
-  if (a.dtype != DType::f32 || !p.motions.empty() || p.strides.empty() || !p.strides.back().is(1) ||
-      !is_multiple(p.offset, kElements))
+  const size_t rank = p.strides.size();
+  if (a.dtype != DType::f32 || !p.motions.empty() || rank <= adjacent ||
+      !p.strides[rank - 1 - adjacent].is(1) || !is_multiple(p.offset, kElements))
     return false;
-  for (size_t d = 0; d + 1 < p.strides.size(); ++d)
-    if (!a.extents[d].is(1) && !is_multiple(p.strides[d], kElements)) return false;
+  for (size_t d = 0; d < rank; ++d)
+    if (d + 1 + adjacent != rank && !a.extents[d].is(1) && !is_multiple(p.strides[d], kElements))
+      return false;
   return true;
+}
+
+/// True of a transposed matrix.
+bool lies_across(const KernelArgument& a) {
+  const size_t rank = a.extents.size();
+  return rank >= 2 && !a.extents[rank - 1].is(1) && !a.extents[rank - 2].is(1) &&
+         !a.placement.strides[rank - 1].is(1) && a.placement.strides[rank - 2].is(1);
 }
 
 /// True when what follows the product computes every element of its results from that of the
@@ -102,19 +112,32 @@ bool fits_tiles(const Node& region, const Node& anchor, const ProductExtents& p)
 
 bool is_multiple_of_four(const Dim& d) { return d.is_static() && d.value() % 4 == 0; }
 
+/// The left side of a kernel's product where it is an argument whose neighbours are positions.
+const KernelArgument* left_across(const KernelChoice& c) {
+  const Value* left = find_anchor(*c.spec.body)->operand(0);
+  for (size_t i = 0; i < c.spec.inputs.size(); ++i)
+    if (c.spec.body->inputs()[i].get() == left)
+      return lies_across(c.arguments[i]) ? &c.arguments[i] : nullptr;
+  return nullptr;
+}
+
 /// A product in tiles, or none where tiles do not fit it.
 std::optional<KernelChoice> tiled_choice(const Node& region, const Node& anchor,
                                          const std::vector<Buffer>& buffers,
                                          const RegionOptions& options) {
-  const ProductExtents p = product_extents(anchor, options.hint);
+  ProductExtents p = product_extents(anchor, options.hint);
   if (!fits_tiles(region, anchor, p)) return std::nullopt;
   const auto block = static_cast<int>(anchor.attrs().integer("block"));
   std::optional<KernelChoice> merged = merged_contraction(region, anchor, buffers);
   KernelChoice c = merged ? std::move(*merged) : plain_choice(region, buffers, ScheduleKind::tiled);
   c.spec.schedule = ScheduleKind::tiled;
-  BlockTile t = pick_block_tile(p, block, options.machine->cuda);
+  const KernelArgument* across = anchor.is("dot") ? left_across(c) : nullptr;
   const Shape& left = anchor.operand(0)->shape();
-  t.left_vector = is_multiple_of_four(left.back()) ? 4 : 1;
+  const Dim& neighbours = across == nullptr ? left.back() : across->extents.rbegin()[1];
+  if (across != nullptr) p.left_vectors = is_multiple_of_four(neighbours);
+  BlockTile t = pick_block_tile(p, block, options.machine->cuda);
+  t.left_across = across != nullptr;
+  t.left_vector = is_multiple_of_four(neighbours) ? 4 : 1;
   const bool whole = is_multiple_of_four(anchor.result()->shape().back());
   t.right_vector = block > 0 || whole ? 4 : 1;
   if (!anchor.is("dot") && left.back().is_static() && !merged)
@@ -122,9 +145,10 @@ std::optional<KernelChoice> tiled_choice(const Node& region, const Node& anchor,
   t.store_vectors = whole;
   for (size_t i = 0; i < c.arguments.size(); ++i) {
     const bool input = i < c.spec.inputs.size();
-    const bool aligned = !c.arguments[i].extents.empty() && !c.arguments[i].extents.back().is(1) &&
-                         loads_vectors(c.arguments[i]);
     BufferSpec& b = input ? c.spec.inputs[i] : c.spec.outputs[i - c.spec.inputs.size()];
+    b.across = &c.arguments[i] == across;
+    const bool aligned = !c.arguments[i].extents.empty() && !c.arguments[i].extents.back().is(1) &&
+                         loads_vectors(c.arguments[i], b.across ? 1 : 0);
     b.aligned = aligned;
     if (!input) t.store_vectors = t.store_vectors && aligned;
   }
@@ -201,9 +225,11 @@ KernelChoice cuda_choice(const Node& region, const std::vector<Buffer>& buffers,
   if (anchor->is("window_max_gradient"))
     return plain(ScheduleKind::window_max_gradient, "window gradient");
   if (anchor->op().has(kTileTransform)) {
-    KernelChoice c = plain(anchor->is("winograd_output") ? ScheduleKind::winograd_output
-                                                         : ScheduleKind::winograd_points,
-                           "winograd");
+    KernelChoice c =
+        plain(anchor->is("winograd_output")           ? ScheduleKind::winograd_output
+              : anchor->is("winograd_weight_adjoint") ? ScheduleKind::winograd_weight_adjoint
+                                                      : ScheduleKind::winograd_points,
+              "winograd");
     if (anchor->op().has(kPrepack)) c.spec.tail = panel_tail(*anchor);
     c.algorithm += " f" + std::to_string(anchor->attrs().integer("m"));
     return c;
@@ -214,8 +240,8 @@ KernelChoice cuda_choice(const Node& region, const std::vector<Buffer>& buffers,
 
 std::string cuda_problem(const Node& region) {
   const Node* anchor = find_anchor(*region.body());
-  if (anchor != nullptr && (anchor->is("winograd_conv") || anchor->is("winograd_weight_adjoint") ||
-                            (anchor->op().has(kKernel) && is_added(anchor->op()))))
+  if (anchor != nullptr &&
+      (anchor->is("winograd_conv") || (anchor->op().has(kKernel) && is_added(anchor->op()))))
     return "op '" + std::string(anchor->name()) + "' has no kernel for CUDA";
   if (is_attention(*region.body())) return "attention in one kernel has none for CUDA";
   return "";

@@ -35,9 +35,13 @@ const Node* zero_pad(const Value* x) {
 
 ConvProblem conv_problem(const Node& n, const Shape& out, const SelectAlgorithmsOptions& options) {
   const auto likely = [&](const Dim& d) { return static_cast<double>(options.hint(d)); };
-  return {likely(out[0]),     likely(out[1]),
-          likely(out[2]),     likely(n.operand(0)->shape()[3]),
-          likely(out.back()), n.attrs().integers("window")};
+  return {likely(out[0]),
+          likely(out[1]),
+          likely(out[2]),
+          likely(n.operand(0)->shape()[3]),
+          likely(out.back()),
+          n.attrs().integers("window"),
+          n.is("conv_weight_gradient")};
 }
 
 std::vector<WinogradForm> winograd_forms(const Node& n, const Shape& out,

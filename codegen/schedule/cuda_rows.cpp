@@ -15,7 +15,10 @@ namespace {
 
 constexpr int kWarp = 32;
 
-// One sum per channel and image, then, per channel, their sum: two launches.
+/// Loads that are on their way at once, in a thread that adds them up one after the other.
+constexpr int kLoads = 8;
+
+// Sums of some places, sums of those, and what is left: three launches.
 void schedule_channel_sums(Composition& c, const KernelSpec& spec) {
   for (Func& part : c.partials) {
     part.compute_root();
@@ -23,6 +26,7 @@ void schedule_channel_sums(Composition& c, const KernelSpec& spec) {
     for (const Halide::RVar& r : part.rvars()) inside.emplace_back(r);
     cuda::thread_per_element(Halide::Stage(part), cuda::loops_of(part.args()));
     cuda::thread_per_element(part.update(), cuda::loops_of(part.args()), inside);
+    part.update().unroll(inside[0], kLoads, TailStrategy::GuardWithIf);
   }
   const Var thread = cuda::thread_tile(c.outputs[0], c.vars, {}, spec);
   for (Anchor& a : c.anchors) a.func.compute_at(c.outputs[0], thread);
@@ -44,7 +48,10 @@ void schedule_columns(Composition& c, const std::vector<bool>& reduced, const Ke
               Halide::max(out.output_buffer().dim(last).extent(), 1), TailStrategy::GuardWithIf);
   }
   const Var thread = cuda::thread_tile(out, stay, inside, spec);
-  for (Anchor& a : c.anchors) a.func.compute_at(out, thread);
+  for (Anchor& a : c.anchors) {
+    a.func.compute_at(out, thread);
+    a.func.update().unroll(a.domain[0], kLoads, TailStrategy::GuardWithIf);
+  }
 }
 
 // A warp takes a row: every lane reduces its share of it, then the 32 results of a row, in shared

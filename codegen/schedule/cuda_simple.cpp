@@ -143,9 +143,10 @@ void schedule_cuda(Composition& c, const KernelSpec& spec) {
     case ScheduleKind::window_max_gradient: return schedule_window_max_gradient(c, spec);
     case ScheduleKind::winograd_points: return schedule_cuda_winograd_points(c, spec);
     case ScheduleKind::winograd_output: return schedule_cuda_winograd_output(c, spec);
+    case ScheduleKind::winograd_weight_adjoint:
+      return schedule_cuda_winograd_weight_adjoint(c, spec);
     case ScheduleKind::reference:
     case ScheduleKind::attention:
-    case ScheduleKind::winograd_weight_adjoint:
     case ScheduleKind::amx:
     case ScheduleKind::winograd_conv:
     case ScheduleKind::added: break;

@@ -120,6 +120,9 @@ void schedule_block(TiledProduct& p, const BlockTile& t, Func& consumer, const V
   }
   for (Func* f : {&p.left, &p.right}) f->compute_at(p.sums, chunk).store_in(MemoryType::GPUShared);
   copy_panel(p.left, t.left_vector, left_groups, left_steps, t);
+  // A vector of room between the rows of a left panel: threads of a warp read the same steps of
+  // rows that would else lie in few banks.
+  if (p.along_depth) p.left.align_storage(p.left.args()[1], left_groups + 1);
   copy_panel(p.right, t.right_vector, t.columns / t.right_vector, t.depth, t);
 }
 

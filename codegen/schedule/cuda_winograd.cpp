@@ -49,4 +49,16 @@ void schedule_cuda_winograd_output(Composition& c, const KernelSpec& spec) {
   keep(rows, out, thread);
 }
 
+void schedule_cuda_winograd_weight_adjoint(Composition& c, const KernelSpec& spec) {
+  Func& out = c.outputs[0];  // F, C, W, H
+  const auto window = c.anchors.at(0).node->attrs().integers("window");
+  const Var &column = c.vars[2], &row = c.vars[3];
+  out.bound(column, 0, static_cast<int>(window[1]))
+      .bound(row, 0, static_cast<int>(window[0]))
+      .unroll(column)
+      .unroll(row);
+  const Var thread = cuda::thread_tile(out, {c.vars[0], c.vars[1]}, {column, row}, spec);
+  keep(c.stages.at(0), out, thread);
+}
+
 }  // namespace tintype

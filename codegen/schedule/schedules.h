@@ -39,6 +39,7 @@ void schedule_cuda_contraction(Composition& c, const KernelSpec& spec);
 void schedule_cuda_rows(Composition& c, const KernelSpec& spec);
 void schedule_cuda_winograd_points(Composition& c, const KernelSpec& spec);
 void schedule_cuda_winograd_output(Composition& c, const KernelSpec& spec);
+void schedule_cuda_winograd_weight_adjoint(Composition& c, const KernelSpec& spec);
 
 /// Computes what the outputs are made of, as far as it has update definitions, once and for all,
 /// and returns it.

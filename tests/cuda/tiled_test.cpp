@@ -225,6 +225,62 @@ TEST(CudaTiled, Winograd) {
   }
 }
 
+// Products of the points, whose left side is read across, and both adjoint transforms.
+TEST(CudaTiled, WinogradWeightGradients) {
+  for (const auto& [channels, filters, m] :
+       {std::array<int64_t, 3>{16, 20, 2}, {33, 18, 2}, {20, 64, 4}}) {
+    const int64_t tiles = 3, places = tiles * m, points = (m + 2) * (m + 2);
+    const auto number = [](int64_t n) { return std::to_string(n); };
+    const std::string window = " {m = " + number(m) + ", window = [3, 3]}\n",
+                      side = number(places + 2), all = number(2 * tiles * tiles);
+    const std::string text =
+        "graph \"g\"(%x: f32[2," + side + "," + side + "," + number(channels) + "], %dy: f32[2," +
+        number(places) + "," + number(places) + "," + number(filters) + "]) {\n" +
+        "  %v = winograd_input(%x)" + window + "  %g = winograd_output_adjoint(%dy)" + window +
+        "  %vs = reshape(%v) {shape = <" + number(points) + "," + all + "," + number(channels) +
+        ">}\n  %gs = reshape(%g) {shape = <" + number(points) + "," + all + "," + number(filters) +
+        ">}\n  %t = transpose(%vs) {perm = [0, 2, 1]}\n" +
+        "  %u = dot(%t, %gs)\n  %dw = winograd_weight_adjoint(%u)" + window +
+        "  return %dw as \"dw\"\n}\n";
+    SCOPED_TRACE(text);
+    expect_same_graph([&] { return parse_graph(text); }, {}, "cuda", 2e-5);
+  }
+}
+
+// A transposed left side is read as it lies: nothing copies it.
+TEST(CudaTiled, TransposedLeftSides) {
+  for (const auto& [rows, depth, columns] :
+       {std::array<int64_t, 3>{64, 96, 128}, {33, 40, 70}, {132, 17, 65}, {8, 600, 64}}) {
+    const Make make = [=](Graph& g, Builder& b) {
+      Value* x = g.add_input("x", {DType::f32, {depth, rows}});
+      Value* y = g.add_input("y", {DType::f32, {depth, columns}});
+      Value* z = g.add_input("z", {DType::f32, {3, depth, rows}});
+      g.add_output("a", b.make("MatMul", {b.make("Transpose", {x}), y}));
+      Value* across = b.make("Transpose", {z}, {{"perm", std::vector<int64_t>{0, 2, 1}}});
+      g.add_output("b", b.make("Relu", {b.make("MatMul", {across, y})}));
+    };
+    EXPECT_THAT(algorithms(compiled(make, "cuda")), testing::Each(testing::HasSubstr("gemm")));
+    expect_same_graph([&] { return built(make); });
+  }
+}
+
+// Sums of dozens of places, of dozens of those, and of what is left.
+TEST(CudaRows, SumsPerChannel) {
+  using Extents = std::vector<Dim>;
+  for (const Extents& extents :
+       {Extents{3, 70, 5, 9}, {2, 3, 150, 4}, {5, 1, 1, 33}, {1, 64, 64, 3}, {2, 200, 7}})
+    expect_same_graph([&] {
+      return built([&](Graph& g, Builder& b) {
+        Value* x = g.add_input("x", {DType::f32, extents});
+        std::vector<int64_t> axes;
+        for (size_t d = 0; d + 1 < extents.size(); ++d) axes.push_back(static_cast<int64_t>(d));
+        const AttrMap attrs = {{"axes", axes}};
+        g.add_output("sum", b.make("reduce_sum", {x}, attrs));
+        g.add_output("squares", b.make("reduce_sum", {b.make("mul", {x, x})}, attrs));
+      });
+    });
+}
+
 TEST(CudaTiled, ExtentsThatAreNotKnown) {
   const Make make = [](Graph& g, Builder& b) {
     Value* x = g.add_input("x", {DType::f32, {Dim::symbol("N"), Dim(24)}});
