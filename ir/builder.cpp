@@ -3,6 +3,7 @@
 
 #include "ir/diagnostic.h"
 #include "ir/ops/tables.h"
+#include "runtime/scalar.h"
 
 #include <cmath>
 #include <numeric>
@@ -29,24 +30,9 @@ Value* Builder::constant(Tensor value) {
 }
 
 Value* Builder::scalar(double value, DType dtype) {
+  if (dtype == DType::undefined) internal_error(__FILE__, __LINE__, "scalar of undefined type");
   Tensor t = Tensor::empty(dtype, {});
-  void* p = t.mutable_data();
-  switch (dtype) {
-    case DType::f32: *static_cast<float*>(p) = static_cast<float>(value); break;
-    case DType::f64: *static_cast<double*>(p) = value; break;
-    case DType::f16: *static_cast<uint16_t*>(p) = f32_to_f16(static_cast<float>(value)); break;
-    case DType::bf16: *static_cast<uint16_t*>(p) = f32_to_bf16(static_cast<float>(value)); break;
-    case DType::boolean: *static_cast<uint8_t*>(p) = value != 0 ? 1 : 0; break;
-    case DType::i8: *static_cast<int8_t*>(p) = static_cast<int8_t>(value); break;
-    case DType::i16: *static_cast<int16_t*>(p) = static_cast<int16_t>(value); break;
-    case DType::i32: *static_cast<int32_t*>(p) = static_cast<int32_t>(value); break;
-    case DType::i64: *static_cast<int64_t*>(p) = static_cast<int64_t>(value); break;
-    case DType::u8: *static_cast<uint8_t*>(p) = static_cast<uint8_t>(value); break;
-    case DType::u16: *static_cast<uint16_t*>(p) = static_cast<uint16_t>(value); break;
-    case DType::u32: *static_cast<uint32_t*>(p) = static_cast<uint32_t>(value); break;
-    case DType::u64: *static_cast<uint64_t*>(p) = static_cast<uint64_t>(value); break;
-    case DType::undefined: internal_error(__FILE__, __LINE__, "scalar of undefined type");
-  }
+  store_scalar(dtype, value, t.mutable_data());
   return constant(std::move(t));
 }
 

@@ -75,7 +75,9 @@ void check_operands(const Node& node) {
       expected += " to " + std::to_string(def.max_operands);
     ops::fail(node, "expected " + expected + " inputs, got " + std::to_string(n));
   }
-  for (int i = 0; i < def.min_operands; ++i)
+  // Lists have no gaps; those of control ops begin with what may be absent.
+  const bool list = def.max_operands < 0 && !def.has(kControl);
+  for (int i = 0; i < (list ? n : def.min_operands); ++i)
     if (node.operand(i) == nullptr) ops::fail(node, "input " + std::to_string(i) + " is required");
 }
 
@@ -218,6 +220,26 @@ std::vector<int64_t> static_integers(const Node& node, int operand, std::string_
 
 namespace {
 
+template <typename T>
+T only(const Node& node, int operand, std::string_view what, const std::vector<T>& list) {
+  if (list.size() != 1)
+    fail(node,
+         std::string(what) + " must be a scalar, got " + node.operand(operand)->type().text());
+  return list[0];
+}
+
+}  // namespace
+
+int64_t static_integer(const Node& node, int operand, std::string_view what) {
+  return only(node, operand, what, static_integers(node, operand, what));
+}
+
+Dim symbolic_integer(const Node& node, int operand, std::string_view what) {
+  return only(node, operand, what, symbolic_integers(node, operand, what));
+}
+
+namespace {
+
 template <typename T, typename Convert>
 std::vector<double> numbers_of(const Tensor& t, Convert convert) {
   std::vector<double> out;
@@ -259,11 +281,7 @@ std::vector<double> static_numbers(const Node& node, int operand, std::string_vi
 }
 
 double static_number(const Node& node, int operand, std::string_view what) {
-  const std::vector<double> numbers = static_numbers(node, operand, what);
-  if (numbers.size() != 1)
-    fail(node,
-         std::string(what) + " must be a scalar, got " + node.operand(operand)->type().text());
-  return numbers[0];
+  return only(node, operand, what, static_numbers(node, operand, what));
 }
 
 }  // namespace ops

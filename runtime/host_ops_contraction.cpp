@@ -226,13 +226,15 @@ Result<Window> read_window(const HostCall& call, const Tensor& w, int64_t block)
   v.x_strides.assign(strides.begin() + 1, strides.end() - 1);
   std::vector<int64_t> tap_strides;
   for (size_t i = 0; i < spatial; ++i) {
-    tap_strides.push_back(v.x_strides[i] * v.dilations[i]);
-    const int64_t reach =
-        (y.dims()[i + 1] - 1) * v.strides[i] + (v.extents[i] - 1) * v.dilations[i];
-    if (y.dims()[i + 1] > 0 && reach >= x.dims()[i + 1])
+    if (!windows_fit(x.dims()[i + 1], y.dims()[i + 1], v.extents[i], v.strides[i], v.dilations[i]))
       return invalid_argument("the window leaves axis " + std::to_string(i + 1) + " of " +
                               x.type_string());
+    // A step that is never taken may be as long as it likes.
+    if (y.dims()[i + 1] <= 1) v.strides[i] = 0;
+    if (y.size() != 0)
+      tap_strides.push_back(v.x_strides[i] * (v.extents[i] > 1 ? v.dilations[i] : 0));
   }
+  if (y.size() == 0) return v;  // where the window may be larger than x
   Odometer walk(v.extents, tap_strides);
   for (int64_t i = 0; i < element_count(v.extents); ++i, walk.next())
     v.taps.push_back(walk.offset());

@@ -6,6 +6,7 @@
 #include "runtime/host_window.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace tintype {
 
@@ -67,9 +68,13 @@ Status conv_weight_gradient(const HostCall& call) {
 Status window_max_gradient(const HostCall& call) {
   const Tensor &x = call.inputs[0], &dy = call.inputs[1];
   Tensor& out = call.outputs[0];
+  if (Status s = expect_dims(out, x.dims()); !s.ok()) return s;
+  if (dy.size() == 0) {  // the window may be larger than x
+    std::memset(out.mutable_data(), 0, out.bytes());
+    return {};
+  }
   const Result<SlidingWindow> plan = plan_windows(call.attributes, x, dy);
   if (!plan.ok()) return plan.status();
-  if (Status s = expect_dims(out, x.dims()); !s.ok()) return s;
   const SlidingWindow& p = plan.value();
   return for_elements<kNumbers>(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;

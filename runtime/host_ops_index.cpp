@@ -109,7 +109,7 @@ struct Tuples {
 
 Result<Tuples> read_tuples(const Tensor& x, const Tensor& at, int64_t batch) {
   const int64_t depth = at.rank() == 0 ? 0 : at.dims().back();
-  if (at.rank() == 0 || batch < 0 || depth < 0 || batch + depth > x.rank() || batch >= at.rank())
+  if (at.rank() == 0 || batch < 0 || depth < 0 || batch >= at.rank() || batch + depth > x.rank())
     return invalid_argument("indices " + at.type_string() + " do not fit " + x.type_string());
   const auto first = static_cast<size_t>(batch), end = static_cast<size_t>(batch + depth);
   const std::vector<int64_t> strides = dense_strides(x.dims());

@@ -147,7 +147,8 @@ Status dilate(const HostCall& call) {
   if (Status s = expect_dims(out, dims); !s.ok()) return s;
   std::memset(out.mutable_data(), 0, out.bytes());
   std::vector<int64_t> strides = dense_strides(out.dims());
-  for (size_t i = 0; i < strides.size(); ++i) strides[i] *= factors[i];
+  // Nobody walks along an axis of one element, however far apart its elements would be.
+  for (size_t i = 0; i < strides.size(); ++i) strides[i] *= x.dims()[i] > 1 ? factors[i] : 0;
   write_view(x, out, 0, strides);
   return {};
 }

@@ -12,6 +12,7 @@ namespace tintype {
 
 namespace {
 
+/// Only where there are positions is the window known to be no larger than x.
 Result<SlidingWindow> plan_pooling(const HostCall& call) {
   const Tensor &x = call.inputs[0], &y = call.outputs[0];
   if (x.rank() > 0 && y.rank() > 0 && x.dims().back() != y.dims().back())
@@ -73,6 +74,7 @@ void reduce_windows(const SlidingWindow& p, const T* x, T* out) {
 }
 
 Status window_reduce(const HostCall& call) {
+  if (call.outputs[0].size() == 0) return {};
   const Result<SlidingWindow> plan = plan_pooling(call);
   if (!plan.ok()) return plan.status();
   const std::string kind = call.attributes.string("kind", "");
@@ -87,6 +89,7 @@ Status window_reduce(const HostCall& call) {
 }
 
 Status window_argmax(const HostCall& call) {
+  if (call.outputs[0].size() == 0) return {};
   const Result<SlidingWindow> plan = plan_pooling(call);
   if (!plan.ok()) return plan.status();
   const SlidingWindow& p = plan.value();
@@ -129,15 +132,17 @@ Result<SlidingWindow> plan_windows(const Attributes& attributes, const Tensor& x
   p.index_steps = {0};
   std::vector<int64_t> tap_strides, tap_index_strides;
   for (size_t i = 0; i < spatial; ++i) {
-    p.steps.push_back(x_strides[i + 1] * strides[i]);
-    p.index_steps.push_back(plane[i] * strides[i]);
-    tap_strides.push_back(x_strides[i + 1] * dilations[i]);
-    tap_index_strides.push_back(plane[i] * dilations[i]);
     const int64_t extent = positions.dims()[i + 1];
-    const int64_t reach = (extent - 1) * strides[i] + (window[i] - 1) * dilations[i];
-    if (extent > 0 && reach >= x.dims()[i + 1])
+    if (!windows_fit(x.dims()[i + 1], extent, window[i], strides[i], dilations[i]))
       return invalid_argument("the window leaves axis " + std::to_string(i + 1) + " of " +
                               x.type_string());
+    // A step that is never taken may be as long as it likes.
+    const int64_t step = extent > 1 ? strides[i] : 0;
+    const int64_t tap = window[i] > 1 && positions.size() != 0 ? dilations[i] : 0;
+    p.steps.push_back(x_strides[i + 1] * step);
+    p.index_steps.push_back(plane[i] * step);
+    tap_strides.push_back(x_strides[i + 1] * tap);
+    tap_index_strides.push_back(plane[i] * tap);
   }
   Odometer walk(window, tap_strides), indices(window, tap_index_strides);
   for (int64_t i = 0; i < element_count(window); ++i, walk.next(), indices.next()) {

@@ -62,6 +62,16 @@ inline AxisSplit split_at(std::span<const int64_t> dims, size_t axis) {
   return {count_between(dims, 0, axis), dims[axis], count_between(dims, axis + 1, dims.size())};
 }
 
+/// Whether windows at so many positions stay within an axis.
+inline bool windows_fit(int64_t extent, int64_t positions, int64_t window, int64_t stride,
+                        int64_t dilation) {
+  if (window < 1 || stride < 1 || dilation < 1) return false;
+  int64_t last = 0, reach = 0;
+  return positions <= 0 || (!__builtin_mul_overflow(positions - 1, stride, &last) &&
+                            !__builtin_mul_overflow(window - 1, dilation, &reach) &&
+                            !__builtin_add_overflow(last, reach, &reach) && reach < extent);
+}
+
 /// Checks the dims that inference gave a result; a mismatch is a defect of whoever made the call.
 inline Status expect_dims(const Tensor& out, std::span<const int64_t> dims) {
   if (std::equal(dims.begin(), dims.end(), out.dims().begin(), out.dims().end())) return {};

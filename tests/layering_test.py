@@ -9,7 +9,7 @@ import pathlib
 import re
 import sys
 
-IR_FROM_RUNTIME = r"runtime/(dtype|tensor|status|attributes|atomic_file)\.h"
+IR_FROM_RUNTIME = r"runtime/(dtype|tensor|status|attributes|atomic_file|scalar)\.h"
 HALIDE_RUNTIME = r"HalideRuntime\w*\.h"
 FLATBUFFERS = r"flatbuffers/.*"
 ONNX = r"onnx/.*|google/protobuf/.*"

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <new>
 #include <set>
 #include <stdexcept>
@@ -90,7 +91,10 @@ class ModelImporter {
       int64_t elements = 1;
       for (int64_t d : dims)
         if (d < 0 || __builtin_mul_overflow(elements, d, &elements)) return;
-      prepared_.info.parameter_count += elements;
+      // Weights that nobody reads may claim any size.
+      int64_t& total = prepared_.info.parameter_count;
+      if (elements > std::numeric_limits<int64_t>::max() - total) return;
+      total += elements;
       prepared_.info.parameter_bytes +=
           static_cast<size_t>(elements) * size_of(dtype_from_onnx(data_type));
     };

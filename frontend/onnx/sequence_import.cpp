@@ -146,6 +146,17 @@ ModelValue NodeImporter::sequence_length(SequenceNode& n) {
   return n.b.constant(Tensor::scalar<int64_t>(static_cast<int64_t>(n.sequence(0).size())));
 }
 
+namespace {
+
+void check_length(uint64_t parts) {
+  constexpr uint64_t kMostParts = 65536;
+  if (parts > kMostParts)
+    throw Error("a sequence of " + std::to_string(parts) + " tensors is longer than " +
+                std::to_string(kMostParts));
+}
+
+}  // namespace
+
 // Parts of one along the axis, of `split` each (the last may be shorter), or of the sizes given.
 ModelValue NodeImporter::split_to_sequence(SequenceNode& n) {
   Value* v = n.tensor(0);
@@ -161,6 +172,7 @@ ModelValue NodeImporter::split_to_sequence(SequenceNode& n) {
   if (single || n.tensor(1)->rank() == 0) {
     const int64_t part = single ? 1 : n.integers(1, "the split")[0];
     if (part < 1) throw Error("the split must be positive, got " + std::to_string(part));
+    check_length(static_cast<uint64_t>((extent.value() - 1) / part) + 1);
     for (int64_t rest = extent.value(); rest > 0; rest -= part)
       sizes.push_back(std::min(rest, part));
   } else {
@@ -174,10 +186,7 @@ ModelValue NodeImporter::split_to_sequence(SequenceNode& n) {
       throw Error("the sizes add up to " + std::to_string(sum) + ", the extent of axis " +
                   std::to_string(axis) + " is " + extent.text());
   }
-  constexpr size_t kMostParts = 65536;
-  if (sizes.size() > kMostParts)
-    throw Error("a sequence of " + std::to_string(sizes.size()) + " tensors is longer than " +
-                std::to_string(kMostParts));
+  check_length(sizes.size());
   std::vector<Value*> parts;
   int64_t start = 0;
   for (const int64_t size : sizes) {

@@ -27,10 +27,11 @@ std::vector<int64_t> per_axis(InferContext& c, std::string_view name, size_t cou
 /// (size - ((window - 1) * dilation + 1)) / stride + 1
 Dim window_count(InferContext& c, const Dim& size, int64_t window, int64_t stride,
                  int64_t dilation) {
-  const Dim out = floor_div(size - Dim((window - 1) * dilation + 1), Dim(stride)) + Dim(1);
+  if (window < 1) c.fail("attribute 'window' must be positive");
+  const Dim reach = Dim(window - 1) * Dim(dilation) + Dim(1);
+  const Dim out = floor_div(size - reach, Dim(stride)) + Dim(1);
   if (out.is_static() && out.value() < 0)
-    c.fail("window of " + std::to_string((window - 1) * dilation + 1) + " does not fit extent " +
-           size.text());
+    c.fail("window of " + reach.text() + " does not fit extent " + size.text());
   return out;
 }
 
@@ -51,7 +52,23 @@ void check_term_panels(InferContext& c, const TensorType& w, const Dim& depth, i
     c.fail("weights " + w.text() + " are not packed in " + std::to_string(terms) + " terms");
   c.unify(w.shape[w.shape.size() - 2], round_up(depth, Dim(kTermDepth)),
           "rows of packed weights " + w.text());
-  c.unify(w.shape[0], Dim((columns + kTermColumns - 1) / kTermColumns), "panels of " + w.text());
+  c.unify(w.shape[0], ceil_div(Dim(columns), Dim(kTermColumns)), "panels of " + w.text());
+}
+
+/// Fails where extents are known to differ; of others the run will tell.
+void require_fit(InferContext& c, const Dim& found, const Dim& wanted, const TensorType& w) {
+  const Dim difference = found - wanted;
+  if (difference.is_static() && !difference.is(0))
+    c.fail("weights " + w.text() + " do not fit: expected " + wanted.text() + " in the place of " +
+           found.text());
+}
+
+/// Columns of weights [rows, columns], or packed [panels, rows, block], rows being any axes.
+void check_columns(InferContext& c, const TensorType& w, const Dim& columns) {
+  const Dim block = c.attrs().integer("block");
+  if (block.value() <= 0) return require_fit(c, w.shape.back(), columns, w);
+  require_fit(c, w.shape[0], ceil_div(columns, block), w);
+  require_fit(c, w.shape.back(), block, w);
 }
 
 /// The element type of a product's result, from the operands' and the attribute `result`.
@@ -77,13 +94,21 @@ void infer_conv(InferContext& c) {
   const size_t spatial = window.size();
   if (x.shape.size() != spatial + 2)
     c.fail("expected N, " + std::to_string(spatial) + " spatial axes and C, got " + x.text());
-  const bool term_panels = c.attrs().integer("terms") > 0 && block > 0;
+  const bool term_panels = c.attrs().integer("terms") > 0 && block > 0 && spatial > 0;
   // Packed in terms, the last axis of the window is one with the channels.
   if (w.shape.size() != spatial + 2 + (block > 0 && !term_panels ? 1 : 0))
     c.fail("weights " + w.text() + " do not fit");
   if (term_panels)
     check_term_panels(c, w, Dim(window.back()) * x.shape.back(), c.attrs().integer("filters"));
   else check_operands(c, x, w);
+  const int64_t group = c.attrs().integer("group", 1);
+  if (group < 1) c.fail("group must be positive");
+  if (!term_panels) {
+    const size_t first = block > 0 ? 1 : 0;
+    for (size_t i = 0; i < spatial; ++i) require_fit(c, w.shape[first + i], Dim(window[i]), w);
+    require_fit(c, w.shape[first + spatial] * Dim(group), x.shape.back(), w);
+    check_columns(c, w, Dim(c.attrs().integer("filters")));
+  }
   const auto strides = per_axis(c, "strides", spatial);
   const auto dilations = per_axis(c, "dilations", spatial);
   Shape shape = {x.shape[0]};
@@ -101,17 +126,22 @@ void infer_dot(InferContext& c) {
   if (!term_panels) check_operands(c, a, b);
   if (a.rank() < 2 || b.rank() < 2)
     c.fail("operands need rank 2 at least, got " + a.text() + " and " + b.text());
+  const size_t matrix = block > 0 ? 3 : 2;  // packed: [ceil(N / block), K, block]
+  if (b.shape.size() < matrix) c.fail("weights " + b.text() + " are not packed");
   const Dim k = a.shape.back();
   const Dim kb = b.shape[b.shape.size() - 2];
   if (term_panels) check_term_panels(c, b, k, c.attrs().integer("columns"));
   else c.unify(k, kb, "inner extents of " + a.text() + " and " + b.text());
-  const size_t matrix = block > 0 ? 3 : 2;  // packed: [ceil(N / block), K, block]
+  const Dim columns = block > 0 ? Dim(c.attrs().integer("columns")) : b.shape.back();
+  if (!term_panels && block > 0)
+    require_fit(c, b.shape[b.shape.size() - 3], ceil_div(columns, Dim(block)), b);
+  if (!term_panels && block > 0) require_fit(c, b.shape.back(), Dim(block), b);
   Shape stack(b.shape.begin(), b.shape.end() - static_cast<std::ptrdiff_t>(matrix));
   if (term_panels) stack.assign(b.shape.begin() + 1, b.shape.end() - 2);  // panels are outermost
   Shape batch = broadcast_shapes(c.node.graph(), Shape(a.shape.begin(), a.shape.end() - 2), stack,
                                  c.node.where());
   batch.push_back(a.shape[a.shape.size() - 2]);
-  batch.push_back(block > 0 ? Dim(c.attrs().integer("columns")) : b.shape.back());
+  batch.push_back(columns);
   c.results[0] = {product_type(c), std::move(batch)};
 }
 
@@ -198,6 +228,14 @@ void infer_window_max_gradient(InferContext& c) {
   c.results[0] = c.type(0);
 }
 
+/// Fails unless these are the axes of x, in some order.
+void require_axes(InferContext& c, std::vector<int64_t> perm, const TensorType& x) {
+  std::sort(perm.begin(), perm.end());
+  bool fits = static_cast<int>(perm.size()) == x.rank() && !perm.empty();
+  for (size_t i = 0; fits && i < perm.size(); ++i) fits = perm[i] == static_cast<int64_t>(i);
+  if (!fits) c.fail("perm does not fit " + x.text());
+}
+
 void infer_term_panels(InferContext& c) {
   const TensorType& x = c.type(0);
   const auto perm = c.attrs().integers("perm");
@@ -220,7 +258,7 @@ void infer_pack(InferContext& c) {
   const TensorType& x = c.type(0);
   const auto perm = c.attrs().integers("perm");
   const Dim block = c.attrs().integer("block");
-  if (static_cast<int>(perm.size()) != x.rank()) c.fail("perm does not fit " + x.text());
+  require_axes(c, perm, x);
   if (c.attrs().integer("terms") > 0) return infer_term_panels(c);
   Shape shape = {ceil_div(x.shape[static_cast<size_t>(perm.back())], block)};
   for (size_t i = 0; i + 1 < perm.size(); ++i)

@@ -2,6 +2,7 @@
 #include "ir/ops/gradients.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace tintype::ops {
 
@@ -48,7 +49,7 @@ void infer_slice(InferContext& c) {
   for (size_t i = 0; i < rank; ++i) {
     if (steps[i] == 0) c.fail("step 0 on axis " + std::to_string(i));
     if (!sizes[i].is_static() || !starts[i].is_static() || !x.shape[i].is_static()) continue;
-    const int64_t last = starts[i].value() + (sizes[i].value() - 1) * steps[i];
+    const int64_t last = (starts[i] + (sizes[i] - Dim(1)) * Dim(steps[i])).value();
     if (sizes[i].value() > 0 && (starts[i].value() < 0 || starts[i].value() >= x.shape[i].value() ||
                                  last < 0 || last >= x.shape[i].value()))
       c.fail("slice leaves axis " + std::to_string(i) + " of " + x.text());
@@ -64,6 +65,9 @@ void infer_pad(InferContext& c) {
     c.fail("pad amounts need one entry per axis of " + x.text());
   Shape shape;
   for (size_t i = 0; i < x.shape.size(); ++i) {
+    for (const Dim& d : {before[i], after[i]})
+      if (d.is_static() && d.value() == std::numeric_limits<int64_t>::min())
+        c.fail("cannot crop " + d.text() + " elements");
     shape.push_back(x.shape[i] + before[i] + after[i]);
     if (shape.back().is_static() && shape.back().value() < 0)
       c.fail("padding crops more than axis " + std::to_string(i) + " of " + x.text() + " has");
@@ -76,8 +80,10 @@ void infer_dilate(InferContext& c) {
   const auto factors = c.attrs().integers("factors");
   if (factors.size() != x.shape.size()) c.fail("factors need one entry per axis of " + x.text());
   Shape shape;
-  for (size_t i = 0; i < x.shape.size(); ++i)
+  for (size_t i = 0; i < x.shape.size(); ++i) {
+    if (factors[i] < 1) c.fail("factors must be positive");
     shape.push_back(x.shape[i] * Dim(factors[i]) - Dim(factors[i] - 1));
+  }
   c.results[0] = {x.dtype, std::move(shape)};
 }
 
@@ -97,8 +103,18 @@ void infer_concat(InferContext& c) {
   c.results[0] = {first.dtype, std::move(shape)};
 }
 
+void infer_reverse(InferContext& c) {
+  for (int64_t a : c.attrs().integers("axes"))
+    if (a < 0 || a >= c.type(0).rank())
+      c.fail("axis " + std::to_string(a) + " is not one of " + c.type(0).text());
+  c.results[0] = c.type(0);
+}
+
 void infer_iota(InferContext& c) {
   c.results[0] = {c.attrs().get("dtype", DType::i64), c.attrs().dims("shape")};
+  const int64_t axis = c.attrs().integer("axis");
+  if (axis < 0 || axis >= std::max(1, c.results[0].rank()))
+    c.fail("axis " + std::to_string(axis) + " is not one of " + c.results[0].text());
 }
 
 void infer_dims(InferContext& c) {
@@ -132,7 +148,7 @@ void infer_gather_nd(InferContext& c) {
   if (indices.rank() < 1 || !indices.shape.back().is_static())
     c.fail("the last extent of the indices must be static, got " + indices.text());
   const int64_t depth = indices.shape.back().value();
-  if (batch + depth > x.rank())
+  if (batch < 0 || batch >= indices.rank() || depth < 0 || depth > x.rank() - batch)
     c.fail("indices " + indices.text() + " are too deep for " + x.text());
   Shape shape(indices.shape.begin(), indices.shape.end() - 1);
   shape.insert(shape.end(), x.shape.begin() + batch + depth, x.shape.end());
@@ -326,7 +342,7 @@ constexpr OpDef kOps[] = {
      .max_operands = 1,
      .attrs = kAxes,
      .traits = kMovement,
-     .infer = infer_like_first,
+     .infer = infer_reverse,
      .gradient = reverse_gradient,
      .doc = "reversed order on the given axes"},
     {.name = "pad",

@@ -5,6 +5,9 @@
 // products are a `dot` per point, over all tiles of all images.
 #include "ir/ops/gradients.h"
 
+#include <algorithm>
+#include <array>
+
 namespace tintype::ops {
 
 namespace {
@@ -12,16 +15,18 @@ namespace {
 bool zero_margins(const InferContext& c) { return c.attrs().integer("zero_margins", 0) != 0; }
 
 /// Points of the transform of a 2-D window.
-int64_t winograd_points(const InferContext& c, const std::vector<int64_t>& window) {
-  const int64_t m = c.attrs().integer("m");
-  int64_t points = 1;
+Dim winograd_points(const InferContext& c, const std::vector<int64_t>& window) {
+  const Dim m = c.attrs().integer("m");
+  Dim points = 1;
   for (int64_t r : window)
-    if (r > 1) points *= m + r - (zero_margins(c) ? 2 : 1);
+    if (r > 1) points = points * (m + Dim(r) - Dim(zero_margins(c) ? 2 : 1));
   return points;
 }
 
 /// Output elements of a tile along an axis.
 int64_t tile_extent(int64_t m, int64_t window) { return window > 1 ? m : 1; }
+
+constexpr std::array<int64_t, 4> kAxes = {0, 1, 2, 3};
 
 // w -> U[points, panels, C, block]
 void infer_weight(InferContext& c) {
@@ -29,7 +34,8 @@ void infer_weight(InferContext& c) {
   const auto perm = c.attrs().integers("perm");
   const auto window = c.attrs().integers("window");
   const Dim block = c.attrs().integer("block");
-  if (w.rank() != 4 || perm.size() != 4 || window.size() != 2)
+  const bool axes = std::is_permutation(perm.begin(), perm.end(), kAxes.begin(), kAxes.end());
+  if (w.rank() != 4 || !axes || window.size() != 2)
     c.fail("expected weights of rank 4, their axes in perm and a 2-D window, got " + w.text());
   const auto extent = [&](size_t i) { return w.shape[static_cast<size_t>(perm[i])]; };
   for (size_t i = 0; i < 2; ++i) c.unify(extent(i), Dim(window[i]), "window");
@@ -50,9 +56,9 @@ void infer_input(InferContext& c) {
   const TensorType& x = c.type(0);
   const auto window = c.attrs().integers("window");
   const int64_t m = c.attrs().integer("m");
-  Shape shape = {Dim(winograd_points(c, window)), x.shape[0]};
+  Shape shape = {winograd_points(c, window), x.shape[0]};
   for (size_t i = 0; i < 2; ++i)
-    shape.push_back(floor_div(x.shape[i + 1] - Dim(zero_margins(c) ? 0 : window[i] - 1),
+    shape.push_back(floor_div(x.shape[i + 1] - (zero_margins(c) ? Dim(0) : Dim(window[i]) - Dim(1)),
                               Dim(tile_extent(m, window[i]))));
   shape.push_back(x.shape[3]);
   c.results[0] = {x.dtype, std::move(shape)};
@@ -64,7 +70,7 @@ void infer_output_adjoint(InferContext& c) {
   const TensorType& dy = c.type(0);
   const auto window = c.attrs().integers("window");
   const int64_t m = c.attrs().integer("m");
-  Shape shape = {Dim(winograd_points(c, window)), dy.shape[0]};
+  Shape shape = {winograd_points(c, window), dy.shape[0]};
   for (size_t i = 0; i < 2; ++i)
     shape.push_back(floor_div(dy.shape[i + 1], Dim(tile_extent(m, window[i]))));
   shape.push_back(dy.shape[3]);
@@ -88,7 +94,7 @@ void infer_conv(InferContext& c) {
   if (u.rank() != 4 || extents.size() != 2)
     c.fail("expected weights points,panels,C,block and 2 extents, got " + u.text());
   const auto window = c.attrs().integers("window");
-  c.unify(u.shape[0], Dim(winograd_points(c, window)), "points");
+  c.unify(u.shape[0], winograd_points(c, window), "points");
   c.unify(u.shape[2], x.shape[3], "channels");
   c.results[0] = {x.dtype, {x.shape[0], extents[0], extents[1], c.attrs().integer("filters")}};
 }

@@ -26,7 +26,8 @@ std::vector<int64_t> channels_first(int rank) {
   return perm;
 }
 
-Value* per_channel(Builder& b, Value* v, int rank) {
+Value* per_channel(Builder& b, const Node& n, Value* v, int rank) {
+  if (v->rank() != 1) fail(n, "expected one number per channel, got " + v->type().text());
   Shape shape = {v->shape()[0]};
   for (int i = 2; i < rank; ++i) shape.emplace_back(1);
   return b.reshape(v, std::move(shape));
@@ -92,6 +93,14 @@ Value* power(Builder& b, Value* x, double p) {
   return b.pow(x, b.scalar(p, x->dtype()));
 }
 
+bool all_positive(const std::vector<int64_t>& list) {
+  return std::all_of(list.begin(), list.end(), [](int64_t v) { return v > 0; });
+}
+
+Dim reach_of(int64_t window, int64_t dilation) {
+  return (Dim(window) - Dim(1)) * Dim(dilation) + Dim(1);
+}
+
 bool Window::padded() const {
   for (size_t i = 0; i < before.size(); ++i)
     if (!before[i].is(0) || !after[i].is(0)) return true;
@@ -118,7 +127,7 @@ Window resolve_window(const Node& n, const Shape& input, std::vector<int64_t> ke
       fail(n, "kernel_shape, strides and dilations must be positive");
     const Dim& in = input[i + 2];
     const Dim stride = w.strides[i];
-    const Dim reach = (w.kernel[i] - 1) * w.dilations[i] + 1;
+    const Dim reach = reach_of(w.kernel[i], w.dilations[i]);
     Dim before = pads[i];
     Dim after = pads[i + spatial];
     Dim extra = 0;

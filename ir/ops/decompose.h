@@ -17,8 +17,9 @@ Value* extent_scalar(Builder& b, const Dim& extent, DType dtype);
 /// Permutation that moves axis 1 (channels) last: N,C,spatial -> N,spatial,C; and its inverse.
 std::vector<int64_t> channels_last(int rank);
 std::vector<int64_t> channels_first(int rank);
-/// Reshape of a per-channel vector so that it broadcasts against N,C,spatial of this rank.
-Value* per_channel(Builder& b, Value* v, int rank);
+/// Reshape of a per-channel vector so that it broadcasts against N,C,spatial of this rank; fails
+/// for `n` where it is none.
+Value* per_channel(Builder& b, const Node& n, Value* v, int rank);
 /// Sorted, non-negative, unique axes.
 std::vector<int64_t> normalized_axes(const Node& n, std::vector<int64_t> axes, int rank);
 /// sum over axes / count
@@ -30,6 +31,14 @@ Value* highest(Builder& b, DType dtype);
 Shape without_axes(const Shape& shape, const std::vector<int64_t>& axes);
 /// x^p for a constant p; square roots where they are exact for the exponent.
 Value* power(Builder& b, Value* x, double p);
+
+/// Largest number of nodes that stand for one another in a loop that is written out.
+inline constexpr int64_t kMostWrittenOut = 4096;
+
+bool all_positive(const std::vector<int64_t>& list);
+
+/// Elements from the first to the last that a window reads along an axis.
+Dim reach_of(int64_t window, int64_t dilation);
 
 /// A sliding window as ONNX describes it, resolved against an input N,C,spatial.
 struct Window {

@@ -52,7 +52,8 @@ class Attention {
     if ((n_.operand(kPastKey) == nullptr) != (n_.operand(kPastValue) == nullptr))
       fail(n_, "past_key and past_value come together");
     if (Value* past = n_.operand(kPastKey); past != nullptr) {
-      past_ = past->shape().at(2);
+      if (past->rank() != 4) fail(n_, "expected past keys with 4 axes, got " + past->type().text());
+      past_ = past->shape()[2];
       k_ = b_.concat({past, k_}, 2);
       v_ = b_.concat({n_.operand(kPastValue), v_}, 2);
     }
@@ -129,6 +130,7 @@ class Attention {
 
   /// A mask may be shorter than the keys: the rest is masked.
   Value* as_long_as_keys(Value* mask) {
+    if (mask->rank() == 0) fail(n_, "expected a mask over the keys, got " + mask->type().text());
     const Dim& length = mask->shape().back();
     if (length == keys_) return mask;
     Shape before(mask->shape().size(), Dim(0)), after = before;
@@ -156,7 +158,9 @@ class Attention {
 
   Value* per_batch(Value* lengths) {
     Shape s(static_cast<size_t>(group_ == 0 ? 4 : 5), Dim(1));
-    s[0] = lengths->shape().at(0);
+    if (lengths->rank() != 1)
+      fail(n_, "expected a length per batch, got " + lengths->type().text());
+    s[0] = lengths->shape()[0];
     return b_.reshape(b_.cast(lengths, DType::i64), s);
   }
 

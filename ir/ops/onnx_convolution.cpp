@@ -85,7 +85,7 @@ TransposedPads transposed_pads(const Node& n, const Shape& in, const std::vector
     fail(n, "pads must have " + std::to_string(2 * spatial) + " entries");
   TransposedPads p;
   for (size_t i = 0; i < spatial; ++i) {
-    const Dim reach = (kernel[i] - 1) * dilations[i] + 1;
+    const Dim reach = reach_of(kernel[i], dilations[i]);
     const Dim full = (in[i + 2] - Dim(1)) * Dim(strides[i]) + Dim(output_padding[i]) + reach;
     const bool same = auto_pad == "SAME_UPPER" || auto_pad == "SAME_LOWER";
     if (!output_shape.empty() || same) {
@@ -123,6 +123,8 @@ Values conv_transpose(Builder& b, const Node& n) {
   if (strides.size() != spatial || dilations.size() != spatial || output_padding.size() != spatial)
     fail(n, "strides, dilations and output_padding must fit " + std::to_string(spatial) +
                 " spatial axes");
+  if (!all_positive(kernel) || !all_positive(strides) || !all_positive(dilations))
+    fail(n, "kernel_shape, strides and dilations must be positive");
   if (group < 1 || !w->shape()[0].is_static() || !w->shape()[1].is_static() ||
       w->shape()[0].value() % group != 0)
     fail(n,
@@ -132,16 +134,16 @@ Values conv_transpose(Builder& b, const Node& n) {
   const TransposedPads pads =
       transposed_pads(n, x->shape(), kernel, strides, dilations, output_padding);
   const int64_t per_group = w->shape()[0].value() / group;
-  const int64_t filters = w->shape()[1].value() * group;
+  const int64_t filters = (w->shape()[1] * Dim(group)).value();
 
   std::vector<int64_t> factors(x->shape().size(), 1);
   Shape before = {0}, after = {0};
   std::vector<int64_t> window_axes;
   for (size_t i = 0; i < spatial; ++i) {
     factors[i + 1] = strides[i];
-    const Dim reach = (kernel[i] - 1) * dilations[i];
-    before.push_back(reach - pads.before[i]);
-    after.push_back(reach - pads.after[i] + Dim(output_padding[i]));
+    const Dim margin = reach_of(kernel[i], dilations[i]) - Dim(1);
+    before.push_back(margin - pads.before[i]);
+    after.push_back(margin - pads.after[i] + Dim(output_padding[i]));
     window_axes.push_back(static_cast<int64_t>(i) + 1);
   }
   before.emplace_back(0);

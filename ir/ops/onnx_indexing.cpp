@@ -29,10 +29,10 @@ Value* rows_at(Builder& b, Value* x, Value* rows) {
 
 /// A number of any type.
 Dim depth_of(const Node& n) {
-  if (is_float(n.operand(1)->dtype())) return static_cast<int64_t>(static_number(n, 1, "depth"));
-  const std::vector<Dim> depths = symbolic_integers(n, 1, "depth");
-  if (depths.size() != 1) fail(n, "depth must be a scalar, got " + n.operand(1)->type().text());
-  return depths[0];
+  if (!is_float(n.operand(1)->dtype())) return symbolic_integer(n, 1, "depth");
+  const double depth = static_number(n, 1, "depth");
+  if (!(depth >= 0 && depth < 1e12)) fail(n, "depth is " + std::to_string(depth));
+  return static_cast<int64_t>(depth);
 }
 
 // y[.., i, ..] = values[i = index], an index that is negative counting from the end
@@ -62,7 +62,8 @@ Values reverse_sequence(Builder& b, const Node& n) {
   Value* lengths = b.cast(n.operand(1), DType::i64);
   const int64_t batch = n.attrs().integer("batch_axis", 1),
                 time = n.attrs().integer("time_axis", 0);
-  if (x->rank() < 2 || batch + time != 1 || batch * time != 0)
+  const bool first_two = (batch == 0 && time == 1) || (batch == 1 && time == 0);
+  if (x->rank() < 2 || !first_two)
     fail(n, "batch_axis and time_axis must be 0 and 1, or 1 and 0, of " + x->type().text());
   const Dim steps = x->shape()[static_cast<size_t>(time)];
   const Dim sequences = x->shape()[static_cast<size_t>(batch)];
@@ -126,12 +127,14 @@ Values max_unpool(Builder& b, const Node& n) {
   const auto pads = n.attrs().integers("pads", std::vector<int64_t>(2 * spatial, 0));
   if (x->shape().size() != spatial + 2 || strides.size() != spatial || pads.size() != 2 * spatial)
     fail(n, "kernel_shape, strides and pads do not fit " + x->type().text());
+  if (!all_positive(kernel) || !all_positive(strides))
+    fail(n, "kernel_shape and strides must be positive");
   if (indices->shape() != x->shape())
     fail(n, "indices " + indices->type().text() + " do not fit " + x->type().text());
   Shape shape = {x->shape()[0], x->shape()[1]};
   for (size_t i = 0; i < spatial; ++i)
-    shape.push_back((x->shape()[i + 2] - Dim(1)) * Dim(strides[i]) +
-                    Dim(kernel[i] - pads[i] - pads[i + spatial]));
+    shape.push_back((x->shape()[i + 2] - Dim(1)) * Dim(strides[i]) + Dim(kernel[i]) - Dim(pads[i]) -
+                    Dim(pads[i + spatial]));
   const Dim all = product(x->shape());
   Value* nothing = b.broadcast(b.scalar(0, x->dtype()), {product(shape)});
   Value* y = b.make("scatter_elements", {nothing, b.reshape(indices, {all}), b.reshape(x, {all})},
@@ -160,14 +163,18 @@ Values col2im(Builder& b, const Node& n) {
   if (x->rank() != 3 || image.size() != spatial || dilations.size() != spatial ||
       strides.size() != spatial || pads.size() != 2 * spatial)
     fail(n, "image_shape, block_shape, dilations, strides and pads do not fit " + x->type().text());
-  int64_t places = 1;
-  for (const int64_t k : block) places *= k;
+  if (!all_positive(block) || !all_positive(dilations) || !all_positive(strides))
+    fail(n, "block_shape, dilations and strides must be positive");
+  const int64_t places = product(Shape(block.begin(), block.end())).value();
+  if (places > kMostWrittenOut)
+    fail(n, "block_shape has " + std::to_string(places) + " places, at most " +
+                std::to_string(kMostWrittenOut) + " are allowed");
   const Dim channels = floor_div(x->shape()[1], Dim(places));
   // [N, C, places, windows...]
   Shape apart = {x->shape()[0], channels, Dim(places)};
   for (size_t i = 0; i < spatial; ++i)
-    apart.push_back(floor_div(image[i] + Dim(pads[i] + pads[i + spatial]) -
-                                  Dim((block[i] - 1) * dilations[i] + 1),
+    apart.push_back(floor_div(image[i] + Dim(pads[i]) + Dim(pads[i + spatial]) -
+                                  reach_of(block[i], dilations[i]),
                               Dim(strides[i])) +
                     Dim(1));
   x = b.make("reshape", {x}, {{"shape", apart}});
@@ -181,10 +188,11 @@ Values col2im(Builder& b, const Node& n) {
     part = b.make("dilate", {part}, {{"factors", factors}});
     Shape before = {Dim(0), Dim(0)}, after = before;
     int64_t rest = p;
-    std::vector<int64_t> offset(spatial);
-    for (size_t i = spatial; i-- > 0; rest /= block[i]) offset[i] = rest % block[i] * dilations[i];
+    Shape offset(spatial);
+    for (size_t i = spatial; i-- > 0; rest /= block[i])
+      offset[i] = Dim(rest % block[i]) * Dim(dilations[i]);
     for (size_t i = 0; i < spatial; ++i) {
-      before.emplace_back(offset[i] - pads[i]);
+      before.push_back(offset[i] - Dim(pads[i]));
       after.push_back(image[i] - before.back() - part->shape()[i + 2]);
     }
     part = b.pad(part, before, after);

@@ -2,6 +2,7 @@
 #include "ir/ops/decompose.h"
 
 #include <numeric>
+#include <string>
 
 namespace tintype::ops {
 
@@ -39,7 +40,8 @@ Values batch_norm(Builder& b, const Node& n) {
   }
   Value* k = b.div(scale, b.unary("sqrt", b.with_scalar("add", variance, epsilon)));
   Value* shift = b.sub(bias, b.mul(mean, k));
-  results[0] = b.add(b.mul(x, per_channel(b, k, x->rank())), per_channel(b, shift, x->rank()));
+  results[0] =
+      b.add(b.mul(x, per_channel(b, n, k, x->rank())), per_channel(b, n, shift, x->rank()));
   return results;
 }
 
@@ -70,8 +72,8 @@ Values instance_norm(Builder& b, const Node& n) {
   if (x->rank() < 3) fail(n, "expected N,C,spatial, got " + x->type().text());
   Value* y =
       standardize(b, x, axes_from(2, x->rank()), n.attrs().number("epsilon", 1e-5)).normalized;
-  return {b.add(b.mul(y, per_channel(b, n.operand(1), x->rank())),
-                per_channel(b, n.operand(2), x->rank()))};
+  return {b.add(b.mul(y, per_channel(b, n, n.operand(1), x->rank())),
+                per_channel(b, n, n.operand(2), x->rank()))};
 }
 
 Values layer_norm(Builder& b, const Node& n) {
@@ -111,8 +113,8 @@ Values group_norm(Builder& b, const Node& n) {
   Value* y = standardize(b, wide, axes_from(2, wide->rank()), n.attrs().number("epsilon", 1e-5))
                  .normalized;
   y = b.cast(b.reshape(y, x->shape()), x->dtype());
-  return {b.add(b.mul(y, per_channel(b, n.operand(1), x->rank())),
-                per_channel(b, n.operand(2), x->rank()))};
+  return {b.add(b.mul(y, per_channel(b, n, n.operand(1), x->rank())),
+                per_channel(b, n, n.operand(2), x->rank()))};
 }
 
 // y = x / (bias + alpha / size * sum of squares over neighbouring channels)^beta
@@ -120,7 +122,9 @@ Values lrn(Builder& b, const Node& n) {
   Value* x = n.operand(0);
   if (x->rank() < 2) fail(n, "expected N,C,..., got " + x->type().text());
   const int64_t size = n.attrs().integer("size");
-  if (size < 1) fail(n, "size must be positive");
+  if (size < 1 || size > kMostWrittenOut)
+    fail(n,
+         "size is " + std::to_string(size) + ", expected 1 to " + std::to_string(kMostWrittenOut));
   Shape before(x->shape().size(), Dim(0));
   Shape after = before;
   before[1] = (size - 1) / 2;

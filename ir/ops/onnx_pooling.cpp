@@ -79,9 +79,8 @@ Value* window_counts(Builder& b, const Node& n, const Window& w, const Shape& in
     uniform =
         uniform && w.extra[i].is(0) && (include_pad || (w.before[i].is(0) && w.after[i].is(0)));
   if (uniform) {
-    const int64_t area =
-        std::accumulate(w.kernel.begin(), w.kernel.end(), int64_t{1}, std::multiplies<>());
-    return b.scalar(static_cast<double>(area), dtype);
+    const auto area = std::accumulate(w.kernel.begin(), w.kernel.end(), 1.0, std::multiplies<>());
+    return b.scalar(area, dtype);
   }
   // Ones where elements count, zeros elsewhere, summed by the same windows.
   Shape counted = {1};

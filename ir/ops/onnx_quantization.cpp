@@ -124,7 +124,7 @@ Value* of_matrix(Builder& b, const Node& n, Value* v, bool per_row, const char* 
 Value* of_filters(Builder& b, const Node& n, Value* v, const Value* w, const char* what) {
   if (v == nullptr) return nullptr;
   if (is_one(v)) return b.reshape(v, {});
-  if (v->rank() != 1 || !(v->shape()[0] == w->shape()[0]))
+  if (v->rank() != 1 || w->rank() < 3 || !(v->shape()[0] == w->shape()[0]))
     fail(n,
          std::string(what) + " " + v->type().text() + " does not fit weights " + w->type().text());
   return v;

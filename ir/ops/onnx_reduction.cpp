@@ -99,7 +99,7 @@ Values arg_min(Builder& b, const Node& n) { return arg_extreme(b, n, "arg_min");
 
 Values cumulative(Builder& b, const Node& n, std::string_view core) {
   const int64_t axis =
-      normalize_axis(static_integers(n, 1, "axis")[0], n.operand(0)->rank(), n.where());
+      normalize_axis(static_integer(n, 1, "axis"), n.operand(0)->rank(), n.where());
   return {b.make(core, {n.operand(0)},
                  {{"axis", axis},
                   {"exclusive", n.attrs().integer("exclusive")},
@@ -112,7 +112,7 @@ Values cumprod(Builder& b, const Node& n) { return cumulative(b, n, "cumprod"); 
 Values top_k(Builder& b, const Node& n) {
   const int64_t axis =
       normalize_axis(n.attrs().integer("axis", -1), n.operand(0)->rank(), n.where());
-  const int64_t k = static_integers(n, 1, "k")[0];
+  const int64_t k = static_integer(n, 1, "k");
   if (k < 0) fail(n, "k is negative");
   Node* top = b.create("top_k", {n.operand(0)},
                        {{"axis", axis},

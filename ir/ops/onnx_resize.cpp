@@ -34,6 +34,9 @@ struct Fraction {
   double value() const { return static_cast<double>(over) / static_cast<double>(under); }
 };
 
+/// Scales that fractions of integers can express.
+constexpr double kLeastScale = 1e-5, kLargestScale = 1e12;
+
 Fraction fraction_of(double scale) {
   constexpr int64_t kLargestDenominator = 1024;
   const auto rounded = static_cast<float>(scale);
@@ -133,6 +136,8 @@ class Resizer {
     for (size_t i = 0; i < which.size(); ++i) {
       if (!(scales[i] > 0) || !std::isfinite(scales[i]))
         fail(n_, "scales must be positive, found " + std::to_string(scales[i]));
+      if (scales[i] < kLeastScale || scales[i] > kLargestScale)
+        fail(n_, "scales must be between 1e-5 and 1e12");
       const Dim& in = n_.operand(0)->shape()[static_cast<size_t>(which[i])];
       const Fraction f = fraction_of(scales[i]);
       Value* scale = number(f.value());
@@ -161,7 +166,7 @@ class Resizer {
   }
 
   static std::optional<double> ratio(const Dim& out, const Dim& in) {
-    if (!out.is_static() || !in.is_static()) return std::nullopt;
+    if (!out.is_static() || !in.is_static() || in.is(0)) return std::nullopt;
     return static_cast<double>(out.value()) / static_cast<double>(in.value());
   }
 
@@ -285,7 +290,8 @@ class Resizer {
     std::vector<Dim> times(x->shape().size(), Dim(1));
     for (const Axis& a : axes) {
       const double k = a.static_scale.value_or(0);
-      if (k < 1 || k != std::floor(k) || a.out != a.in * Dim(static_cast<int64_t>(k)))
+      if (k < 1 || k > kLargestScale || k != std::floor(k) ||
+          a.out != a.in * Dim(static_cast<int64_t>(k)))
         return nullptr;
       times[static_cast<size_t>(a.axis)] = static_cast<int64_t>(k);
     }
@@ -325,9 +331,11 @@ class Resizer {
     if (!a.static_scale)
       fail(n_, "antialias needs an extent of axis " + std::to_string(a.axis) +
                    " that is known when compiling, got " + a.in.text() + " and " + a.out.text());
-    return static_cast<int64_t>(
-               std::floor(-static_cast<double>(reach) / std::min(*a.static_scale, 1.0))) +
-           1;
+    if (a.out.is(0)) return 1 - reach;
+    const double scale = std::min(*a.static_scale, 1.0);
+    if (!(scale >= kLeastScale))
+      fail(n_, "antialias cannot shrink " + a.in.text() + " elements to " + a.out.text());
+    return static_cast<int64_t>(std::floor(-static_cast<double>(reach) / scale)) + 1;
   }
 
   Value* interpolated(Value* x, const Axis& a) {

@@ -225,6 +225,8 @@ class RoiAligner {
     // pw, sw].
     const Dim ph = n_.attrs().integer("output_height", 1),
               pw = n_.attrs().integer("output_width", 1);
+    if (ph.value() < 1 || pw.value() < 1)
+      fail(n_, "output_height and output_width must be positive");
     const Dim s = samples_;
     const Taps rows = around(places(rois, 1, ph), {regions, ph, s, Dim(1), Dim(1)}, x->shape()[2]);
     const Taps columns =
@@ -283,8 +285,8 @@ class RoiAligner {
   }
 
   Value* mean(Value* x, const Taps& all) {
-    Value* weight =
-        b_.with_scalar("mul", by_bin(all.weight), 1.0 / static_cast<double>(samples_ * samples_));
+    const auto samples = static_cast<double>(samples_);
+    Value* weight = b_.with_scalar("mul", by_bin(all.weight), 1.0 / (samples * samples));
     return interpolated(b_, rows_of(b_, b_.cast(x, dtype_)), {by_bin(all.index), weight});
   }
 

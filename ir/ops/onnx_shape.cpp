@@ -139,7 +139,7 @@ struct SliceRange {
   Dim start, size;
 };
 
-SliceRange slice_range(const Node& n, const Dim& extent, Dim start, Dim end, int64_t step) {
+SliceRange slice_range(const Dim& extent, Dim start, Dim end, int64_t step) {
   auto from_end = [&](const Dim& d, const char* what) {
     if (d.is_static()) return d.value() < 0 ? max(d + extent, step < 0 ? Dim(-1) : Dim(0)) : d;
     const auto low = d.lower_bound();
@@ -163,8 +163,7 @@ SliceRange slice_range(const Node& n, const Dim& extent, Dim start, Dim end, int
   if (start.is_static() && start.value() >= kFar) start = extent - Dim(1);
   else start = min(from_end(start, "start"), extent - Dim(1));
   end = end_open && end.value() < 0 ? Dim(-1) : min(from_end(end, "end"), extent - Dim(1));
-  if (step == std::numeric_limits<int64_t>::min()) fail(n, "step is out of range");
-  return {start, max(ceil_div(start - end, Dim(-step)), Dim(0))};
+  return {start, max(ceil_div(start - end, Dim(0) - Dim(step)), Dim(0))};
 }
 
 Values slice(Builder& b, const Node& n) {
@@ -184,7 +183,7 @@ Values slice(Builder& b, const Node& n) {
   for (size_t i = 0; i < axes.size(); ++i) {
     const auto a = static_cast<size_t>(normalize_axis(axes[i], x->rank(), n.where()));
     if (steps[i] == 0) fail(n, "step 0 on axis " + std::to_string(a));
-    const SliceRange r = slice_range(n, x->shape()[a], starts[i], ends[i], steps[i]);
+    const SliceRange r = slice_range(x->shape()[a], starts[i], ends[i], steps[i]);
     from[a] = r.size.is(0) ? Dim(0) : r.start;
     sizes[a] = r.size;
     by[a] = steps[i];
@@ -322,12 +321,12 @@ Values range(Builder& b, const Node& n) {
   const DType t = n.operand(0)->dtype();
   Dim count;
   if (is_int(t)) {
-    const Dim start = symbolic_integers(n, 0, "start")[0];
-    const Dim limit = symbolic_integers(n, 1, "limit")[0];
-    const int64_t delta = static_integers(n, 2, "delta")[0];
+    const Dim start = symbolic_integer(n, 0, "start");
+    const Dim limit = symbolic_integer(n, 1, "limit");
+    const int64_t delta = static_integer(n, 2, "delta");
     if (delta == 0) fail(n, "delta is 0");
     count = delta > 0 ? max(ceil_div(limit - start, Dim(delta)), Dim(0))
-                      : max(ceil_div(start - limit, Dim(-delta)), Dim(0));
+                      : max(ceil_div(start - limit, Dim(0) - Dim(delta)), Dim(0));
   } else {
     const double start = static_number(n, 0, "start");
     const double limit = static_number(n, 1, "limit");
@@ -349,7 +348,7 @@ Values depth_to_space(Builder& b, const Node& n) {
   if (x->rank() != 4 || r < 1)
     fail(n, "expected N,C,H,W and blocksize > 0, got " + x->type().text());
   const Shape& s = x->shape();
-  const Dim c = floor_div(s[1], Dim(r * r));
+  const Dim c = floor_div(s[1], Dim(r) * Dim(r));
   const bool dcr = n.attrs().string("mode", "DCR") == "DCR";
   Value* y = dcr ? b.reshape(x, {s[0], Dim(r), Dim(r), c, s[2], s[3]})
                  : b.reshape(x, {s[0], c, Dim(r), Dim(r), s[2], s[3]});
@@ -369,7 +368,7 @@ Values space_to_depth(Builder& b, const Node& n) {
   const bool dcr = n.attrs().string("mode", "DCR") == "DCR";
   y = b.transpose(y, dcr ? std::vector<int64_t>{0, 3, 5, 1, 2, 4}
                          : std::vector<int64_t>{0, 1, 3, 5, 2, 4});
-  return {b.make("reshape", {y}, {{"shape", Shape{s[0], s[1] * Dim(r * r), h, w}}})};
+  return {b.make("reshape", {y}, {{"shape", Shape{s[0], s[1] * Dim(r) * Dim(r), h, w}}})};
 }
 
 Values eye_like(Builder& b, const Node& n) {

@@ -108,10 +108,7 @@ DType working_type(DType dtype) { return dtype == DType::f64 ? DType::f64 : DTyp
 
 std::optional<Dim> scalar_operand(const Node& n, int i, const char* what) {
   if (n.operand(i) == nullptr) return std::nullopt;
-  const std::vector<Dim> values = symbolic_integers(n, i, what);
-  if (values.size() != 1)
-    fail(n, std::string(what) + " must be a scalar, got " + n.operand(i)->type().text());
-  return values[0];
+  return symbolic_integer(n, i, what);
 }
 
 Values dft(Builder& b, const Node& n) {
@@ -142,20 +139,22 @@ Values stft(Builder& b, const Node& n) {
   Value* x = n.operand(0);
   require_signal(n, x);
   if (x->rank() != 3) fail(n, "expected signals [N,length,parts], got " + x->type().text());
-  const auto steps = static_integers(n, 1, "frame_step");
-  if (steps.size() != 1 || steps[0] < 1) fail(n, "frame_step must be one positive number");
+  const int64_t step = static_integer(n, 1, "frame_step");
+  if (step < 1) fail(n, "frame_step must be positive");
   Value* window = n.operand(2);
+  if (window != nullptr && window->rank() != 1)
+    fail(n, "expected a window with one axis, got " + window->type().text());
   const Dim length = scalar_operand(n, 3, "frame_length")
-                         .value_or(window != nullptr ? window->shape().at(0) : x->shape()[1]);
+                         .value_or(window != nullptr ? window->shape()[0] : x->shape()[1]);
   const bool onesided = n.attrs().integer("onesided", 1) != 0;
   if (onesided && !x->shape()[2].is(1))
     fail(n, "onesided goes with real signals, got " + x->type().text());
-  const Dim frames = floor_div(x->shape()[1] - length, Dim(steps[0])) + Dim(1);
-  Value* start = b.with_scalar("mul", iota(b, {frames, Dim(1)}, 0), static_cast<double>(steps[0]));
+  const Dim frames = floor_div(x->shape()[1] - length, Dim(step)) + Dim(1);
+  Value* start = b.with_scalar("mul", iota(b, {frames, Dim(1)}, 0), static_cast<double>(step));
   Value* place = b.add(start, iota(b, {Dim(1), length}, 1));
   Value* y = b.make("gather", {b.cast(x, working_type(x->dtype())), place}, {{"axis", int64_t{1}}});
   if (window != nullptr) {
-    b.graph().require_equal(window->shape().at(0), length,
+    b.graph().require_equal(window->shape()[0], length,
                             n.where() + ": the window must be as long as a frame");
     y = b.mul(y, b.reshape(b.cast(window, y->dtype()), {length, Dim(1)}));
   }

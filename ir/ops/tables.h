@@ -40,6 +40,9 @@ std::span<const OpDef> onnx_signal();
 std::vector<int64_t> static_integers(const Node& node, int operand, std::string_view what);
 /// The same as extents, symbols allowed.
 std::vector<Dim> symbolic_integers(const Node& node, int operand, std::string_view what);
+/// The same of what has one element.
+int64_t static_integer(const Node& node, int operand, std::string_view what);
+Dim symbolic_integer(const Node& node, int operand, std::string_view what);
 /// Constant operand as numbers; throws like static_integers.
 std::vector<double> static_numbers(const Node& node, int operand, std::string_view what);
 /// The same for a scalar.

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 #include <new>
+#include <string_view>
 
 namespace tintype::test {
 
@@ -31,7 +32,9 @@ Outcome read_with(const Reader& reader, const std::string& path) {
   try {
     reader.read(path, outcome);
   } catch (const Error& e) {
-    outcome = {StatusCode::invalid_argument, e.what()};
+    // The importer says so of memory, too.
+    const bool memory = std::string_view(e.what()).ends_with("not enough memory");
+    outcome = {memory ? StatusCode::out_of_memory : StatusCode::invalid_argument, e.what()};
   } catch (const std::bad_alloc&) {
     outcome = {StatusCode::out_of_memory, "std::bad_alloc"};
   } catch (const std::exception& e) {

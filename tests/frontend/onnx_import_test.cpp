@@ -286,5 +286,15 @@ TEST(OnnxImport, ReportTellsWhatTheModelIs) {
   EXPECT_EQ(report.info.parameter_bytes, 64u * 27 * 4);
 }
 
+TEST(OnnxImport, ReportOfWeightsThatNoFileCanHold) {
+  GraphParts parts = conv_relu(64);
+  for (const char* name : {"unread0", "unread1", "unread2"})
+    parts.initializers.push_back(
+        external_tensor(name, kFloat, {int64_t{1} << 62}, {{"location", "nowhere"}}));
+  const ImportReport report = import_onnx_collect(view(model(parts)));
+  EXPECT_NE(report.graph, nullptr) << "nothing reads them";
+  EXPECT_GE(report.info.parameter_count, int64_t{1} << 62);
+}
+
 }  // namespace
 }  // namespace tintype::test

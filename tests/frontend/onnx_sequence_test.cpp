@@ -291,6 +291,8 @@ TEST(OnnxSequence, Splits) {
   EXPECT_EQ(import_error(split({}, &zero, {5})), place + "the split must be positive, got 0");
   EXPECT_EQ(import_error(split({}, &wrong, {5})),
             place + "the sizes add up to 2, the extent of axis 0 is 5");
+  EXPECT_EQ(import_error(split({}, nullptr, {int64_t{1} << 40})),
+            place + "a sequence of 1099511627776 tensors is longer than 65536");
   EXPECT_EQ(import_error(split({}, nullptr, {"N"})),
             place + "extent N of axis 0 decides the length of a sequence and must be known when "
                     "compiling; give the shape of the model's input with --shape");

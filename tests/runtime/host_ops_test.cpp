@@ -214,6 +214,38 @@ TEST(HostOps, IndicesFromDataAreChecked) {
             "index 3 is out of range for an axis of extent 3");
 }
 
+/// The code with which an op over windows ends on x[1,8,1] and `positions` results.
+StatusCode over_windows(const std::string& op, int64_t positions, int64_t window, int64_t stride,
+                        int64_t dilation) {
+  const Tensor x = Tensor::zeros(DType::f32, {1, 8, 1});
+  std::vector<Tensor> outputs = {Tensor::empty(DType::f32, {1, positions, 1})};
+  if (op == "window_argmax") outputs = {Tensor::empty(DType::i64, {1, positions, 1})};
+  std::vector<Tensor> inputs = {x};
+  if (op == "conv") inputs.push_back(Tensor::zeros(DType::f32, {window, 1, 1}));
+  Attributes attributes;
+  attributes.set("kind", std::string("max"));
+  attributes.set("window", std::vector<int64_t>{window});
+  attributes.set("strides", std::vector<int64_t>{stride});
+  attributes.set("dilations", std::vector<int64_t>{dilation});
+  return evaluate(op, inputs, outputs, attributes).code();
+}
+
+TEST(HostOps, WindowsStayWithinTheirAxes) {
+  constexpr int64_t kFar = int64_t{1} << 62;
+  for (const char* op : {"window_reduce", "window_argmax", "conv"}) {
+    EXPECT_EQ(over_windows(op, 6, 3, 1, 1), StatusCode::ok) << op;
+    EXPECT_EQ(over_windows(op, 7, 3, 1, 1), StatusCode::invalid_argument) << op;
+    EXPECT_EQ(over_windows(op, 2, 3, kFar, kFar), StatusCode::invalid_argument) << op;
+    EXPECT_EQ(over_windows(op, 2, 3, 1, kFar), StatusCode::invalid_argument) << op;
+    EXPECT_EQ(over_windows(op, 2, 3, -1, 1), StatusCode::invalid_argument) << op;
+    EXPECT_EQ(over_windows(op, 2, 3, 1, -1), StatusCode::invalid_argument) << op;
+    EXPECT_EQ(over_windows(op, 1, 1, kFar, kFar), StatusCode::ok) << op << ": no step is taken";
+  }
+  // A list of the places of this window would take 16 GB.
+  for (const char* op : {"window_reduce", "window_argmax"})
+    EXPECT_EQ(over_windows(op, 0, int64_t{1} << 31, kFar, 1), StatusCode::ok) << op;
+}
+
 TEST(HostOps, BoundsNameTheElement) {
   const Tensor x = Tensor::from<int32_t>({3}, {0, 4, -2});
   Attributes attributes;
