@@ -55,6 +55,7 @@ endif()
 
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
+find_package(tomlplusplus REQUIRED)
 find_package(fmt REQUIRED)
 find_program(FLATC flatc REQUIRED)
 find_package(Python3 COMPONENTS Interpreter REQUIRED)

@@ -3,7 +3,7 @@
 #include "ir/diagnostic.h"
 #include "ir/open_text.h"
 #include "tools/command.h"
-#include "tools/driver/pipeline.h"
+#include "tools/driver/graph_file.h"
 #include "tools/driver/state_values.h"
 #include "tools/model_inputs.h"
 
@@ -148,7 +148,7 @@ struct Comparand {
 
 std::optional<Comparand> comparand(const BenchArguments& a) {
   if (a.baseline.empty()) {
-    if (!a.fail_if.empty()) throw Error("--fail-if compares with a --baseline; name one");
+    if (!a.fail_if.empty()) throw UsageError("--fail-if compares with a --baseline; name one");
     return std::nullopt;
   }
   std::ifstream file = open_text(a.baseline);
@@ -161,7 +161,7 @@ std::optional<Comparand> comparand(const BenchArguments& a) {
   int read = 0;
   if (std::sscanf(a.fail_if.c_str(), "+%lf%%%n", &limit, &read) != 1 ||
       static_cast<size_t>(read) != a.fail_if.size())
-    throw Error("--fail-if expects for example +5%, got '" + a.fail_if + "'");
+    throw UsageError("--fail-if expects for example +5%, got '" + a.fail_if + "'");
   c.most_growth = limit;
   return c;
 }
@@ -169,7 +169,8 @@ std::optional<Comparand> comparand(const BenchArguments& a) {
 /// True when the median is more than the allowed share above the baseline's.
 bool regressed(const BenchArguments& a, const Comparand& before, const nlohmann::json& now) {
   const double growth = 100 * (now.at("median_ms").get<double>() / before.median_ms - 1);
-  fmt::print("baseline {}: median {:+.1f} %\n", a.baseline, growth);
+  fmt::print(a.json == "-" ? stderr : stdout, "baseline {}: median {:+.1f} %\n", a.baseline,
+             growth);
   return before.most_growth && growth > *before.most_growth;
 }
 
@@ -187,7 +188,7 @@ int bench(const BenchArguments& a) {
 Runner add_bench(CLI::App& parent) {
   auto args = std::make_shared<BenchArguments>();
   CLI::App* app = parent.add_subcommand("bench", "measure latency, compile time and memory");
-  args->model.add_to(*app);
+  args->model.add_program_to(*app);
   app->add_option("--input", args->inputs, "[NAME=]FILE; random where none is given (repeatable)");
   app->add_option("--batch", args->batch, "extent of the first axis where it is symbolic")
       ->check(positive());

@@ -5,7 +5,7 @@
 #include "runtime/session.h"
 #include "tools/check/case.h"
 #include "tools/command.h"
-#include "tools/driver/pipeline.h"
+#include "tools/driver/graph_file.h"
 #include "tools/model_inputs.h"
 
 #include <algorithm>
@@ -159,7 +159,7 @@ Runner add_bundle(CLI::App& parent) {
   args->model.add_to(*app);
   app->add_option("--input", args->inputs,
                   "NAME=FILE: .npy or .pb; made from --seed where none is given (repeatable)");
-  app->add_option("--seed", args->seed, "of inputs");
+  add_seed(*app, args->seed, "of inputs");
   app->add_option("--runs", args->runs, "of one session, whose results all count")
       ->check(positive());
   app->add_flag("--coarse-weights", args->coarse,

@@ -1,6 +1,7 @@
 // Options and messages that the subcommands share.
 #include "tools/command.h"
 
+#include "codegen/machine.h"
 #include "frontend/plot/history.h"
 #include "ir/diagnostic.h"
 #include "passes/pattern_file.h"
@@ -21,8 +22,7 @@
 namespace tintype::cli {
 
 void ModelArguments::add_to(CLI::App& app) {
-  app.add_option("model", path, "an .onnx model, the text of a graph, or a compiled .tt file")
-      ->required();
+  app.add_option("model", path, kGraphHelp)->required();
   app.add_option("--math", math, kMathHelp)->check(CLI::IsMember(math_modes()));
   app.add_option("--target", target, kTargetHelp);
   app.add_option("--libraries", libraries, kLibrariesHelp);
@@ -50,6 +50,25 @@ void ModelArguments::add_to(CLI::App& app) {
   app.add_option("--plugin", plugins, "shared library with passes and ops (repeatable)");
 }
 
+void ModelArguments::add_program_to(CLI::App& app) {
+  add_to(app);
+  app.get_option("model")->description(
+      "an .onnx model, the text of a graph, or a compiled .tt file");
+  runs_programs_ = &app;
+}
+
+void ModelArguments::refuse_options_of_compiling() const {
+  // Not --plugin: the program may call its ops.
+  for (const char* name :
+       {"--math", "--target", "--libraries", "--tuning", "--reference", "--known-input", "--shape",
+        "--input-length", "--passes", "--disable-pass", "--patterns"})
+    if (runs_programs_->get_option(name)->count() > 0)
+      throw UsageError(
+          fmt::format("{0}: is compiled already, so that {1} changes nothing; give {1} "
+                      "to tintype compile, or the model instead of the .tt file",
+                      path, name));
+}
+
 namespace {
 
 CLI::Validator number_from(const char* least, bool (*fine)(double)) {
@@ -63,6 +82,15 @@ CLI::Validator number_from(const char* least, bool (*fine)(double)) {
   return {check, ""};
 }
 
+/// The library's own conversion lets negative numbers and too large ones wrap around.
+std::string seed_problem(const std::string& text) {
+  uint64_t value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  if (error == std::errc() && rest == end) return "";
+  return fmt::format("expected a whole number from 0 to 2^64-1, got '{}'", text);
+}
+
 }  // namespace
 
 CLI::Validator not_negative() {
@@ -71,12 +99,19 @@ CLI::Validator not_negative() {
 CLI::Validator positive() {
   return number_from("above 0", [](double v) { return v > 0; });
 }
+CLI::Validator share() {
+  return number_from("from 0 to below 1", [](double v) { return v >= 0 && v < 1; });
+}
+
+void add_seed(CLI::App& app, uint64_t& seed, const std::string& help) {
+  app.add_option("--seed", seed, help)->check(CLI::Validator(seed_problem, ""));
+}
 
 std::pair<std::string, std::string> split_assignment(const std::string& text,
                                                      const std::string& option) {
   const size_t at = text.find('=');
   if (at == std::string::npos || at == 0)
-    throw Error(option + " expects NAME=VALUE, got '" + text + "'");
+    throw UsageError(option + " expects NAME=VALUE, got '" + text + "'");
   return {text.substr(0, at), text.substr(at + 1)};
 }
 
@@ -89,7 +124,7 @@ std::vector<int64_t> parse_extents(const std::string& text, const std::string& o
     const auto [next, error] = std::from_chars(at, end, value);
     const bool separated = next == end || (*next == 'x' && next + 1 != end);
     if (error != std::errc() || value < 1 || value > 1 << 20 || !separated)
-      throw Error(option + " expects extents such as 28 or 1x28x28, got '" + text + "'");
+      throw UsageError(option + " expects extents such as 28 or 1x28x28, got '" + text + "'");
     extents.push_back(value);
     at = next == end ? end : next + 1;
   }
@@ -100,7 +135,7 @@ namespace {
 
 int64_t positive_integer(const std::string& text, const std::string& option) {
   if (text.empty() || text.size() > 12 || text.find_first_not_of("0123456789") != std::string::npos)
-    throw Error(option + " expects a non-negative integer, got '" + text + "'");
+    throw UsageError(option + " expects a non-negative integer, got '" + text + "'");
   return std::stoll(text);
 }
 
@@ -110,7 +145,7 @@ Shape parse_shape(const std::string& text) {
   while (start <= text.size()) {
     const size_t end = std::min(text.find('x', start), text.size());
     const auto dim = parse_dim(text.substr(start, end - start));
-    if (!dim) throw Error("--shape expects extents separated by 'x', got '" + text + "'");
+    if (!dim) throw UsageError("--shape expects extents separated by 'x', got '" + text + "'");
     shape.push_back(*dim);
     start = end + 1;
   }
@@ -141,17 +176,23 @@ void set_libraries(const std::string& text, CompileOptions& options) {
   const std::string when = text.substr(0, text.find(','));
   const std::string rest = text.substr(when.size());
   if (!rest.empty() && rest != ",f32")
-    throw Error("--libraries expects auto, never or always, perhaps with ',f32', got '" + text +
-                "'");
-  options.libraries = parse_libraries(when);
+    throw UsageError("--libraries expects auto, never or always, perhaps with ',f32', got '" +
+                     text + "'");
+  options.libraries = from_option([&] { return parse_libraries(when); });
   options.tf32 = rest.empty();
 }
 
+void set_target(const std::string& text, CompileOptions& options) {
+  if (!text.empty()) from_option([&] { machine_for(text); });
+  options.target = text;
+}
+
 CompileOptions ModelArguments::options() const {
+  if (runs_programs_ != nullptr && path.ends_with(".tt")) refuse_options_of_compiling();
   CompileOptions o;
   set_math(math, o);
   o.reference = reference;
-  o.target = target;
+  set_target(target, o);
   set_libraries(libraries, o);
   o.cache_directory = no_cache ? "" : cache;
   o.tuning = tuning == "none" ? "" : tuning;
@@ -179,6 +220,10 @@ CompileOptions ModelArguments::options() const {
   for (const std::string& p : patterns)
     for (const std::string& name : load_patterns(p)) before += name + ",";
   if (passes.empty() && !before.empty()) o.passes = before + std::string(pipeline_name(o));
+  from_option([&] {
+    pipeline_for(o);
+    for (const std::string& pass : disabled_passes) find_pass(pass);
+  });
   return o;
 }
 

@@ -1,6 +1,7 @@
 // What the subcommands of `tintype` share.
 #pragma once
 
+#include "ir/diagnostic.h"
 #include "runtime/session.h"
 #include "tools/driver/driver.h"
 
@@ -18,6 +19,24 @@ inline constexpr int kFailed = 1;    ///< a mistake in the model or its input, o
 inline constexpr int kUsage = 2;     ///< the command line
 inline constexpr int kInternal = 3;  ///< a defect of tintype
 
+/// A mistake in the words of the command line, which kUsage tells; an Error is one in what they
+/// name.
+class UsageError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// What `read` makes of the text of an option: what it throws is a mistake on the command line.
+template <typename Read>
+auto from_option(Read&& read) {
+  try {
+    return read();
+  } catch (const Error& e) {
+    throw UsageError(e.what());
+  }
+}
+
+inline constexpr const char* kGraphHelp = "an .onnx model, or the text of a graph";
 inline constexpr const char* kLibrariesHelp =
     "auto, never or always use cuBLASLt and cuDNN on an NVIDIA GPU; auto,f32: without TF32, whose "
     "error is up to 1e-2";
@@ -50,22 +69,32 @@ struct ModelArguments {
   std::vector<std::string> disabled_passes;
   std::vector<std::string> patterns, plugins;  ///< files
 
+  /// For commands that work on graphs.
   void add_to(CLI::App& app);
+  /// For commands that run programs, and so take compiled ones, too.
+  void add_program_to(CLI::App& app);
   /// Loads plugins and patterns as a side effect, so that passes and models may mention them.
   CompileOptions options() const;
   /// Values of symbols given with --dim.
   std::map<std::string, int64_t> dim_values() const;
+
+ private:
+  void refuse_options_of_compiling() const;
+  CLI::App* runs_programs_ = nullptr;  ///< the command, if it takes compiled programs
 };
 
 /// Checks of options whose numbers are counts, without a word in the help.
 CLI::Validator not_negative();
 CLI::Validator positive();
+CLI::Validator share();  ///< from 0 to below 1
+/// --seed, any number of 64 bits.
+void add_seed(CLI::App& app, uint64_t& seed, const std::string& help);
 
-/// Splits NAME=VALUE; Error when there is no '='.
+/// Splits NAME=VALUE; UsageError when there is no '='.
 std::pair<std::string, std::string> split_assignment(const std::string& text,
                                                      const std::string& option);
 
-/// "28", "28x32", "1x28x28": positive extents. Throws Error naming the option.
+/// "28", "28x32", "1x28x28": positive extents. Throws UsageError naming the option.
 std::vector<int64_t> parse_extents(const std::string& text, const std::string& option);
 
 /// A session of the model, for programs with states and without.
@@ -93,6 +122,8 @@ std::map<int32_t, std::string> library_steps(const Model& model);
 /// What --math says; the values that the option accepts are math_modes.
 void set_math(const std::string& text, CompileOptions& options);
 std::vector<std::string> math_modes();
+/// What --target says; UsageError where nothing is called that.
+void set_target(const std::string& text, CompileOptions& options);
 /// What --libraries says: auto, never or always, and ",f32" for no TF32.
 void set_libraries(const std::string& text, CompileOptions& options);
 

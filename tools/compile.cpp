@@ -12,7 +12,7 @@ namespace {
 
 int compile_to_file(const ModelArguments& model, const std::string& output) {
   if (!output.ends_with(".tt"))
-    throw Error("--output expects a name ending in .tt, got '" + output + "'");
+    throw UsageError("--output expects a name ending in .tt, got '" + output + "'");
   require_writable(output);
   const CompileOptions options = model.options();
   CompiledModel m = compile_model(model.path, options);

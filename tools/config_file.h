@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -15,8 +16,11 @@ namespace tintype::cli {
 void apply_config(CLI::App& app, const std::string& path,
                   const std::vector<std::string>& only = {});
 
+/// How a value of the option of this name is written.
+using Rewrite = std::function<std::string(const std::string& option, const std::string& text)>;
+
 /// Writes what `app` was given as JSON, for apply_config to read; whole or not at all.
 void save_config(const CLI::App& app, const std::vector<std::string>& except,
-                 const std::string& path);
+                 const std::string& path, const Rewrite& rewrite = {});
 
 }  // namespace tintype::cli

@@ -9,7 +9,6 @@
 #include "tools/command.h"
 #include "tools/config_file.h"
 #include "tools/driver/ensemble.h"
-#include "tools/driver/pipeline.h"
 #include "tools/train_data.h"
 #include "tools/train_report.h"
 #include "tools/trained_model.h"
@@ -56,7 +55,7 @@ Json data_options(const std::string& run) {
     for (const char* name : kDataOptions)
       if (config.contains(name)) chosen[name] = config[name];
   } catch (const Json::exception& e) {
-    throw Error(path + ": " + e.what());
+    throw Error(path + ": " + fault_of(e));
   }
   return chosen;
 }
@@ -122,7 +121,8 @@ std::optional<Loss> loss_of(const EvaluateArguments& a, const std::vector<Traine
       throw Error("'" + models[0].path + "' was trained with the loss " + text + ", '" + m.path +
                   "' with " + m.inputs->loss + "; choose one with --loss");
   }
-  return text.empty() ? std::nullopt : std::optional(parse_loss(text));
+  if (text.empty()) return std::nullopt;
+  return from_option([&text] { return parse_loss(text); });
 }
 
 /// Averaged predictions of all samples, one behind the other.
@@ -260,7 +260,7 @@ int evaluate(EvaluateArguments& a) {
   EnsembleOptions options;
   options.top_k = a.top_k;
   options.compile.cache_directory = a.cache;
-  options.compile.target = a.target;
+  set_target(a.target, options.compile);
   set_libraries(a.libraries, options.compile);
   options.compile.progress = compile_progress();
   options.threads = a.threads;
@@ -301,12 +301,13 @@ Runner add_evaluate(CLI::App& parent) {
   CLI::App* app = parent.add_subcommand(
       "evaluate", "loss, metrics and mistakes of trained models, alone and averaged");
   a.app = app;
-  app->add_option("model", a.models, "folders of training runs, their checkpoints, or .onnx models")
+  app->add_option("model", a.models,
+                  "folders of training runs, their checkpoints, .onnx models or texts of graphs")
       ->required();
   a.data.add_evaluation_to(*app);
   app->add_option("--loss", a.loss, "default: that of training, or cross_entropy");
   app->add_option("--top-k", a.top_k, "accuracies to count")->delimiter(',')->check(positive());
-  app->add_option("--seed", a.seed, "of --validation-split");
+  add_seed(*app, a.seed, "of --validation-split");
   app->add_option("--threads", a.threads, "upper bound; results do not depend on it")
       ->check(not_negative());
   app->add_option("--target", a.target, kTargetHelp);

@@ -6,6 +6,7 @@
 #include "passes/pass_manager.h"
 #include "tools/command.h"
 #include "tools/driver/data_files.h"
+#include "tools/driver/graph_file.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -22,10 +23,20 @@ struct GradcheckArguments {
 
 /// Values of the symbols in the inputs' shapes: as given, else 2, the smallest that has neighbours.
 std::map<std::string, int64_t> symbol_values(const Graph& graph,
-                                             std::map<std::string, int64_t> values) {
+                                             const std::map<std::string, int64_t>& given) {
+  std::map<std::string, int64_t> values;
+  std::vector<std::string> names;
   for (const auto& input : graph.inputs())
     for (const Dim& d : input->shape())
-      d.symbols([&values](const std::string& name) { values.emplace(name, 2); });
+      d.symbols([&](const std::string& name) {
+        if (values.emplace(name, 2).second) names.push_back(name);
+      });
+  for (const auto& [name, value] : given) {
+    if (!values.contains(name))
+      throw UsageError("--dim: the model has no symbolic extent '" + name + "'" +
+                       did_you_mean(name, names));
+    values[name] = value;
+  }
   return values;
 }
 
@@ -70,7 +81,7 @@ void print_table(const std::vector<GradientComparison>& comparisons) {
 
 int gradcheck(const GradcheckArguments& a) {
   require_writable(a.json);
-  const auto model = import_onnx(a.model.path, a.model.options().import);
+  const auto model = load_graph(a.model.path, a.model.options().import);
   run_pipeline(*model, parse_pipeline("decompose,dead-code"));
   std::vector<Tensor> parameters;
   const auto graph = in_double_precision(*model, parameters);
@@ -112,14 +123,14 @@ Runner add_gradcheck(CLI::App& parent) {
   args->check.samples = 8;
   CLI::App* app = parent.add_subcommand(
       "gradcheck", "compare gradients of a model with difference quotients, in double precision");
-  app->add_option("model", args->model.path, "an .onnx model")->required();
+  app->add_option("model", args->model.path, kGraphHelp)->required();
   app->add_option("--samples", args->check.samples,
                   "elements tried per input and parameter, two evaluations each; 0: all")
       ->check(not_negative());
-  app->add_option("--seed", args->check.seed, "of the inputs, and of the weights of the loss");
+  add_seed(*app, args->check.seed, "of the inputs, and of the weights of the loss");
   app->add_option("--eps", args->check.epsilon, "step to each side")->check(positive());
-  app->add_option("--rtol", args->check.relative, "relative tolerance");
-  app->add_option("--atol", args->check.absolute, "absolute tolerance");
+  app->add_option("--rtol", args->check.relative, "relative tolerance")->check(not_negative());
+  app->add_option("--atol", args->check.absolute, "absolute tolerance")->check(not_negative());
   app->add_option("--dim", args->model.dims, "value of a symbolic extent, NAME=VALUE (repeatable)");
   app->add_option("--known-input", args->model.known_inputs,
                   "value of an input, NAME=FILE (repeatable)");

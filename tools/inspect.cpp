@@ -6,8 +6,8 @@
 #include "passes/autodiff.h"
 #include "passes/passes.h"
 #include "tools/command.h"
+#include "tools/driver/graph_file.h"
 #include "tools/driver/graphviz.h"
-#include "tools/driver/pipeline.h"
 #include "tools/model_inputs.h"
 
 #include <algorithm>
@@ -38,7 +38,7 @@ std::vector<std::string> training_problems(const Graph& model) {
 }
 
 int check(const std::string& path, bool json) {
-  ImportReport report = import_onnx_collect(path);
+  ImportReport report = load_graph_collect(path);
   std::vector<std::string> untrainable;
   if (report.problems.empty()) {
     try {
@@ -52,9 +52,10 @@ int check(const std::string& path, bool json) {
       report.problems.emplace_back(path + ": " + e.what());
     }
   }
+  const int opset = report.info.opset;  // 0: the text of a graph has none
   if (json) {
     const nlohmann::json j = {{"model", path},
-                              {"opset", report.info.opset},
+                              {"opset", opset > 0 ? nlohmann::json(opset) : nlohmann::json()},
                               {"nodes", report.info.node_count},
                               {"parameters", report.info.parameter_count},
                               {"problems", report.problems},
@@ -70,8 +71,8 @@ int check(const std::string& path, bool json) {
   std::string inputs;
   for (const auto& v : report.graph->inputs())
     inputs += (inputs.empty() ? "" : ", ") + v->name() + ": " + v->type().text();
-  fmt::print("{}  opset {}, {} nodes, {}parameters ({:.1f} MB), input {}\n", path,
-             report.info.opset, report.info.node_count,
+  fmt::print("{}  {}, {} nodes, {}parameters ({:.1f} MB), input {}\n", path,
+             opset > 0 ? fmt::format("opset {}", opset) : "text", report.info.node_count,
              counted(static_cast<double>(report.info.parameter_count)),
              static_cast<double>(report.info.parameter_bytes) / 1048576.0, inputs);
   const Machine m = host_machine();
@@ -185,7 +186,7 @@ Runner add_check(CLI::App& parent) {
   auto path = std::make_shared<std::string>();
   auto json = std::make_shared<bool>(false);
   CLI::App* app = parent.add_subcommand("check", "report all problems of a model at once");
-  app->add_option("model", *path, "an .onnx model")->required();
+  app->add_option("model", *path, kGraphHelp)->required();
   app->add_flag("--json", *json, "print JSON");
   app->footer("Examples:\n  tintype check resnet50.onnx\n  tintype check model.onnx --json");
   return [path, json] { return check(*path, *json); };
@@ -194,7 +195,7 @@ Runner add_check(CLI::App& parent) {
 Runner add_profile(CLI::App& parent) {
   auto args = std::make_shared<ProfileArguments>();
   CLI::App* app = parent.add_subcommand("profile", "time each step of a model");
-  args->model.add_to(*app);
+  args->model.add_program_to(*app);
   app->add_option("--input", args->inputs, "[NAME=]FILE; random where none is given (repeatable)");
   app->add_option("--runs", args->runs, "runs to average over")->check(positive());
   app->add_option("--top", args->top, "only the N longest steps")->check(not_negative());

@@ -2,6 +2,7 @@
 #include "ir/diagnostic.h"
 #include "tools/command.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -15,6 +16,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace {
 
@@ -34,6 +36,11 @@ class CompactHelp : public CLI::Formatter {
     if (const size_t at = text.find("\n\n\n"); at != std::string::npos) text.erase(at, 1);
     return text;
   }
+  /// An argument without a line of its own has a name all the same.
+  std::string make_option_usage(const CLI::Option* option) const override {
+    if (!option->get_group().empty()) return CLI::Formatter::make_option_usage(option);
+    return "[" + option->get_single_name() + "]";
+  }
 };
 
 /// What was printed counts when it has arrived: on a full disk nothing else says that it has not.
@@ -43,12 +50,55 @@ int after_output(int code) {
   throw tintype::Error(std::string("standard output cannot be written: ") + std::strerror(errno));
 }
 
+using Names = std::vector<std::string>;
+
+/// The command of which the words are, or `app` itself where there is none.
+const CLI::App& command_of(const CLI::App& app) {
+  const auto parsed = app.get_subcommands();
+  return parsed.empty() ? app : *parsed.front();
+}
+
+/// A word that belongs nowhere, with what may have been meant.
+std::string unexpected(const CLI::App& command, const std::string& word, bool no_command) {
+  Names known;
+  if (no_command && !word.starts_with("-")) {
+    for (const CLI::App* c : command.get_subcommands([](const CLI::App*) { return true; }))
+      known.push_back(c->get_name());
+    return "there is no command '" + word + "'" + tintype::did_you_mean(word, known);
+  }
+  if (!word.starts_with("-")) return "'" + word + "' is left over";
+  const std::string name = word.substr(0, word.find('='));
+  for (const CLI::Option* o : command.get_options())
+    for (const std::string& n : o->get_lnames()) known.push_back("--" + n);
+  const bool letter = !name.starts_with("--");  // near every other one
+  return "there is no option '" + name + "'" + (letter ? "" : tintype::did_you_mean(name, known));
+}
+
+/// One line for words that do not parse. Words that are not known come first: what is missing
+/// because of them is no help.
+int usage_mistake(const CLI::App& app, const CLI::ParseError& e) {
+  const CLI::App& command = command_of(app);
+  const bool no_command = &command == &app;
+  const Names left = app.remaining(/*recurse=*/true);
+  const auto option = std::find_if(left.begin(), left.end(),
+                                   [](const std::string& w) { return w.starts_with("-"); });
+  std::string what = e.what();
+  if (!left.empty())
+    what = unexpected(command, option != left.end() ? *option : left.front(), no_command);
+  const std::string name = no_command ? "tintype" : "tintype " + command.get_name();
+  fmt::print(stderr, "error: {}; {} --help says what there is\n", what, name);
+  return tintype::cli::kUsage;
+}
+
 /// Says what was thrown, and whose mistake it is. To be called while it is being handled.
 int code_of_exception() {
   using namespace tintype;
   using namespace tintype::cli;
   try {
     throw;
+  } catch (const UsageError& e) {
+    fmt::print(stderr, "error: {}\n", e.what());
+    return kUsage;
   } catch (const Error& e) {
     fmt::print(stderr, "error: {}\n", e.what());
     return kFailed;
@@ -97,8 +147,8 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    const int code = app.exit(e);
-    return code == 0 ? kOk : kUsage;
+    if (e.get_exit_code() == 0) return app.exit(e);  // --help
+    return usage_mistake(app, e);
   }
   try {
     for (auto& [command, runner] : commands)

@@ -56,7 +56,7 @@ int channels_of(const Model& model, size_t input) {
 
 Preprocess::Extents side_or_extents(const std::string& text, const std::string& option) {
   const std::vector<int64_t> e = parse_extents(text, option);
-  if (e.size() > 2) throw Error(option + " expects SIDE or HEIGHTxWIDTH, got '" + text + "'");
+  if (e.size() > 2) throw UsageError(option + " expects SIDE or HEIGHTxWIDTH, got '" + text + "'");
   return {static_cast<int>(e.front()), static_cast<int>(e.back())};
 }
 
@@ -87,10 +87,10 @@ std::vector<float> numbers(const std::string& text, const std::string& option, b
   std::string list = "mean=" + text;
   std::replace(list.begin() + 5, list.end(), ',', ':');
   const Result<Normalization> n = Normalization::parse(list);
-  if (!n.ok()) throw Error(option + " expects numbers separated by ',', got '" + text + "'");
+  if (!n.ok()) throw UsageError(option + " expects numbers separated by ',', got '" + text + "'");
   const std::vector<float>& values = n.value().mean;
   if (positive && std::any_of(values.begin(), values.end(), [](float v) { return !(v > 0); }))
-    throw Error(option + " expects positive numbers, got '" + text + "'");
+    throw UsageError(option + " expects positive numbers, got '" + text + "'");
   return values;
 }
 
@@ -131,8 +131,8 @@ void fill_inputs(const Model& model, const std::map<std::string, int64_t>& dims,
   for (const Symbol& s : p.symbols) symbols.push_back(s.name);
   for (const auto& [name, value] : dims)
     if (std::find(symbols.begin(), symbols.end(), name) == symbols.end())
-      throw Error("--dim: the model has no symbolic extent '" + name + "'" +
-                  did_you_mean(name, symbols));
+      throw UsageError("--dim: the model has no symbolic extent '" + name + "'" +
+                       did_you_mean(name, symbols));
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (inputs[i].defined()) continue;
     std::vector<int64_t> extents;
@@ -186,8 +186,8 @@ ImageSettings image_settings(const ImageArguments& a, const std::string& model_p
   else if (a.preprocess.ends_with(".json")) s.source = a.preprocess;
   else if (a.preprocess == "imagenet") s.preprocess = imagenet(model, input);
   else if (!a.preprocess.empty())
-    throw Error("--preprocess expects 'imagenet' or the inputs.json of a training run, got '" +
-                a.preprocess + "'");
+    throw UsageError("--preprocess expects 'imagenet' or the inputs.json of a training run, got '" +
+                     a.preprocess + "'");
   if (!s.source.empty()) {
     const InputSpec spec = load_input_spec(s.source);
     s.preprocess = as_trained(spec, s.source);

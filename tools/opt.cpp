@@ -1,10 +1,10 @@
 // tintype opt: runs passes on a graph and shows what they do.
 #include "ir/diagnostic.h"
-#include "ir/parse.h"
 #include "ir/print.h"
 #include "tools/command.h"
 #include "tools/driver/check_passes.h"
 #include "tools/driver/data_files.h"
+#include "tools/driver/graph_file.h"
 #include "tools/driver/pipeline.h"
 #include "tools/driver/reproducer.h"
 
@@ -80,6 +80,7 @@ class Reporter : public PassObserver {
   }
 
   void summary() const {
+    if (a_.explain_option->count() > 0) tell_of_passes_without_candidates();
     for (const auto& [pass, count] : counts_)
       fmt::print(stderr, "{}: {} of {} candidates rewritten\n", pass, count.first, count.second);
     if (!a_.time) return;
@@ -109,31 +110,32 @@ class Reporter : public PassObserver {
     fmt::print(stderr, "// {} {}\n{}", when, step.pass->name, print(graph));
   }
 
+  /// Silence would look as if the option were not understood.
+  void tell_of_passes_without_candidates() const {
+    if (is_meant(a_.explained, "") && counts_.empty())
+      fmt::print(stderr, "none of the {} passes explained anything\n", rows_.size());
+    for (const std::string& pass : a_.explained) {
+      if (pass.empty() || counts_.contains(pass)) continue;
+      const bool ran =
+          std::any_of(rows_.begin(), rows_.end(), [&pass](const Row& r) { return r.pass == pass; });
+      fmt::print(stderr, "{}: {}\n", pass, ran ? "no candidates" : "is not in the pipeline");
+    }
+  }
+
   const OptArguments& a_;
   size_t nodes_ = 0;
   std::vector<Row> rows_;
   std::map<std::string, std::pair<int, int>> counts_;
 };
 
-/// ONNX or text, told apart by how it starts.
 std::unique_ptr<Graph> read_standard_input(const CompileOptions& options) {
-  const std::string text(std::istreambuf_iterator<char>(std::cin), {});
-  if (!text.starts_with("graph ")) {
-    ModelBytes model;
-    model.bytes = {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-    model.name = "standard input";
-    return import_onnx(model, options.import);
-  }
-  try {
-    return parse_graph(text);
-  } catch (const Error& e) {
-    throw Error(std::string("standard input: ") + e.what());
-  }
+  const std::string bytes(std::istreambuf_iterator<char>(std::cin), {});
+  return read_graph(bytes, "standard input", options.import);
 }
 
 void check_names(const std::vector<std::string>& names) {
   for (const std::string& n : names)
-    if (!n.empty()) find_pass(n);
+    if (!n.empty()) from_option([&n] { find_pass(n); });
 }
 
 std::map<std::string, Tensor> read_inputs(const OptArguments& a, const Graph& graph) {
@@ -237,7 +239,7 @@ int opt(const OptArguments& a) {
   const PassPipeline pipeline = pipeline_for(options);  // registers all other passes
   if (a.list) return list_passes();
   if (a.model.path.empty())
-    throw Error("opt needs a model: a file, or - for text or ONNX on standard input");
+    throw UsageError("opt needs a model: a file, or - for text or ONNX on standard input");
   for (const auto* names : {&a.before, &a.after, &a.explained}) check_names(*names);
   std::unique_ptr<Graph> graph =
       a.model.path == "-" ? read_standard_input(options) : load_graph(a.model.path, options.import);
@@ -300,8 +302,9 @@ Runner add_opt(CLI::App& parent) {
   app->add_option("--reproducer", a->reproducer,
                   "the same, and keep what shows the fault in a folder");
   app->add_option("--input", a->inputs, "NAME=FILE for --verify-passes (repeatable)");
-  app->add_option("--seed", a->seed, "of its other inputs");
-  app->add_option("--tolerance", a->tolerance, "of it, as a share of an output's largest element");
+  add_seed(*app, a->seed, "of its other inputs");
+  app->add_option("--tolerance", a->tolerance, "of it, as a share of an output's largest element")
+      ->check(not_negative());
   app->footer(
       "Examples:\n  tintype opt resnet50.onnx --passes decompose,fold-constants,simplify --time-passes -o r.ir\n"
       "  tintype opt net.onnx --patterns swish.pat --passes swish,fuse-regions --verify-passes");

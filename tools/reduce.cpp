@@ -6,6 +6,7 @@
 #include "passes/plugin.h"
 #include "tools/command.h"
 #include "tools/driver/check_passes.h"
+#include "tools/driver/graph_file.h"
 #include "tools/driver/pipeline.h"
 #include "tools/driver/reference_run.h"
 #include "tools/driver/reproducer.h"
@@ -151,9 +152,10 @@ Runner add_reduce(CLI::App& parent) {
   app->add_option(
       "--test", a->test,
       "instead of --passes: a command that, given a graph's file, succeeds when the problem shows");
-  app->add_option("--seed", a->seed, "of inputs");
+  add_seed(*app, a->seed, "of inputs");
   app->add_option("--tolerance", a->tolerance,
-                  "share of an output's largest element by which a sound pass may change it");
+                  "share of an output's largest element by which a sound pass may change it")
+      ->check(not_negative());
   app->footer("Examples:\n  tintype reduce fault/ -o small/\n"
               "  tintype reduce net.onnx --passes mine --plugin ./libmine.so -o small/");
   return [a] { return reduce(*a); };

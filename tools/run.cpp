@@ -79,11 +79,11 @@ std::vector<Tensor> inputs_of(const RunArguments& a, const Model& model,
     return s.preprocess;
   };
   if (const auto& images = a.images.images; !images.empty()) {
-    if (inputs.empty()) throw Error("--image: the model has no input");
+    if (inputs.empty()) throw UsageError("--image: the model has no input");
     inputs[0] = load_images(images, preprocess(0));
     check_image(model, 0, inputs[0], images[0]);
   } else if (a.images.any_setting() && a.inputs.empty()) {
-    throw Error("there is no image to prepare; give --image FILE or --input NAME=FILE");
+    throw UsageError("there is no image to prepare; give --image FILE or --input NAME=FILE");
   }
   read_inputs(model, a.inputs, preprocess, inputs);
   fill_inputs(model, a.model.dim_values(), a.seed, inputs);
@@ -91,7 +91,9 @@ std::vector<Tensor> inputs_of(const RunArguments& a, const Model& model,
 }
 
 int run(const RunArguments& a) {
-  if (!a.output.empty()) require_writable(a.output + ".npy");
+  const std::string output =
+      a.output.ends_with(".npy") ? a.output.substr(0, a.output.size() - 4) : a.output;
+  if (!output.empty()) require_writable(output + ".npy");
   CompiledModel m = open_model(a.model.path, a.model.options());
   print_compile_summary(m.report);
   std::vector<std::string> labels;
@@ -108,11 +110,15 @@ int run(const RunArguments& a) {
   for (size_t i = 0; i < results.value().size(); ++i) {
     const Tensor& t = results.value()[i];
     fmt::print("{}: {}\n", m.model.program().outputs[i].name, t.type_string());
-    if (is_float(t.dtype()) && t.rank() == 2 && t.size() > 1)
+    if (is_float(t.dtype()) && t.rank() == 2 && t.size() > 1) {
+      if (!a.labels.empty() && static_cast<int64_t>(labels.size()) < t.dims()[1])
+        fmt::print(stderr, "warning: {} has {} names, '{}' has {} classes\n", a.labels,
+                   labels.size(), m.model.program().outputs[i].name, t.dims()[1]);
       print_top(t, a.top, labels, a.images.images);
-    if (a.output.empty()) continue;
+    }
+    if (output.empty()) continue;
     const std::string number = results.value().size() > 1 ? "." + std::to_string(i) : "";
-    if (Status s = save_npy(t, a.output + number + ".npy"); !s.ok()) throw Error(s.message());
+    if (Status s = save_npy(t, output + number + ".npy"); !s.ok()) throw Error(s.message());
   }
   fmt::print("{:.1f} ms\n", ms);
   return kOk;
@@ -123,15 +129,16 @@ int run(const RunArguments& a) {
 Runner add_run(CLI::App& parent) {
   auto args = std::make_shared<RunArguments>();
   CLI::App* app = parent.add_subcommand("run", "run a model once");
-  args->model.add_to(*app);
+  args->model.add_program_to(*app);
   app->add_option("--input", args->inputs,
                   "[NAME=]FILE: .npy, .npz, .pb or an image; random where none is given "
                   "(repeatable)");
   args->images.add_to(*app);
   app->add_option("--labels", args->labels, "file with one class name per line");
   app->add_option("--top", args->top, "classes to print")->check(not_negative());
-  app->add_option("--seed", args->seed, "of random inputs");
-  app->add_option("--output", args->output, "write results to OUTPUT.npy");
+  add_seed(*app, args->seed, "of random inputs");
+  app->add_option("--output", args->output,
+                  "write results to OUTPUT.npy, several to OUTPUT.0.npy and so on");
   app->footer(
       "Examples:\n  tintype run resnet50.onnx --image cat.jpg --preprocess imagenet --top 3\n  tintype run model.onnx --input x=x.npy --output y");
   return [args] { return run(*args); };

@@ -8,7 +8,8 @@
 #include "ir/diagnostic.h"
 #include "tools/command.h"
 #include "tools/config_file.h"
-#include "tools/driver/pipeline.h"
+#include "tools/driver/graph_file.h"
+#include "tools/train_arguments.h"
 #include "tools/train_data.h"
 #include "tools/train_report.h"
 #include "tools/train_results.h"
@@ -25,24 +26,6 @@ namespace tintype::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-struct TrainArguments {
-  CLI::App* app = nullptr;
-  std::string model, config, resume, weights, save_step, target, libraries = "auto", output = "run";
-  std::string math = "default";
-  DataArguments data;
-  std::string loss, optimizer = "adam", schedule = "constant";
-  std::string init, freeze, clip, regularize, average, early_stopping, recompute;
-  std::vector<std::string> groups;
-  std::vector<int64_t> top_k = {1};
-  int64_t epochs = 10, diagnostics = 1, show = 0, keep_checkpoints = 0;
-  uint64_t seed = 1;
-  int threads = 0;
-  std::string cache = "default";
-  bool json = false, verbose = false, force = false;
-};
-
-bool is_file(const std::string& model) { return model.ends_with(".onnx") || fs::exists(model); }
 
 /// Names of the data: the inputs of the model, then the target.
 std::vector<std::string> data_names(const Graph& graph) {
@@ -86,7 +69,7 @@ TrainerOptions trainer_options(const TrainArguments& a) {
   o.schedule = Schedule::parse(a.schedule);
   o.averaging = parse_averaging(a.average);
   o.compile.cache_directory = a.cache;
-  o.compile.target = a.target;
+  set_target(a.target, o.compile);
   set_libraries(a.libraries, o.compile);
   set_math(a.math, o.compile);
   o.compile.batch = a.data.batch;
@@ -105,6 +88,16 @@ std::string savings(const RecomputeReport& r) {
   return fmt::format(
       "recomputation: {:.1f} MB of buffers instead of {:.1f} MB; {} kernels run twice",
       megabytes(r.arena_after), megabytes(r.arena_before), r.steps);
+}
+
+/// A limit that cannot be kept is no error: the run may fit all the same.
+void warn_of_recompute(const TrainArguments& a, const Trainer& trainer) {
+  const auto& report = trainer.compile_report().recompute;
+  const auto wish = parse_recompute(a.recompute);
+  if (!report || !wish || wish->bytes <= 0) return;
+  if (report->arena_after > static_cast<size_t>(wish->bytes))
+    fmt::print(stderr, "warning: --recompute {}: the buffers need {:.1f} MB at least\n",
+               a.recompute, static_cast<double>(report->arena_after) * 1e-6);
 }
 
 void describe(const TrainArguments& a, const Trainer& trainer, const TrainingData& data,
@@ -128,16 +121,6 @@ void describe(const TrainArguments& a, const Trainer& trainer, const TrainingDat
   std::fflush(stdout);  // before what the run says on standard error
 }
 
-/// The run that is to go on: its options, as far as the command line has none.
-void apply_resumed(TrainArguments& a) {
-  if (a.resume.empty()) return;
-  const RunFolder folder(a.resume);
-  if (!folder.has_run())
-    throw Error("--resume: there is no training run in '" + a.resume + "' (no checkpoint.ttc)");
-  apply_config(*a.app, folder.file("config.json"));
-  a.output = a.resume;
-}
-
 /// What cannot be a folder is said before the step is compiled; making it waits until all is well.
 void check_folder(const std::string& path) {
   fs::path existing = fs::absolute(path);
@@ -148,14 +131,24 @@ void check_folder(const std::string& path) {
 
 void check(const TrainArguments& a) {
   if (a.model.empty())
-    throw Error("train: which model? give a network of `tintype zoo` or an .onnx file");
+    throw UsageError("train: which model? give a network of `tintype zoo`, an .onnx "
+                     "file or the text of a graph");
   if (a.data.data.empty())
-    throw Error("train: which data? give --data FOLDER, or --data INPUT.npy TARGET.npy");
+    throw UsageError("train: which data? give --data FOLDER, or --data INPUT.npy TARGET.npy");
   if (a.resume.empty() && !a.force && RunFolder(a.output).has_run())
     throw Error("'" + a.output + "' holds a training run; continue it with --resume " + a.output +
                 ", replace it with --force, or give another folder with -o");
   check_folder(a.output);
-  (void)parse_early_stopping(a.early_stopping);  // which is needed after the step is compiled
+}
+
+/// Mistakes in the texts of options, before data are read and the step is compiled.
+void check_specs(TrainArguments a) {
+  from_option([&a] {
+    if (a.loss.empty()) a.loss = "mse";  // the data decide
+    (void)trainer_options(a);
+    if (!a.init.empty()) (void)parse_initializer(a.init);
+    (void)parse_early_stopping(a.early_stopping);
+  });
 }
 
 /// Before anything is compiled: frozen parameters are constants of the program.
@@ -206,9 +199,23 @@ void make_folder(const std::string& path) {
   if (error) throw Error(path + ": cannot be made: " + error.message());
 }
 
+/// --epochs counts those of the run so far.
+void check_epochs(const TrainArguments& a, const Trainer& trainer) {
+  const auto done = static_cast<int64_t>(trainer.history().size());
+  if (a.epochs < done)
+    throw UsageError(
+        fmt::format("--epochs {}: the run in '{}' has {} epochs behind it, and --epochs "
+                    "counts them",
+                    a.epochs, a.resume, done));
+  if (a.epochs == done)
+    fmt::print(stderr, "the run in '{}' has its {} epochs; --epochs with more goes on\n", a.resume,
+               done);
+}
+
 int train(TrainArguments& a) {
   apply_resumed(a);
   check(a);
+  check_specs(a);
   Loaded loaded = load_model_and_data(a);
   if (!a.init.empty()) initialize_weights(*loaded.graph, parse_initializer(a.init), a.seed);
   if (!a.weights.empty()) load_weights(*loaded.graph, a.weights);
@@ -221,16 +228,19 @@ int train(TrainArguments& a) {
     save_graph(*make_training_graph(loaded.graph->clone(), trainer_options(a).training).graph,
                a.save_step);
   Trainer trainer(std::move(loaded.graph), trainer_options(a));
+  warn_of_recompute(a, trainer);
   const TrainingData& data = loaded.data;
   const auto batches = data.batches(trainer, a.data, a.seed);
   const RunFolder folder(a.output);
-  if (!a.resume.empty()) folder.restore(trainer, data, a.data, a.seed);
+  if (!a.resume.empty()) {
+    folder.restore(trainer, data, a.data, a.seed);
+    check_epochs(a, trainer);
+  }
   if (!a.json)
     if (const std::optional<Batch> first = batches->next()) describe(a, trainer, data, *first);
   make_folder(a.output);
   save_input_spec(input_spec(a.data, data, a.loss), folder.file("inputs.json"));
-  save_config(*a.app, {"resume", "config", "output", "json", "force", "save-step", "show"},
-              folder.file("config.json"));
+  save_arguments(a, folder.file("config.json"));
   const std::vector<HistoryRow>& history = fit(a, trainer, data, *batches, folder);
   folder.save_results(trainer, data, a.data);
   if (a.json) {
@@ -253,58 +263,9 @@ int train(TrainArguments& a) {
 Runner add_train(CLI::App& parent) {
   auto args = std::make_shared<TrainArguments>();
   TrainArguments& a = *args;
-  CLI::App* app =
-      parent.add_subcommand("train", "train a network of `tintype zoo`, or an .onnx model");
-  a.app = app;
-  app->add_option("model", a.model)->group("");  // the line above says what it is
-  a.data.add_to(*app);
-  app->add_option("--loss", a.loss,
-                  "cross_entropy (default for classes), mse (default for numbers), huber ...");
-  app->add_option("--optimizer", a.optimizer, "sgd, adam, adamw, rmsprop ..., as adam,lr=1e-3");
-  app->add_option("--schedule", a.schedule, "[step:][warmup,length=N+]cosine, step, plateau ...");
-  app->add_option("--epochs", a.epochs, "times through the data, in all")->check(positive());
-  app->add_option("--init", a.init,
-                  "draw weights anew: he_normal, xavier_uniform, constant,value=0.1 ...");
-  app->add_option("--freeze", a.freeze, "regular expression: parameters that stay as they are");
-  app->add_option("--group", a.groups, "REGEX,rate=0.1,weight_decay=0,max_norm=3 (repeatable)");
-  app->add_option("--clip", a.clip, "gradients: value=V, norm=V or global_norm=V");
-  app->add_option("--regularize", a.regularize,
-                  "weights: l1=PENALTY,l2=PENALTY,max_norm=LIMIT of each unit's weights");
-  app->add_option("--average", a.average, "weights: ema,decay=0.999 or swa,start=EPOCH");
-  app->add_option("--early-stopping", a.early_stopping, "METRIC,patience=10,min_delta=0");
-  app->add_option("--top-k", a.top_k, "accuracies to count")->delimiter(',')->check(positive());
-  app->add_option("--recompute", a.recompute,
-                  "compute activations twice to save memory: auto, SEGMENTS or a size as 200MB")
-      ->expected(0, 1)
-      ->default_str("auto");
-  app->add_option("--diagnostics", a.diagnostics, "look for trouble every N epochs; 0: never")
-      ->check(not_negative());
-  app->add_option("--seed", a.seed, "of weights, order and dropout");
-  app->add_option("--threads", a.threads, "upper bound; results do not depend on it")
-      ->check(not_negative());
-  app->add_option("--target", a.target, kTargetHelp);
-  app->add_option("--libraries", a.libraries, kLibrariesHelp);
-  app->add_option("--math", a.math, kTrainMathHelp)
-      ->check(CLI::Validator(CLI::IsMember(math_modes())).description(""));
-  // Without a line of the help, which has no room for one.
-  app->add_option("--cache", a.cache, "folder of compiled kernels")->group("");
-  app->add_option("--config", a.config,
-                  "a JSON or TOML file with these options; the command line wins");
-  app->add_option("--resume", a.resume,
-                  "go on with the run in this folder, as if it had not stopped");
-  app->add_option("--keep-checkpoints", a.keep_checkpoints,
-                  "keep those of the last N epochs, for evaluate")
-      ->check(not_negative())
-      ->type_name("N");
-  app->add_option("--weights", a.weights, "start from the values in a .safetensors file");
-  app->add_option("--show", a.show, "print so many validation images with predictions")
-      ->check(not_negative());
-  app->add_flag("--force", a.force, "replace the run in the output folder");
-  app->add_option("--save-step", a.save_step,
-                  "write the step as a graph, for opt, show, bench and profile");
-  app->add_option("-o,--output", a.output, "folder of the results");
-  app->add_flag("--json", a.json, "print the history as JSON");
-  app->add_flag("-v,--verbose", a.verbose, "a line per epoch, on a terminal or not");
+  CLI::App* app = parent.add_subcommand(
+      "train", "train a network of `tintype zoo`, an .onnx model or the text of a graph");
+  a.add_to(*app);
   app->footer(
       "Examples:\n  tintype train lenet5 --data mnist/ --augment shift=2 --epochs 20 -o run");
   return [args] {

@@ -48,16 +48,16 @@ DataSource open_named(const std::vector<std::string>& files, const std::vector<s
     const auto [name, path] = split_assignment(text, option);
     const auto found = std::find(names.begin(), names.end(), name);
     if (found == names.end())
-      throw Error(option + ": there is no input '" + name + "'" + did_you_mean(name, names));
+      throw UsageError(option + ": there is no input '" + name + "'" + did_you_mean(name, names));
     std::string& slot = paths[static_cast<size_t>(found - names.begin())];
-    if (!slot.empty()) throw Error(option + ": '" + name + "' is given twice");
+    if (!slot.empty()) throw UsageError(option + ": '" + name + "' is given twice");
     slot = path;
   }
   std::vector<Column> columns;
   for (size_t i = 0; i < names.size(); ++i) {
     if (paths[i].empty() && names[i] == "target") continue;  // an input may be the target
     if (paths[i].empty())
-      throw Error(option + ": no file for '" + names[i] + "'; give " + names[i] + "=FILE");
+      throw UsageError(option + ": no file for '" + names[i] + "'; give " + names[i] + "=FILE");
     columns.push_back(column_of(names[i], load_tensor(paths[i])));
   }
   return {checked(tensor_dataset(std::move(columns)), option), nullptr, "files"};
@@ -89,7 +89,8 @@ OpenOptions open_options(const DataArguments& a) {
     o.shape = parse_extents(shape, "--table shape");
   }
   const std::vector<int64_t> size = parse_extents(a.resize, "--resize");
-  if (size.size() > 2) throw Error("--resize expects SIDE or HEIGHTxWIDTH, got '" + a.resize + "'");
+  if (size.size() > 2)
+    throw UsageError("--resize expects SIDE or HEIGHTxWIDTH, got '" + a.resize + "'");
   if (!size.empty()) o.resize = {static_cast<int>(size.front()), static_cast<int>(size.back())};
   return o;
 }
@@ -133,7 +134,8 @@ void DataArguments::add_evaluation_to(CLI::App& app) {
   app.add_option("--data", data,
                  "folder or file with inputs and targets, INPUT TARGET, or NAME=FILE ...");
   app.add_option("--validation", validation, "the same for validation");
-  app.add_option("--validation-split", validation_split, "share of --data kept for validation");
+  app.add_option("--validation-split", validation_split, "share of --data kept for validation")
+      ->check(share());
   app.add_option("--table", table,
                  "CSV: label=COLUMN,task=classes or values; flat rows: shape=1x28x28");
   app.add_option("--resize", resize, "scale images to SIDE or HEIGHTxWIDTH");
@@ -144,17 +146,14 @@ void DataArguments::add_evaluation_to(CLI::App& app) {
 TrainingData open_training_data(const DataArguments& a, const std::vector<std::string>& names,
                                 uint64_t seed) {
   if (!a.validation.empty() && a.validation_split != 0)
-    throw Error("--validation and --validation-split exclude each other");
-  OpenOptions options = open_options(a);
+    throw UsageError("--validation and --validation-split exclude each other");
+  OpenOptions options = from_option([&a] { return open_options(a); });
   DataSource source = open_source(a.data, names, options, "--data");
   TrainingData d = {source.training, source.test, {}, {}, false, {}};
   if (!a.validation.empty()) {
     options.class_names = source.training->class_names();
     d.validation = open_source(a.validation, names, options, "--validation").training;
   } else if (a.validation_split != 0) {
-    if (!(a.validation_split > 0 && a.validation_split < 1))
-      throw Error(fmt::format("--validation-split expects a number between 0 and 1, got {}",
-                              a.validation_split));
     const bool labelled = !source.training->labels().empty();
     const Split parts =
         checked(split(source.training, a.validation_split, seed, labelled), "--validation-split");
@@ -166,7 +165,9 @@ TrainingData open_training_data(const DataArguments& a, const std::vector<std::s
   const DType input = d.training->fields()[0].dtype;
   if (is_float(input) || input == DType::u8)
     d.normalization = checked(Normalization::parse(a.normalize, *d.training), "--normalize");
-  if (!a.augment.empty()) d.augmentation = checked(Augmentation::parse(a.augment), "--augment");
+  if (!a.augment.empty())
+    d.augmentation =
+        from_option([&a] { return checked(Augmentation::parse(a.augment), "--augment"); });
   const Field& f = d.training->fields()[0];
   d.description = fmt::format("{}: {} samples of {}", source.kind, grouped(d.training->size()),
                               type_string(f.dtype, f.dims));
@@ -190,9 +191,8 @@ void settle_targets(TrainingData& data, const Graph& model, const std::optional<
       loss ? takes_labels(*loss) : output.size() == 1 && output[0].is(data.training->classes());
   data.reconstruct = same_shape && (!targets || (classes && !scores));
   if (targets || data.reconstruct) return;
-  throw Error(is_named(a.data)
-                  ? "--data: no file for 'target'; give target=FILE"
-                  : "--data: " + a.data[0] + " has no targets; give a second file for 'target'");
+  if (is_named(a.data)) throw UsageError("--data: no file for 'target'; give target=FILE");
+  throw Error("--data: " + a.data[0] + " has no targets; give a second file for 'target'");
 }
 
 void check_targets(const TrainingData& data, const Loss& loss) {
@@ -205,6 +205,7 @@ void check_targets(const TrainingData& data, const Loss& loss) {
   if (is_float(target.dtype) && takes_labels(loss))
     throw Error(given + " takes classes as targets, but those of the data are numbers, " +
                 type_string(target.dtype, target.dims) +
+                (target.dims.empty() ? "; classes are integers, save them as int64" : "") +
                 "; mse, l1 and huber take numbers, cross_entropy,probabilities=1 distributions");
 }
 

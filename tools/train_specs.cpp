@@ -2,7 +2,7 @@
 #include "tools/train_specs.h"
 
 #include "frontend/train/spec.h"
-#include "ir/diagnostic.h"
+#include "tools/command.h"
 
 #include <charconv>
 #include <cmath>
@@ -36,7 +36,7 @@ namespace {
 /// Limits, penalties and counts; 0 stands for none.
 void require_not_negative(const std::string& what, double value) {
   if (!(value >= 0) || !std::isfinite(value))
-    throw Error(fmt::format("{} expects a number from 0, got {}", what, value));
+    throw UsageError(fmt::format("{} expects a number from 0, got {}", what, value));
 }
 
 }  // namespace
@@ -75,14 +75,14 @@ Averaging parse_averaging(const std::string& text) {
     a.ema_decay = 0.999;
     reader("decay", a.ema_decay);
     if (!(a.ema_decay >= 0 && a.ema_decay < 1))
-      throw Error(fmt::format("--average ema: decay expects a number from 0 to below 1, got {}",
-                              a.ema_decay));
+      throw UsageError(fmt::format(
+          "--average ema: decay expects a number from 0 to below 1, got {}", a.ema_decay));
   } else if (reader.name() == "swa") {
     a.swa_start = 0;
     reader("start", a.swa_start);
     require_not_negative("--average swa: start", static_cast<double>(a.swa_start));
   } else {
-    throw Error("--average expects ema[,decay=D] or swa[,start=EPOCH], got '" + text + "'");
+    throw UsageError("--average expects ema[,decay=D] or swa[,start=EPOCH], got '" + text + "'");
   }
   reader.finish();
   return a;
@@ -121,9 +121,10 @@ std::optional<RecomputeOptions> parse_recompute(const std::string& text) {
       options.bytes = std::max<int64_t>(1, std::llround(value * factor));
       return options;
     }
-  throw Error("--recompute expects auto, a number of segments such as 8, or a size such as 200MB, "
-              "got '" +
-              text + "'");
+  throw UsageError(
+      "--recompute expects auto, a number of segments such as 8, or a size such as 200MB, "
+      "got '" +
+      text + "'");
 }
 
 }  // namespace tintype::cli

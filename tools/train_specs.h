@@ -9,8 +9,8 @@
 
 namespace tintype::cli {
 
-// Each reads the text of the option of its name, and throws Error, naming the option, when it is
-// malformed. An empty text stands for the option that is not given.
+// Each reads the text of the option of its name, and throws UsageError, naming the option, when it
+// is malformed. An empty text stands for the option that is not given.
 
 /// "REGEX,rate=0.1,weight_decay=0,max_norm=3"
 ParameterGroup parse_group(const std::string& text);

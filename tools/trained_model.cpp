@@ -3,12 +3,12 @@
 
 #include "frontend/data/checkpoint.h"
 #include "frontend/data/json.h"
-#include "frontend/onnx/import.h"
 #include "frontend/plot/history.h"
 #include "frontend/train/parameters.h"
 #include "frontend/train/training_graph.h"
 #include "ir/diagnostic.h"
 #include "ir/open_text.h"
+#include "tools/driver/graph_file.h"
 #include "tools/driver/training_progress.h"
 
 #include <filesystem>
@@ -73,14 +73,15 @@ TrainedModel load_run(const std::string& path, const std::string& folder) {
 
 std::unique_ptr<Graph> import_for_training(const std::string& path) {
   ImportOptions options;
-  std::unique_ptr<Graph> graph = import_onnx(path, options);
+  std::unique_ptr<Graph> graph = load_graph(path, options);
+  if (is_graph_text(path)) return graph;  // whose extents are what its author means
   for (const auto& v : graph->inputs()) {
     if (v->rank() == 0 || !v->shape()[0].is_static()) continue;
     Shape shape = v->shape();
     shape[0] = Dim::symbol("N");
     options.input_shapes[v->name()] = std::move(shape);
   }
-  return options.input_shapes.empty() ? std::move(graph) : import_onnx(path, options);
+  return options.input_shapes.empty() ? std::move(graph) : load_graph(path, options);
 }
 
 InputSpec input_spec(const DataArguments& a, const TrainingData& data, const std::string& loss) {
@@ -106,7 +107,7 @@ InputSpec load_input_spec(const std::string& path) {
     return {text("table"),     text("resize"), text("augment"),
             text("normalize"), text("loss"),   j.at("classes").get<std::vector<std::string>>()};
   } catch (const Json::exception& e) {
-    throw Error(path + ": " + e.what());
+    throw Error(path + ": " + fault_of(e));
   }
 }
 

@@ -11,7 +11,8 @@
 
 namespace tintype::cli {
 
-/// An ONNX model whose batch axes are the symbol N, whatever the file says. Throws Error.
+/// An ONNX model whose batch axes are the symbol N, whatever the file says, or the text of a graph
+/// as it is. Throws Error.
 std::unique_ptr<Graph> import_for_training(const std::string& path);
 
 /// What was done to inputs in training, and has to be done to them ever after: inputs.json of a run

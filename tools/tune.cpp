@@ -2,7 +2,7 @@
 #include "frontend/data/json.h"
 #include "ir/diagnostic.h"
 #include "tools/command.h"
-#include "tools/driver/pipeline.h"
+#include "tools/driver/graph_file.h"
 #include "tools/driver/tuner.h"
 #include "tools/model_inputs.h"
 
@@ -33,7 +33,7 @@ double seconds_of(const std::string& text) {
   const std::string_view rest(unit, static_cast<size_t>(end - unit));
   if (error != std::errc() || !(value > 0) || value > 1e6 ||
       (!rest.empty() && rest != "s" && rest != "m"))
-    throw Error("--budget expects a time such as 60s or 5m, got '" + text + "'");
+    throw UsageError("--budget expects a time such as 60s or 5m, got '" + text + "'");
   return rest == "m" ? 60 * value : value;
 }
 

@@ -4,7 +4,6 @@
 #include "ir/open_text.h"
 #include "tools/command.h"
 #include "tools/driver/compare.h"
-#include "tools/driver/pipeline.h"
 
 #include <atomic>
 #include <fmt/format.h>
@@ -46,7 +45,7 @@ std::vector<CaseResult> verify_all(const VerifyArguments& a) {
   VerifyOptions options;
   set_math(a.math, options.compile);
   options.compile.reference = a.reference;
-  options.compile.target = a.target;
+  set_target(a.target, options.compile);
   set_libraries(a.libraries, options.compile);
   options.compile.cache_directory = a.no_cache ? "" : a.cache;
   options.compile.compile_threads = 1;  // the cases themselves run side by side
@@ -91,6 +90,7 @@ int verify(const VerifyArguments& a) {
   const std::set<std::string> expected =
       a.expectations.empty() ? std::set<std::string>{} : read_expectations(a.expectations);
   const std::vector<CaseResult> results = verify_all(a);
+  std::FILE* const out = a.json == "-" ? stderr : stdout;  // which the JSON then has for itself
   size_t passed = 0;
   size_t surprises = 0;
   for (const CaseResult& r : results) {
@@ -99,15 +99,15 @@ int verify(const VerifyArguments& a) {
     const bool listed = expected.count(case_name(r.folder)) != 0;
     if (!a.expectations.empty() && ok == listed) {
       ++surprises;
-      fmt::print("{}: {}\n", case_name(r.folder),
+      fmt::print(out, "{}: {}\n", case_name(r.folder),
                  ok ? "passes, but is listed as failing; take it off the list"
                     : "fails unexpectedly: " + r.message);
     } else if (!ok && (a.expectations.empty() || a.verbose)) {
-      fmt::print("{}: {}: {}\n", case_name(r.folder), name_of(r.outcome), r.message);
+      fmt::print(out, "{}: {}: {}\n", case_name(r.folder), name_of(r.outcome), r.message);
     }
   }
   if (!a.json.empty()) write_json(a.json, results);
-  fmt::print("{} passed, {} failed\n", passed, results.size() - passed);
+  fmt::print(out, "{} passed, {} failed\n", passed, results.size() - passed);
   if (!a.expectations.empty()) return surprises == 0 ? kOk : kFailed;
   return passed == results.size() ? kOk : kFailed;
 }
@@ -123,9 +123,11 @@ Runner add_verify(CLI::App& parent) {
   app->add_option("--math", args->math, "default, strict, fast or fast,f16")
       ->check(CLI::IsMember(math_modes()));
   app->add_option("--rtol", args->rtol,
-                  "relative tolerance (default: the case's data.json, else 1e-3)");
+                  "relative tolerance (default: the case's data.json, else 1e-3)")
+      ->check(not_negative());
   app->add_option("--atol", args->atol,
-                  "absolute tolerance (default: the case's data.json, else 1e-7)");
+                  "absolute tolerance (default: the case's data.json, else 1e-7)")
+      ->check(not_negative());
   app->add_option("--json", args->json,
                   "write one row per case to a file, or - for standard output");
   app->add_option("--expect-failures", args->expectations,

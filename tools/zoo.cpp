@@ -105,7 +105,7 @@ Runner add_zoo(CLI::App& parent) {
   app->add_option("network", args->name, "a network; without one, all are listed");
   app->add_option("-o,--output", args->output,
                   "write the network, with seeded weights, as an .onnx model");
-  app->add_option("--seed", args->options.seed, "of the weights");
+  add_seed(*app, args->options.seed, "of the weights");
   app->add_option("--classes", args->options.classes, "width of the last layer")->check(positive());
   app->add_flag("--auxiliary", args->options.auxiliary,
                 "with the training heads of GoogLeNet and Inception v3");

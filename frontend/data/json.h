@@ -16,6 +16,14 @@ class JsonTooDeep : public nlohmann::json::exception {
   JsonTooDeep() : exception(101, "lists and objects lie more than 100 deep in each other") {}
 };
 
+/// What is wrong with a JSON text, without the library's number for it: "parse error at line 1,
+/// column 7: ...".
+inline std::string fault_of(const nlohmann::json::exception& e) {
+  const std::string what = e.what();
+  const size_t end = what.starts_with("[json.exception.") ? what.find("] ") : std::string::npos;
+  return end == std::string::npos ? what : what.substr(end + 2);
+}
+
 /// Parses a text or a stream. Throws exceptions of nlohmann::json, which JsonTooDeep is one of.
 template <typename Json = nlohmann::json, typename Input>
 Json parse_json(Input&& input) {

@@ -60,7 +60,7 @@ Json parse_strictly(std::string_view text) {
   try {
     return Json::parse(text, watch);
   } catch (const Json::exception& e) {
-    throw DataError("header", std::string("is not JSON: ") + e.what());
+    throw DataError("header", std::string("is not JSON: ") + fault_of(e));
   }
 }
 

@@ -56,6 +56,12 @@ class ModelImporter {
     prepared_ = prepare_model(skeleton_.model, options_);
     const onnx::GraphProto& graph = prepared_.model.graph();
     graph_ = std::make_unique<Graph>(graph.name().empty() ? model_.name : printable(graph.name()));
+    for (const auto& [input, shape] : options_.input_shapes)
+      for (const Dim& d : shape)
+        d.symbols([this](const std::string& name) {
+          graph_->reserve_symbol(name);
+          symbols_.emplace(name, name);
+        });
     for (const onnx::TensorProto& t : graph.initializer()) scope_.initializers[t.name()] = &t;
     describe(graph);
     info = prepared_.info;
@@ -66,7 +72,7 @@ class ModelImporter {
                        problem_);
     nodes.import_nodes(graph.node(), scope_, 0);
     for (int i = 0; i < graph.output_size(); ++i) guarded([&] { add_output(i, nodes); });
-    if (graph.output_size() == 0) problem_("the graph has no outputs");
+    if (graph.output_size() == 0) whole_problem("the graph has no outputs");
     return std::move(graph_);
   }
 
@@ -75,12 +81,15 @@ class ModelImporter {
   void guarded(Work&& work) {
     try {
       work();
-    } catch (const NeedsInputValue&) {
-      throw;
+    } catch (const NeedsInputValue& e) {
+      throw NeedsInputValue(e.input(), std::string(" ") + e.what());
     } catch (const Error& e) {
-      problem_(e.what());
+      whole_problem(e.what());
     }
   }
+
+  /// A problem of the model itself: problems of nodes begin with the node, right behind the file.
+  void whole_problem(const std::string& message) { problem_(" " + message); }
 
   void describe(const onnx::GraphProto& graph) {
     for (const auto& input : prepared_.interface.input())
@@ -230,8 +239,8 @@ class ModelImporter {
     const auto check = [&](const std::string& name, const std::vector<std::string>& names,
                            const char* kind) {
       if (std::find(names.begin(), names.end(), name) == names.end())
-        problem_(std::string("model has no ") + kind + " '" + printable(name) + "'" +
-                 did_you_mean(name, names));
+        whole_problem(std::string("the model has no ") + kind + " '" + printable(name) + "'" +
+                      did_you_mean(name, names));
     };
     for (const auto& [name, value] : options_.known_inputs) check(name, tensors, "input");
     for (const auto& [name, shape] : options_.input_shapes) check(name, tensors, "input");

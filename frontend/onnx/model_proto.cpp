@@ -11,6 +11,8 @@
 #include <onnx/version_converter/convert.h>
 
 #include <limits>
+#include <map>
+#include <optional>
 #include <stdexcept>
 
 namespace tintype {
@@ -40,12 +42,18 @@ std::string one_line(std::string message) {
   return out.size() > kLongest ? out.substr(0, kLongest) + "..." : out;
 }
 
+namespace {
+
+void write_dim(const Dim& d, onnx::TensorShapeProto::Dimension& proto) {
+  if (d.is_static()) proto.set_dim_value(d.value());
+  else proto.set_dim_param(d.text());
+}
+
+}  // namespace
+
 void write_shape(const Shape& shape, onnx::TensorShapeProto& proto) {
   proto.clear_dim();
-  for (const Dim& d : shape) {
-    if (d.is_static()) proto.add_dim()->set_dim_value(d.value());
-    else proto.add_dim()->set_dim_param(d.text());
-  }
+  for (const Dim& d : shape) write_dim(d, *proto.add_dim());
 }
 
 namespace {
@@ -206,7 +214,27 @@ void keep_functions_that_are_ops(onnx::ModelProto& model) {
     it = find_op(it->domain() + "::" + it->name()) != nullptr ? functions.erase(it) : it + 1;
 }
 
-/// The checker insists on shapes, and the converter shall see those that count.
+/// What the given shapes say of the model's symbols, by symbol; nothing where they disagree.
+std::map<std::string, std::optional<Dim>> bound_symbols(const onnx::GraphProto& graph,
+                                                        const ImportOptions& options) {
+  std::map<std::string, std::optional<Dim>> bound;
+  for (const onnx::ValueInfoProto& input : graph.input()) {
+    const auto given = options.input_shapes.find(input.name());
+    if (given == options.input_shapes.end() || !input.type().has_tensor_type()) continue;
+    const auto& declared = input.type().tensor_type().shape();
+    if (static_cast<size_t>(declared.dim_size()) != given->second.size()) continue;
+    for (int i = 0; i < declared.dim_size(); ++i) {
+      const Dim& d = given->second[static_cast<size_t>(i)];
+      if (declared.dim(i).dim_param().empty() || !(d.is_static() || d.symbol_name())) continue;
+      const auto [entry, is_new] = bound.emplace(declared.dim(i).dim_param(), d);
+      if (!is_new && entry->second && !(*entry->second == d)) entry->second.reset();
+    }
+  }
+  return bound;
+}
+
+/// The checker insists on shapes, and the converter shall see those that count. What a given shape
+/// says of a symbol holds for all inputs that have it.
 void settle_inputs(onnx::ModelProto& model, const ImportOptions& options) {
   auto& initializers = *model.mutable_graph()->mutable_initializer();
   for (auto it = initializers.begin(); it != initializers.end();) {
@@ -214,9 +242,15 @@ void settle_inputs(onnx::ModelProto& model, const ImportOptions& options) {
         options.input_shapes.count(it->name()) != 0 || options.known_inputs.count(it->name()) != 0;
     it = overridden ? initializers.erase(it) : it + 1;
   }
+  const auto bound = bound_symbols(model.graph(), options);
   for (onnx::ValueInfoProto& input : *model.mutable_graph()->mutable_input()) {
     if (!input.type().has_tensor_type()) continue;
     auto& type = *input.mutable_type()->mutable_tensor_type();
+    for (int i = 0; i < type.shape().dim_size(); ++i) {
+      auto& d = *type.mutable_shape()->mutable_dim(i);
+      if (const auto it = bound.find(d.dim_param()); it != bound.end() && it->second)
+        write_dim(*it->second, d);
+    }
     if (const auto it = options.input_shapes.find(input.name()); it != options.input_shapes.end())
       write_shape(it->second, *type.mutable_shape());
     else if (const auto known = options.known_inputs.find(input.name());

@@ -5,6 +5,7 @@
 #include "passes/pass_manager.h"
 #include "tools/driver/compare.h"
 #include "tools/driver/driver.h"
+#include "tools/driver/graph_file.h"
 #include "tools/driver/pipeline.h"
 
 #include <gtest/gtest.h>

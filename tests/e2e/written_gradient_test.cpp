@@ -7,6 +7,7 @@
 #include "passes/pass_manager.h"
 #include "tests/support/evaluate.h"
 #include "tools/driver/driver.h"
+#include "tools/driver/graph_file.h"
 #include "tools/driver/pipeline.h"
 
 #include <gtest/gtest.h>

@@ -156,7 +156,7 @@ TEST(OnnxImport, KnownInputsBecomeConstants) {
               HasSubstr("does not fit the shape of input 'x'"));
   options.known_inputs = {{"X", Tensor::from<float>({3}, {1, 2, 3})}};
   EXPECT_THAT(import_error(model(scaled()), options),
-              HasSubstr("model has no input 'X' (did you mean 'x'?)"));
+              HasSubstr(": the model has no input 'X' (did you mean 'x'?)"));
 }
 
 TEST(OnnxImport, AValueNeededForCompilingNamesTheInput) {
@@ -275,6 +275,31 @@ TEST(OnnxImport, OperatorsThatAreFunctionsExpand) {
     if (n->is("constant")) continue;
     EXPECT_EQ(n->origins(), std::vector<std::string>{"crop"});
   }
+}
+
+/// Two inputs of the same symbols, added.
+std::string twins() {
+  return model({.nodes = {node("Add", {"ids", "mask"}, {"y"})},
+                .inputs = {value("ids", kFloat, {"N", "S"}), value("mask", kFloat, {"N", "S"})},
+                .outputs = {value("y", kFloat, {"N", "S"})}},
+               {.opset = 18});
+}
+
+TEST(OnnxImport, AGivenShapeBindsSymbolsOfAllInputs) {
+  ImportOptions options;
+  options.input_shapes["ids"] = {2, 7};
+  auto g = import_onnx(view(twins()), options);
+  EXPECT_EQ(g->inputs()[1]->type().text(), "f32[2,7]");
+  EXPECT_EQ(g->output(0)->type().text(), "f32[2,7]");
+  options.input_shapes["ids"] = {Dim::symbol("a"), Dim::symbol("S")};
+  g = import_onnx(view(twins()), options);
+  EXPECT_EQ(g->inputs()[1]->type().text(), "f32[a,S]");
+  options.input_shapes["ids"] = {Dim::symbol("S"), Dim::symbol("N")};
+  g = import_onnx(view(twins()), options);
+  EXPECT_EQ(g->inputs()[1]->type().text(), "f32[S,N]");
+  options.input_shapes = {{"ids", {2, 7}}, {"mask", {1, 7}}};  // whoever says so means it
+  g = import_onnx(view(twins()), options);
+  EXPECT_EQ(g->inputs()[1]->type().text(), "f32[1,7]");
 }
 
 TEST(OnnxImport, ReportTellsWhatTheModelIs) {

@@ -40,7 +40,7 @@ TEST(OnnxProblems, AllAreCollected) {
   const ImportReport report = import_onnx_collect(view(model(parts)));
   EXPECT_EQ(report.graph, nullptr);
   EXPECT_THAT(report.problems,
-              ElementsAre("model.onnx:input 't': element type STRING is not supported",
+              ElementsAre("model.onnx: input 't': element type STRING is not supported",
                           StartsWith("model.onnx:first (Rleu-17): unknown operator"),
                           StartsWith("model.onnx:second (MatMul-13): ")));
 }

@@ -205,7 +205,7 @@ TEST(OnnxSequence, InputsAreInputsPerElement) {
              .inputs = {value("s", floats_of({"N", 2}))},
              .outputs = {value("y", kFloat, {"", 2}), value("rest", floats_of({"", 2}))}});
   EXPECT_EQ(import_error(bytes),
-            "model.onnx:input 's' is a sequence, whose length must be known when compiling: give "
+            "model.onnx: input 's' is a sequence, whose length must be known when compiling: give "
             "it with --input-length s=NUMBER");
   ImportOptions options;
   options.input_lengths["s"] = 3;
@@ -219,13 +219,13 @@ TEST(OnnxSequence, InputsAreInputsPerElement) {
   EXPECT_EQ(g->output_name(2), "rest[1]");
   options.input_shapes["s[3]"] = {5, 2};
   EXPECT_EQ(import_error(bytes, options),
-            "model.onnx:model has no input 's[3]' (did you mean 's[0]'?)");
+            "model.onnx: the model has no input 's[3]' (did you mean 's[0]'?)");
   options.input_shapes.clear();
   options.input_lengths["t"] = 1;
   EXPECT_EQ(import_error(bytes, options),
-            "model.onnx:model has no sequence or optional as input 't' (did you mean 's'?)");
+            "model.onnx: the model has no sequence or optional as input 't' (did you mean 's'?)");
   options.input_lengths = {{"s", -2}};
-  EXPECT_EQ(import_error(bytes, options), "model.onnx:input 's' cannot have -2 elements");
+  EXPECT_EQ(import_error(bytes, options), "model.onnx: input 's' cannot have -2 elements");
 }
 
 // y = x where x has a value, else zeros.
@@ -243,7 +243,7 @@ TEST(OnnxSequence, OptionalInputsArePresentOrAbsent) {
        .outputs = {value("y", kFloat, {2})}},
       {.opset = 18});
   EXPECT_EQ(import_error(bytes),
-            "model.onnx:input 'x' is an optional, whose presence must be known when compiling: "
+            "model.onnx: input 'x' is an optional, whose presence must be known when compiling: "
             "give it with --input-length x=1, or =none without a value");
   ImportOptions options;
   options.input_lengths["x"] = 1;
@@ -257,7 +257,7 @@ TEST(OnnxSequence, OptionalInputsArePresentOrAbsent) {
   EXPECT_TRUE(absent->inputs().empty());
   EXPECT_EQ(elements(evaluate(*absent, {})[0]), (std::vector<float>{0, 0}));
   options.input_lengths["x"] = 2;
-  EXPECT_EQ(import_error(bytes, options), "model.onnx:input 'x' cannot have 2 elements");
+  EXPECT_EQ(import_error(bytes, options), "model.onnx: input 'x' cannot have 2 elements");
 }
 
 std::string split(const std::vector<Message>& attributes, const Message* sizes, const Extents& x) {

@@ -55,8 +55,8 @@ class Folder {
   std::string path_;
 };
 
-void expect_error(const Outcome& o, const std::string& part) {
-  EXPECT_EQ(o.code, 1) << o.text;
+void expect_error(const Outcome& o, const std::string& part, int code = 1) {
+  EXPECT_EQ(o.code, code) << o.text;
   EXPECT_EQ(lines(o.text), 1u) << o.text;
   EXPECT_NE(o.text.find(part), std::string::npos) << o.text;
 }
@@ -235,7 +235,7 @@ TEST(Cli, ACompiledFileGivesTheSameResults) {
   EXPECT_EQ(read(folder.path("a.npy")), read(folder.path("b.npy")));
   EXPECT_FALSE(read(folder.path("a.npy")).empty());
   expect_error(tintype("compile " + base + "/model.onnx -o " + folder.path("model.so")),
-               "ending in .tt");
+               "ending in .tt", 2);
 }
 
 TEST(Cli, AFullOrForbiddenCacheFolderIsSurvived) {
@@ -405,12 +405,28 @@ TEST(Patterns, ServeRunAndCompileToo) {
 TEST(Opt, MistakesAreOneLine) {
   const Folder folder;
   const std::string graph = folder.file("small.ir", kSmallGraph);
-  expect_error(tintype("opt"), "needs a model");
-  expect_error(tintype("opt " + graph + " --passes decompos"), "did you mean 'decompose'?");
+  expect_error(tintype("opt"), "needs a model", 2);
+  expect_error(tintype("opt " + graph + " --passes decompos"), "did you mean 'decompose'?", 2);
   expect_error(tintype("opt " + graph + " --passes 'fold-constants{max-byte=1}'"),
-               "did you mean 'max-bytes'?");
+               "did you mean 'max-bytes'?", 2);
   expect_error(tintype("opt " + graph + " --passes 'select-algorithms{extents=N}'"), "NAME:VALUE");
-  expect_error(tintype("opt " + graph + " --print-before simplfy"), "did you mean 'simplify'?");
+  expect_error(tintype("opt " + graph + " --print-before simplfy"), "did you mean 'simplify'?", 2);
+}
+
+TEST(Opt, PassesWithoutCandidatesSaySo) {
+  const Folder folder;
+  const std::string opt = "opt " + folder.file("small.ir", kSmallGraph) +
+                          " -o /dev/null --passes decompose,fold-constants --explain ";
+  const Outcome o = tintype(opt + "fold-constants,merge-projections");
+  EXPECT_EQ(o.code, 0) << o.text;
+  EXPECT_THAT(o.text, testing::HasSubstr("merge-projections: is not in the pipeline\n"));
+  EXPECT_THAT(o.text, testing::HasSubstr("fold-constants: "));
+}
+
+TEST(Cli, TheUsageOfEveryCommandNamesItsModel) {
+  for (const char* command : {"run", "opt", "train", "check"})
+    EXPECT_EQ(tintype(std::string(command) + " --help").text.find("[]"), std::string::npos);
+  EXPECT_THAT(tintype("train --help").text, testing::HasSubstr("[OPTIONS] [model]"));
 }
 
 TEST(Zoo, ExportsWhatRunsAndComparesEqual) {

@@ -34,9 +34,9 @@ class RunCommand : public TrainCommand {
     EXPECT_EQ(o.code, 0) << o.text;
     return load_npy(path("out.npy")).value();
   }
-  static std::string refusal(const std::string& arguments) {
+  static std::string refusal(const std::string& arguments, int code = 1) {
     const Outcome o = tintype("run " + arguments);
-    EXPECT_EQ(o.code, 1) << o.text;
+    EXPECT_EQ(o.code, code) << o.text;
     EXPECT_EQ(std::count(o.text.begin(), o.text.end(), '\n'), 1) << o.text;
     return o.text;
   }
@@ -85,16 +85,17 @@ TEST_F(RunCommand, MistakesWithImagesSayWhatWouldHelp) {
               HasSubstr("a.png: input 'x' expects 4x4 pixels: give --resize 4x4, --crop, or "
                         "--preprocess imagenet; the image is f32[1,3,6,8]"));
   EXPECT_THAT(refusal(model + image + " --crop 9"), HasSubstr("a.png: image of 6x8 is smaller"));
-  EXPECT_THAT(refusal(model + image + " --crop big"), HasSubstr("--crop expects extents such as"));
+  EXPECT_THAT(refusal(model + image + " --crop big", 2),
+              HasSubstr("--crop expects extents such as"));
   EXPECT_THAT(refusal(model + image + " --mean 1,2 --crop 4"),
               HasSubstr("a.png: means: 2 values for an image of 3 channels"));
-  EXPECT_THAT(refusal(model + image + " --std 0 --crop 4"),
+  EXPECT_THAT(refusal(model + image + " --std 0 --crop 4", 2),
               HasSubstr("--std expects positive numbers, got '0'"));
-  EXPECT_THAT(refusal(model + image + " --mean x --crop 4"),
+  EXPECT_THAT(refusal(model + image + " --mean x --crop 4", 2),
               HasSubstr("--mean expects numbers separated by ',', got 'x'"));
-  EXPECT_THAT(refusal(model + image + " --preprocess imgenet"),
+  EXPECT_THAT(refusal(model + image + " --preprocess imgenet", 2),
               HasSubstr("--preprocess expects 'imagenet' or the inputs.json"));
-  EXPECT_THAT(refusal(model + " --resize 4"), HasSubstr("there is no image to prepare"));
+  EXPECT_THAT(refusal(model + " --resize 4", 2), HasSubstr("there is no image to prepare"));
   EXPECT_THAT(refusal(identity("f32[N,8]") + image), HasSubstr("input 'x' takes no images"));
   EXPECT_THAT(refusal(identity("f32[N,5,H,W]") + image),
               HasSubstr("input 'x' expects 5 channels on axis 1"));
@@ -137,6 +138,20 @@ TEST_F(RunCommand, PicturesAreReadAsTheRunThatTrainedTheModelDid) {
   EXPECT_EQ(input_of(path("elsewhere.onnx"), "--preprocess " + run + "/inputs.json" + both)
                 .values<float>()[0],
             want.values<float>()[0]);
+}
+
+TEST_F(RunCommand, NamesThatDoNotFitAreNoticed) {
+  std::ofstream(path("scores.ir")) << "graph \"scores\"(%x: f32[2,3]) {\n  %0 = Relu(%x)\n"
+                                      "  return %0 as \"y\"\n}\n";
+  std::ofstream(path("names.txt")) << "cat\ndog\n";
+  const std::string run = "run " + path("scores.ir") + " --labels " + path("names.txt");
+  const Outcome few = tintype(run + " --output " + path("y.npy"));
+  EXPECT_EQ(few.code, 0) << few.text;
+  EXPECT_THAT(few.text, HasSubstr("names.txt has 2 names, 'y' has 3 classes"));
+  EXPECT_TRUE(fs::exists(path("y.npy")));
+  EXPECT_FALSE(fs::exists(path("y.npy.npy")));
+  std::ofstream(path("names.txt"), std::ios::app) << "owl\n";
+  EXPECT_EQ(tintype(run).text.find("warning"), std::string::npos);
 }
 
 TEST_F(RunCommand, ArraysOfAnNpzGoToTheInputsOfTheirNames) {

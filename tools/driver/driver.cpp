@@ -4,6 +4,7 @@
 #include "codegen/kernel_cache.h"
 #include "codegen/narrow_operands.h"
 #include "ir/diagnostic.h"
+#include "tools/driver/graph_file.h"
 #include "tools/driver/pipeline.h"
 
 #include <algorithm>

@@ -1,16 +1,13 @@
-// Code generation's part of the pipeline, and graphs in files.
+// Code generation's part of the pipeline.
 #include "tools/driver/pipeline.h"
 
 #include "codegen/narrow_operands.h"
 #include "codegen/select_algorithms.h"
-#include "frontend/onnx/export.h"
 #include "ir/diagnostic.h"
-#include "ir/parse.h"
 #include "tools/driver/tuning_file.h"
 
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 
 namespace tintype {
 
@@ -228,30 +225,6 @@ std::string tuning_problem(const CompileOptions& options) {
     return "";
   } catch (const Error& e) {
     return e.what() + std::string("; the cost model chooses");
-  }
-}
-
-std::unique_ptr<Graph> load_graph(const std::string& path, const ImportOptions& options) {
-  constexpr std::string_view kStart = "graph ";
-  char start[kStart.size()] = {};
-  std::ifstream(path, std::ios::binary).read(start, sizeof start);
-  if (std::string_view(start, sizeof start) != kStart) return import_onnx(path, options);
-  if (!options.input_shapes.empty() || !options.known_inputs.empty() ||
-      !options.input_lengths.empty())
-    throw Error(path + ": the text of a graph says itself what its inputs are; shapes, values and "
-                       "lengths of inputs can be given for ONNX models");
-  return load_text(path);
-}
-
-void save_graph(const Graph& graph, const std::string& path) {
-  if (!path.ends_with(".onnx")) return save_text(graph, path);
-  try {
-    export_onnx(graph, path);
-  } catch (const Error&) {
-    // A pass may have made ops that the usual version of the operator set does not have.
-    ExportOptions newest;
-    newest.opset = kNewestOpset;
-    export_onnx(graph, path, newest);
   }
 }
 

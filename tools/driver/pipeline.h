@@ -27,10 +27,4 @@ SelectAlgorithmsOptions select_options(const PassContext& context);
 /// the one that was named has no choices for these options. "" when all is well.
 std::string tuning_problem(const CompileOptions& options);
 
-/// A graph from a file: an ONNX model, or the text of a graph (ir/parse.h), told apart by content.
-std::unique_ptr<Graph> load_graph(const std::string& path, const ImportOptions& options = {});
-/// Writes ONNX when the name ends in .onnx, else text. ONNX is written in the usual opset
-/// (ExportOptions), or in the newest one where the graph has ops that only that has.
-void save_graph(const Graph& graph, const std::string& path);
-
 }  // namespace tintype

@@ -97,7 +97,7 @@ Reproducer load_reproducer(const std::string& folder,
       r.inputs[name] = std::move(value).value();
     }
   } catch (const nlohmann::json::exception& e) {
-    throw Error(path + ": " + e.what());
+    throw Error(path + ": " + fault_of(e));
   }
   r.graph = load_text((base / "model.ir").string());
   return r;

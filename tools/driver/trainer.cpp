@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cmath>
 #include <set>
+#include <sstream>
 
 namespace tintype {
 
@@ -75,6 +76,24 @@ std::string fingerprint_of(const TrainingGraph& about, const TrainerOptions& o) 
   for (const TrainedParameter& p : about.parameters)
     if (!p.frozen) text += p.name + type_string(DType::undefined, p.dims) + ";";
   return text;
+}
+
+/// Which part of the fingerprint of a checkpoint is not that of this run.
+std::string difference(const std::string& before, const std::string& now, size_t losses) {
+  std::istringstream old_parts(before), new_parts(now);
+  for (size_t i = 0;; ++i) {
+    std::string was, is;
+    std::getline(old_parts, was, ';');
+    std::getline(new_parts, is, ';');
+    if (!old_parts && !new_parts) return "it has other options";
+    if (was == is) continue;
+    const char* what = i < losses        ? "loss"
+                       : i == losses     ? "optimizer"
+                       : i == losses + 1 ? "schedule"
+                                         : "next trained parameter";
+    const auto quoted = [](const std::string& s) { return s.empty() ? "none" : "'" + s + "'"; };
+    return std::string("its ") + what + " is " + quoted(was) + ", that of this run " + quoted(is);
+  }
 }
 
 }  // namespace
@@ -460,8 +479,9 @@ void Trainer::restore(const Snapshot& snapshot) {
   State& s = *state_;
   TrainingProgress progress = TrainingProgress::from_json(snapshot.progress);
   if (progress.fingerprint != s.progress.fingerprint)
-    throw Error("the checkpoint is of another run: it has '" + progress.fingerprint +
-                "', this run has '" + s.progress.fingerprint + "'");
+    throw Error(
+        "the checkpoint is of another run: " +
+        difference(progress.fingerprint, s.progress.fingerprint, s.options.training.losses.size()));
   for (const std::string& name : s.states->names())
     if (snapshot.tensors.count(name) == 0)
       throw Error("the checkpoint has no state '" + name + "'");

@@ -129,7 +129,7 @@ TrainingProgress TrainingProgress::from_json(const std::string& text) {
     for (const Json& row : j.at("history")) p.history.push_back(row_from(row));
     return p;
   } catch (const Json::exception& e) {
-    throw Error(std::string("the checkpoint's progress can not be read: ") + e.what());
+    throw Error(std::string("the checkpoint's progress can not be read: ") + fault_of(e));
   }
 }
 
