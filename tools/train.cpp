@@ -109,16 +109,23 @@ std::string savings(const RecomputeReport& r) {
 
 void describe(const TrainArguments& a, const Trainer& trainer, const TrainingData& data,
               const Batch& batch) {
-  int64_t trained = 0;
-  int64_t frozen = 0;
+  int64_t trained = 0, frozen = 0, unused = 0;
   for (const TrainedParameter& p : trainer.program().parameters)
-    (p.frozen ? frozen : trained) += element_count(p.dims);
+    (p.frozen ? frozen : p.used ? trained : unused) += element_count(p.dims);
   const CodegenReport& c = trainer.compile_report().codegen;
   const auto megabytes = static_cast<double>(trainer.step_bytes(batch)) * 1e-6;
-  fmt::print("{}: {} parameters{}; step compiled: {} kernels in {:.1f} s; {:.0f} MB per step\n",
-             a.model, grouped(trained),
-             frozen > 0 ? " and " + grouped(frozen) + " frozen ones" : "", c.kernels,
-             c.compile_ms / 1000, megabytes);
+  fmt::print(
+      "{}: {} parameters{}; step compiled: {} kernels in {:.1f} s; {:.0f} MB per step\n", a.model,
+      grouped(trained),
+      (frozen > 0 ? " and " + grouped(frozen) + " frozen ones" : "") +
+          (unused > 0 ? " and " + grouped(unused) + " that the loss does not depend on" : ""),
+      c.kernels, c.compile_ms / 1000, megabytes);
+  if (a.verbose)
+    for (const TrainedParameter& p : trainer.program().parameters)
+      fmt::print("  {} [{}]{}\n", p.name, fmt::join(p.dims, ","),
+                 p.frozen ? ", frozen"
+                 : p.used ? ""
+                          : ", not in the loss");
   if (const auto& r = trainer.compile_report().recompute) fmt::print("{}\n", savings(*r));
   fmt::print("{}\n", data.description);
   if (const std::string n = data.normalization.text(); n != "none")
@@ -228,6 +235,7 @@ int train(TrainArguments& a) {
   if (!a.json)
     if (const std::optional<Batch> first = batches->next()) describe(a, trainer, data, *first);
   make_folder(a.output);
+  folder.save_parameters(trainer.program());
   save_input_spec(input_spec(a.data, data, a.loss), folder.file("inputs.json"));
   save_config(*a.app, {"resume", "config", "output", "json", "force", "save-step", "show"},
               folder.file("config.json"));
