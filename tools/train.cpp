@@ -44,14 +44,6 @@ struct TrainArguments {
 
 bool is_file(const std::string& model) { return model.ends_with(".onnx") || fs::exists(model); }
 
-/// Names of the data: the inputs of the model, then the target.
-std::vector<std::string> data_names(const Graph& graph) {
-  std::vector<std::string> names;
-  for (const auto& v : graph.inputs()) names.push_back(v->name());
-  names.emplace_back("target");
-  return names;
-}
-
 struct Loaded {
   std::unique_ptr<Graph> graph;
   TrainingData data;
@@ -61,12 +53,12 @@ struct Loaded {
 Loaded load_model_and_data(const TrainArguments& a) {
   if (is_file(a.model)) {
     std::unique_ptr<Graph> graph = import_for_training(a.model);
-    TrainingData data = open_training_data(a.data, data_names(*graph), a.seed);
+    TrainingData data = open_training_data(a.data, *graph, a.seed);
     return {std::move(graph), std::move(data)};
   }
   ZooOptions options = {.seed = a.seed, .shapes_only = true};
   const auto shapes = build_zoo_network(a.model, options);
-  TrainingData data = open_training_data(a.data, data_names(shapes->graph()), a.seed);
+  TrainingData data = open_training_data(a.data, shapes->graph(), a.seed);
   options.input = data.input_dims();
   options.classes = data.outputs();
   options.shapes_only = false;
