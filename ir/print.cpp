@@ -165,7 +165,9 @@ class Printer {
   }
 
   std::string named_constant(const Node& n) {
-    return "{value = " + named_tensor(*n.result()->constant(), n.result()->name()) + "}";
+    const std::string source = n.attrs().string("source");
+    return "{" + (source.empty() ? "" : "source = " + quoted_text(source) + ", ") +
+           "value = " + named_tensor(*n.result()->constant(), n.result()->name()) + "}";
   }
 
   /// The tensor goes to the table, under the wished name where that is free.

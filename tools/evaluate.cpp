@@ -86,9 +86,14 @@ DataArguments arguments_for(const EvaluateArguments& a, const TrainedModel& mode
   const InputSpec& spec = *model.inputs;
   if (!a.given("--resize")) d.resize = spec.resize;
   if (!a.given("--normalize")) d.normalize = spec.normalize;
-  if (!a.given("--table")) d.table = spec.table;
+  if (!a.given("--table")) {
+    d.table = spec.table;
+    d.input_names = spec.columns;
+    d.target_name = spec.target;
+  }
   d.augment = spec.augment;
   d.class_names = spec.classes;
+  d.numbered_classes = spec.classes.empty();
   return d;
 }
 
@@ -100,12 +105,9 @@ struct Samples {
 
 Samples open_samples(const EvaluateArguments& a, const TrainedModel& model,
                      const std::optional<Loss>& loss) {
-  std::vector<std::string> names;
-  for (const auto& v : model.graph->inputs()) names.push_back(v->name());
-  names.emplace_back("target");
   Samples s;
   const DataArguments arguments = arguments_for(a, model);
-  s.data = open_training_data(arguments, names, a.seed);
+  s.data = open_training_data(arguments, *model.graph, a.seed);
   settle_targets(s.data, *model.graph, loss, arguments);
   s.held_out = s.data.validation ? s.data.validation : s.data.training;
   return s;

@@ -1,6 +1,7 @@
 // tintype check, profile, show: what a model contains and where its time goes.
 #include "codegen/lower.h"
 #include "frontend/data/json.h"
+#include "frontend/train/parameters.h"
 #include "ir/diagnostic.h"
 #include "ir/print.h"
 #include "passes/autodiff.h"
@@ -37,8 +38,43 @@ std::vector<std::string> training_problems(const Graph& model) {
   return problems;
 }
 
+/// What `train` would change in a model, and what it would not: rows of name and shape.
+struct Trainables {
+  nlohmann::json trained = nlohmann::json::array(), others = nlohmann::json::array();
+
+  explicit Trainables(const Graph* model) {
+    if (model == nullptr) return;
+    for (const Parameter& p : find_parameters(*model))
+      trained.push_back({{"name", p.value->name()}, {"shape", p.value->constant()->dims()}});
+    for (const UntrainedConstant& c : find_untrained(*model))
+      others.push_back({{"name", c.name}, {"shape", c.dims}, {"why", text_of(c.why)}});
+  }
+
+  void print() const {
+    list("  trains ", trained);
+    list("  does not train ", others);
+  }
+
+ private:
+  static void list(const char* what, const nlohmann::json& rows) {
+    constexpr size_t kListed = 8;
+    std::vector<std::string> names;
+    for (size_t i = 0; i < std::min(kListed, rows.size()); ++i) {
+      names.push_back(rows[i]["name"].get<std::string>());
+      if (rows[i].contains("why"))
+        names.back() += fmt::format(" ({})", rows[i]["why"].get<std::string>());
+    }
+    if (names.empty()) return;
+    fmt::print("{}{}{}\n", what, fmt::join(names, ", "),
+               rows.size() == names.size()
+                   ? ""
+                   : fmt::format(" and {} more; --json lists them", rows.size() - names.size()));
+  }
+};
+
 int check(const std::string& path, bool json) {
   ImportReport report = load_graph_collect(path);
+  const Trainables trainables(report.graph.get());
   std::vector<std::string> untrainable;
   if (report.problems.empty()) {
     try {
@@ -59,7 +95,9 @@ int check(const std::string& path, bool json) {
                               {"nodes", report.info.node_count},
                               {"parameters", report.info.parameter_count},
                               {"problems", report.problems},
-                              {"not_differentiable", untrainable}};
+                              {"not_differentiable", untrainable},
+                              {"trained", trainables.trained},
+                              {"not_trained", trainables.others}};
     fmt::print("{}", json_text(j));
     return report.problems.empty() ? kOk : kFailed;
   }
@@ -82,6 +120,7 @@ int check(const std::string& path, bool json) {
                             : m.target,
              untrainable.empty() ? "trainable" : "not trainable through");
   for (const std::string& p : untrainable) fmt::print("  {}\n", p);
+  if (untrainable.empty()) trainables.print();
   return kOk;
 }
 

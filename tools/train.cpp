@@ -27,14 +27,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Names of the data: the inputs of the model, then the target.
-std::vector<std::string> data_names(const Graph& graph) {
-  std::vector<std::string> names;
-  for (const auto& v : graph.inputs()) names.push_back(v->name());
-  names.emplace_back("target");
-  return names;
-}
-
 struct Loaded {
   std::unique_ptr<Graph> graph;
   TrainingData data;
@@ -44,12 +36,12 @@ struct Loaded {
 Loaded load_model_and_data(const TrainArguments& a) {
   if (is_file(a.model)) {
     std::unique_ptr<Graph> graph = import_for_training(a.model);
-    TrainingData data = open_training_data(a.data, data_names(*graph), a.seed);
+    TrainingData data = open_training_data(a.data, *graph, a.seed);
     return {std::move(graph), std::move(data)};
   }
   ZooOptions options = {.seed = a.seed, .shapes_only = true};
   const auto shapes = build_zoo_network(a.model, options);
-  TrainingData data = open_training_data(a.data, data_names(shapes->graph()), a.seed);
+  TrainingData data = open_training_data(a.data, shapes->graph(), a.seed);
   options.input = data.input_dims();
   options.classes = data.outputs();
   options.shapes_only = false;
@@ -102,16 +94,23 @@ void warn_of_recompute(const TrainArguments& a, const Trainer& trainer) {
 
 void describe(const TrainArguments& a, const Trainer& trainer, const TrainingData& data,
               const Batch& batch) {
-  int64_t trained = 0;
-  int64_t frozen = 0;
+  int64_t trained = 0, frozen = 0, unused = 0;
   for (const TrainedParameter& p : trainer.program().parameters)
-    (p.frozen ? frozen : trained) += element_count(p.dims);
+    (p.frozen ? frozen : p.used ? trained : unused) += element_count(p.dims);
   const CodegenReport& c = trainer.compile_report().codegen;
   const auto megabytes = static_cast<double>(trainer.step_bytes(batch)) * 1e-6;
-  fmt::print("{}: {} parameters{}; step compiled: {} kernels in {:.1f} s; {:.0f} MB per step\n",
-             a.model, grouped(trained),
-             frozen > 0 ? " and " + grouped(frozen) + " frozen ones" : "", c.kernels,
-             c.compile_ms / 1000, megabytes);
+  fmt::print(
+      "{}: {} parameters{}; step compiled: {} kernels in {:.1f} s; {:.0f} MB per step\n", a.model,
+      grouped(trained),
+      (frozen > 0 ? " and " + grouped(frozen) + " frozen ones" : "") +
+          (unused > 0 ? " and " + grouped(unused) + " that the loss does not depend on" : ""),
+      c.kernels, c.compile_ms / 1000, megabytes);
+  if (a.verbose)
+    for (const TrainedParameter& p : trainer.program().parameters)
+      fmt::print("  {} [{}]{}\n", p.name, fmt::join(p.dims, ","),
+                 p.frozen ? ", frozen"
+                 : p.used ? ""
+                          : ", not in the loss");
   if (const auto& r = trainer.compile_report().recompute) fmt::print("{}\n", savings(*r));
   fmt::print("{}\n", data.description);
   if (const std::string n = data.normalization.text(); n != "none")
@@ -239,6 +238,7 @@ int train(TrainArguments& a) {
   if (!a.json)
     if (const std::optional<Batch> first = batches->next()) describe(a, trainer, data, *first);
   make_folder(a.output);
+  folder.save_parameters(trainer.program());
   save_input_spec(input_spec(a.data, data, a.loss), folder.file("inputs.json"));
   save_arguments(a, folder.file("config.json"));
   const std::vector<HistoryRow>& history = fit(a, trainer, data, *batches, folder);

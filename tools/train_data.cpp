@@ -1,6 +1,7 @@
 // Files and folders to datasets, and datasets to batches.
 #include "tools/train_data.h"
 
+#include "frontend/data/elements.h"
 #include "frontend/train/spec.h"
 #include "ir/diagnostic.h"
 #include "tools/command.h"
@@ -79,6 +80,8 @@ DataSource open_source(const std::vector<std::string>& files, const std::vector<
 OpenOptions open_options(const DataArguments& a) {
   OpenOptions o;
   o.class_names = a.class_names;
+  o.input_names = a.input_names;
+  o.target_name = a.target_name;
   if (!a.table.empty()) {
     SpecReader reader("table," + a.table, "--table");
     std::string shape;
@@ -122,6 +125,45 @@ std::unique_ptr<BatchSource> load_batches(const DatasetPtr& dataset, LoaderOptio
                     {types.begin(), types.end()});
 }
 
+/// Names of the data: the inputs of the model, then the target.
+std::vector<std::string> data_names(const Graph& model) {
+  std::vector<std::string> names;
+  for (const auto& v : model.inputs()) names.push_back(v->name());
+  names.emplace_back("target");
+  return names;
+}
+
+/// Numbers of tokens and the like, whatever type they have in the data: nothing scales or blurs
+/// them. Only the first input would be.
+bool takes_integers(const Graph& model) {
+  return !model.inputs().empty() && !is_float(model.inputs()[0]->dtype());
+}
+
+void require_unchanged(const DataArguments& a, const Graph& model) {
+  const auto refuse = [&](const std::string& option) {
+    throw Error(
+        fmt::format("{}: input '{}' of the model takes integers, {}, which stay as they are",
+                    option, model.inputs()[0]->name(), model.inputs()[0]->type().text()));
+  };
+  if (a.normalize != "unit" && a.normalize != "none") refuse("--normalize " + a.normalize);
+  if (!a.augment.empty()) refuse("--augment " + a.augment);
+}
+
+/// Numbers of classes count names in an order that only one side knows. `names` are those of the
+/// other side, which has numbers where there are none.
+void warn_of_classes(const DataSource& source, const std::vector<std::string>& names,
+                     const std::string& option) {
+  if (source.training->labels().empty() || source.named_classes == !names.empty()) return;
+  const std::vector<std::string>& known = names.empty() ? source.training->class_names() : names;
+  std::string list;
+  for (size_t i = 0; i < std::min<size_t>(known.size(), 3); ++i)
+    list += fmt::format("{}{} = '{}'", i == 0 ? "" : ", ", i, known[i]);
+  fmt::print(stderr,
+             "warning: {}: the classes are {} here and {} in what it goes with, taken as {}{}\n",
+             option, names.empty() ? "names" : "numbers", names.empty() ? "numbers" : "names", list,
+             known.size() > 3 ? " ..." : "");
+}
+
 }  // namespace
 
 void DataArguments::add_to(CLI::App& app) {
@@ -143,16 +185,26 @@ void DataArguments::add_evaluation_to(CLI::App& app) {
   app.add_option("--batch", batch, "samples per step; 0: all")->check(not_negative());
 }
 
-TrainingData open_training_data(const DataArguments& a, const std::vector<std::string>& names,
-                                uint64_t seed) {
+TrainingData open_training_data(const DataArguments& a, const Graph& model, uint64_t seed) {
+  const std::vector<std::string> names = data_names(model);
   if (!a.validation.empty() && a.validation_split != 0)
     throw UsageError("--validation and --validation-split exclude each other");
   OpenOptions options = from_option([&a] { return open_options(a); });
   DataSource source = open_source(a.data, names, options, "--data");
-  TrainingData d = {source.training, source.test, {}, {}, false, {}};
+  if (!a.class_names.empty() || a.numbered_classes)
+    warn_of_classes(source, a.class_names, "--data");
+  TrainingData d = {source.training,    source.test,        {}, {}, false,
+                    source.input_names, source.target_name, {}};
   if (!a.validation.empty()) {
     options.class_names = source.training->class_names();
-    d.validation = open_source(a.validation, names, options, "--validation").training;
+    options.input_names = source.input_names;
+    options.target_name = source.target_name;
+    const DataSource validation = open_source(a.validation, names, options, "--validation");
+    d.validation = validation.training;
+    const bool named = source.named_classes || !a.class_names.empty();
+    if (!source.training->labels().empty())
+      warn_of_classes(validation, named ? options.class_names : std::vector<std::string>(),
+                      "--validation");
   } else if (a.validation_split != 0) {
     const bool labelled = !source.training->labels().empty();
     const Split parts =
@@ -162,12 +214,12 @@ TrainingData open_training_data(const DataArguments& a, const std::vector<std::s
   }
   d.training = resized(d.training, options);
   d.validation = resized(d.validation, options);
-  const DType input = d.training->fields()[0].dtype;
-  if (is_float(input) || input == DType::u8)
-    d.normalization = checked(Normalization::parse(a.normalize, *d.training), "--normalize");
   if (!a.augment.empty())
     d.augmentation =
         from_option([&a] { return checked(Augmentation::parse(a.augment), "--augment"); });
+  if (takes_integers(model)) require_unchanged(a, model);
+  else if (becomes_float(d.training->fields()[0].dtype))
+    d.normalization = checked(Normalization::parse(a.normalize, *d.training), "--normalize");
   const Field& f = d.training->fields()[0];
   d.description = fmt::format("{}: {} samples of {}", source.kind, grouped(d.training->size()),
                               type_string(f.dtype, f.dims));

@@ -23,6 +23,10 @@ struct DataArguments {
   std::string table, resize, augment, normalize = "unit";
   int64_t batch = 32;
   std::vector<std::string> class_names;  ///< that text labels must be among; empty: those found
+  bool numbered_classes = false;         ///< the model learnt numbers: names will not agree
+  /// Of the columns of a table, as the model learnt them; empty: those found.
+  std::vector<std::string> input_names = {};
+  std::string target_name = {};
 
   void add_to(CLI::App& app);
   /// Only what evaluation needs.
@@ -38,7 +42,10 @@ struct TrainingData {
   Normalization normalization;
   Augmentation augmentation;
   bool reconstruct = false;  ///< the input, before noise and cutout, is the target
-  std::string description;   ///< "IDX: 1,438 samples of u8[1,8,8], 359 for validation"
+  /// Of the columns of a table with a header.
+  std::vector<std::string> input_names;
+  std::string target_name;
+  std::string description;  ///< "IDX: 1,438 samples of u8[1,8,8], 359 for validation"
 
   /// Batches for the inputs and the target of a trainer's program.
   std::unique_ptr<BatchSource> batches(const Trainer& trainer, const DataArguments& arguments,
@@ -70,8 +77,7 @@ void settle_targets(TrainingData& data, const Graph& model, const std::optional<
 void check_targets(const TrainingData& data, const Loss& loss);
 
 /// Reads what --data and --validation name: one folder or file with inputs and perhaps targets, two
-/// files, or NAME=FILE for each of `names` (inputs, then "target"). Throws Error.
-TrainingData open_training_data(const DataArguments& arguments,
-                                const std::vector<std::string>& names, uint64_t seed);
+/// files, or NAME=FILE for each input of the model and "target". Throws Error.
+TrainingData open_training_data(const DataArguments& arguments, const Graph& model, uint64_t seed);
 
 }  // namespace tintype::cli

@@ -2,6 +2,7 @@
 #include "tools/train_results.h"
 
 #include "frontend/data/checkpoint.h"
+#include "frontend/data/json.h"
 #include "frontend/data/safetensors.h"
 #include "frontend/onnx/export.h"
 #include "frontend/plot/plots.h"
@@ -164,6 +165,24 @@ void RunFolder::save_progress(const Trainer& trainer, const TrainingData& data,
   throw_unless(save_text(history_json(history), file("history.json")));
   throw_unless(save_text(curves_svg(history), file("curves.svg")));
   export_onnx(*trainer.trained(), file("model.onnx"));
+}
+
+void RunFolder::save_parameters(const TrainingGraph& program) const {
+  using Json = nlohmann::ordered_json;
+  Json trained = Json::array(), others = Json::array();
+  for (const TrainedParameter& p : program.parameters) {
+    Json row = {{"name", p.name}, {"shape", p.dims}};
+    if (!p.frozen && p.used) {
+      trained.push_back(std::move(row));
+      continue;
+    }
+    row["why"] = p.frozen ? "frozen" : "the loss does not depend on it";
+    others.push_back(std::move(row));
+  }
+  for (const UntrainedConstant& c : program.untrained)
+    others.push_back({{"name", c.name}, {"shape", c.dims}, {"why", text_of(c.why)}});
+  const Json all = {{"trained", std::move(trained)}, {"not trained", std::move(others)}};
+  throw_unless(save_text(json_text(all), file("parameters.json")));
 }
 
 void RunFolder::keep_checkpoint(int64_t epoch, int64_t count) const {

@@ -10,9 +10,9 @@
 namespace tintype::cli {
 
 /// The folder of a run: checkpoint.ttc (and those kept of single epochs), config.json, inputs.json,
-/// history.csv, history.json, curves.svg, model.onnx, weights.safetensors and, where they make
-/// sense, filters.png, confusion.svg, predictions.svg and reconstructions.png. Each file is written
-/// whole or not at all. Members throw Error.
+/// parameters.json, history.csv, history.json, curves.svg, model.onnx, weights.safetensors and,
+/// where they make sense, filters.png, confusion.svg, predictions.svg and reconstructions.png. Each
+/// file is written whole or not at all. Members throw Error.
 class RunFolder {
  public:
   explicit RunFolder(std::string path) : path_(std::move(path)) {}
@@ -20,6 +20,8 @@ class RunFolder {
   const std::string& path() const { return path_; }
   bool has_run() const;
 
+  /// What is trained and what is not, and why: parameters.json.
+  void save_parameters(const TrainingGraph& program) const;
   /// After each epoch: the model, everything that --resume needs, and the history so far.
   void save_progress(const Trainer& trainer, const TrainingData& data,
                      const DataArguments& arguments, uint64_t seed,

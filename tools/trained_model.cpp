@@ -85,8 +85,14 @@ std::unique_ptr<Graph> import_for_training(const std::string& path) {
 }
 
 InputSpec input_spec(const DataArguments& a, const TrainingData& data, const std::string& loss) {
-  InputSpec spec = {
-      a.table, a.resize, "", data.normalization.text(), loss, data.training->class_names()};
+  InputSpec spec = {a.table,
+                    a.resize,
+                    "",
+                    data.normalization.text(),
+                    loss,
+                    data.training->class_names(),
+                    data.input_names,
+                    data.target_name};
   const Augmentation& g = data.augmentation;
   if (g.crop > 0) spec.augment = fmt::format("pad={},crop={}", g.pad, g.crop);
   return spec;
@@ -94,7 +100,8 @@ InputSpec input_spec(const DataArguments& a, const TrainingData& data, const std
 
 void save_input_spec(const InputSpec& s, const std::string& path) {
   const Json j = {{"table", s.table},         {"resize", s.resize}, {"augment", s.augment},
-                  {"normalize", s.normalize}, {"loss", s.loss},     {"classes", s.classes}};
+                  {"normalize", s.normalize}, {"loss", s.loss},     {"classes", s.classes},
+                  {"columns", s.columns},     {"target", s.target}};
   const Status saved = save_text(json_text(j), path);
   if (!saved.ok()) throw Error(saved.message());
 }
@@ -104,8 +111,14 @@ InputSpec load_input_spec(const std::string& path) {
   try {
     const Json j = parse_json<Json>(file);
     const auto text = [&](const char* key) { return j.at(key).get<std::string>(); };
-    return {text("table"),     text("resize"), text("augment"),
-            text("normalize"), text("loss"),   j.at("classes").get<std::vector<std::string>>()};
+    return {text("table"),
+            text("resize"),
+            text("augment"),
+            text("normalize"),
+            text("loss"),
+            j.at("classes").get<std::vector<std::string>>(),
+            j.value("columns", std::vector<std::string>()),
+            j.value("target", std::string())};
   } catch (const Json::exception& e) {
     throw Error(path + ": " + fault_of(e));
   }

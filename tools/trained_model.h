@@ -20,6 +20,8 @@ std::unique_ptr<Graph> import_for_training(const std::string& path);
 struct InputSpec {
   std::string table, resize, augment, normalize, loss;
   std::vector<std::string> classes;
+  std::vector<std::string> columns = {};  ///< of a table with a header: those of inputs
+  std::string target = {};                ///< and the one of targets
   bool operator==(const InputSpec&) const = default;
 };
 /// The spec of a run: only the crop remains of its augmentation, and numbers of its normalisation.

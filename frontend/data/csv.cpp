@@ -20,6 +20,7 @@ constexpr double kMostClasses = 100000;
 /// Rows of the file in memory: numbers of the inputs, text of the targets.
 struct Table {
   std::vector<std::string> names;  ///< of the columns; "3" where there is no header
+  bool header = false;
   size_t columns = 0, target = 0;  ///< target == columns: none
   std::vector<float> inputs;
   std::vector<std::string> targets;
@@ -36,9 +37,10 @@ bool is_header(const std::vector<std::string>& first, const std::vector<std::str
 size_t find_target(const Table& table, bool header, const OpenOptions& options,
                    const std::string& path) {
   if (options.label == "none") return table.columns;
-  if (header) {
-    const auto named = std::find(table.names.begin(), table.names.end(), options.label);
-    if (named != table.names.end()) return static_cast<size_t>(named - table.names.begin());
+  for (const std::string& name : {options.target_name, options.label}) {
+    const auto named = std::find(table.names.begin(), table.names.end(), name);
+    if (header && named != table.names.end())
+      return static_cast<size_t>(named - table.names.begin());
   }
   int64_t number = 0;
   const char* end = options.label.data() + options.label.size();
@@ -89,6 +91,7 @@ Table read_table(const Bytes& bytes, const std::string& path, const OpenOptions&
                       (options.header == "auto" && is_header(first, more ? &cells : nullptr));
   for (size_t i = 0; i < first.size(); ++i)
     table.names.push_back(header ? first[i] : std::to_string(i));
+  table.header = header;
   table.target = find_target(table, header, options, path);
   if (!header) add_row(table, first, table.first_line, path);
   for (bool valid = more; valid; valid = rows.next(cells)) add_row(table, cells, rows.line(), path);
@@ -97,9 +100,34 @@ Table read_table(const Bytes& bytes, const std::string& path, const OpenOptions&
   return table;
 }
 
+std::vector<std::string> input_names(const Table& table) {
+  std::vector<std::string> names;
+  for (size_t i = 0; table.header && i < table.columns; ++i)
+    if (i != table.target) names.push_back(table.names[i]);
+  return names;
+}
+
+/// Puts the inputs in the order of these names.
+void order_inputs(Table& table, const std::vector<std::string>& wanted, const std::string& path) {
+  const std::vector<std::string> found = input_names(table);
+  if (wanted.empty() || found.empty() || found == wanted) return;
+  std::vector<size_t> from;
+  for (const std::string& name : wanted)
+    from.push_back(static_cast<size_t>(std::ranges::find(found, name) - found.begin()));
+  if (found.size() != wanted.size() || std::ranges::count(from, found.size()) > 0)
+    throw DataError(path, fmt::format("the columns of inputs are {}; expected {}",
+                                      fmt::join(found, ", "), fmt::join(wanted, ", ")));
+  std::vector<float> row(wanted.size());
+  for (auto at = table.inputs.begin(); at != table.inputs.end(); at += std::ssize(row)) {
+    for (size_t i = 0; i < row.size(); ++i) row[i] = at[static_cast<std::ptrdiff_t>(from[i])];
+    std::ranges::copy(row, at);
+  }
+}
+
 struct Targets {
   Column column;
   std::vector<std::string> class_names;
+  bool named = false;  ///< the texts are names of classes
 };
 
 Column value_targets(const std::vector<std::string>& texts, const std::string& path) {
@@ -139,11 +167,11 @@ Targets named_targets(const std::vector<std::string>& texts, std::vector<std::st
                                 "' is none of the " + std::to_string(names.size()) + " classes");
     labels.mutable_values<int64_t>()[i] = found->second;
   }
-  return {{"target", std::move(labels), true}, std::move(names)};
+  return {{"target", std::move(labels), true}, std::move(names), true};
 }
 
 /// Whole numbers from 0 are class numbers as they stand, so that a file that lacks a class agrees
-/// with one that has it. Other targets are names.
+/// with one that has it. Other targets are names, and so are numbers that are names of classes.
 Targets targets_of(const Table& table, const std::string& path, const OpenOptions& options) {
   bool numbers = true, whole = true, classes = true;
   for (const std::string& text : table.targets) {
@@ -154,7 +182,12 @@ Targets targets_of(const Table& table, const std::string& path, const OpenOption
   }
   if (options.task == "values" || (options.task == "auto" && numbers && !whole))
     return {value_targets(table.targets, path), {}};
-  if (!whole || !classes) return named_targets(table.targets, options.class_names, path);
+  const std::vector<std::string>& known = options.class_names;
+  const bool all_known = !known.empty() && std::ranges::all_of(table.targets, [&](const auto& t) {
+    return std::ranges::find(known, t) != known.end();
+  });
+  if (!whole || !classes || all_known)
+    return named_targets(table.targets, options.class_names, path);
   Tensor labels = Tensor::empty(DType::i64, {table.rows});
   for (size_t i = 0; i < table.targets.size(); ++i)
     labels.mutable_values<int64_t>()[i] = static_cast<int64_t>(*number_in(table.targets[i]));
@@ -165,16 +198,22 @@ Targets targets_of(const Table& table, const std::string& path, const OpenOption
 
 DataSource read_csv(const Bytes& bytes, const std::string& path, const OpenOptions& options) {
   Table table = read_table(bytes, path, options);
+  order_inputs(table, options.input_names, path);
+  DataSource source = {nullptr, nullptr, "CSV", input_names(table)};
   const auto columns = static_cast<int64_t>(table.inputs.size()) / table.rows;
   Column input =
       input_column(Tensor::from<float>({table.rows, columns}, std::span<const float>(table.inputs)),
                    options, path);
-  if (table.target == table.columns)
-    return {dataset_of(std::move(input), std::nullopt, path), nullptr, "CSV"};
+  if (table.target == table.columns) {
+    source.training = dataset_of(std::move(input), std::nullopt, path);
+    return source;
+  }
+  if (table.header) source.target_name = table.names[table.target];
   Targets targets = targets_of(table, path, options);
-  return {
-      dataset_of(std::move(input), std::move(targets.column), path, std::move(targets.class_names)),
-      nullptr, "CSV"};
+  source.named_classes = targets.named;
+  source.training =
+      dataset_of(std::move(input), std::move(targets.column), path, std::move(targets.class_names));
+  return source;
 }
 
 }  // namespace tintype

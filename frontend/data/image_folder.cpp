@@ -131,8 +131,10 @@ bool is_image_folder(const std::string& path) { return !subfolders(path).empty()
 
 DataSource read_image_folder(const std::string& path, const OpenOptions& options) {
   const fs::path training = part_folder(path, {"train", "training"});
-  if (training.empty()) return {read_part(path, options), nullptr, "image folder"};
-  DataSource source = {read_part(training, options), nullptr, "image folder"};
+  DataSource source = {read_part(training.empty() ? fs::path(path) : training, options), nullptr,
+                       "image folder"};
+  source.named_classes = true;
+  if (training.empty()) return source;
   const fs::path test = part_folder(path, {"test", "val", "validation", "valid"});
   if (test.empty()) return source;
   // Test images are brought to what the training images are.

@@ -14,7 +14,8 @@ namespace tintype {
 struct Normalization {
   std::vector<float> mean, deviation;
 
-  /// Bytes to [0, 1]: divides by 255, or by the largest value in the dataset if that is below 128.
+  /// Bytes to [0, 1]: divides by 255, or by the largest value in the dataset if that is below 128,
+  /// as in pictures of few greys.
   /// Does nothing to other types.
   static Result<Normalization> unit(const Dataset& dataset);
   /// Mean 0 and deviation 1 over `dataset`, which should be the training set: per channel of

@@ -28,6 +28,11 @@ struct OpenOptions {
   /// Classes in the order of their numbers, for test data that may lack some: text labels and
   /// folders have to be among them. Empty: those found, sorted.
   std::vector<std::string> class_names = {};
+  /// Names of the columns of a CSV file that hold inputs, in the order wanted, and of the one that
+  /// holds targets: those of other data, for data to go with it. A file without a header is taken
+  /// as it is. Empty: all as they come.
+  std::vector<std::string> input_names = {};
+  std::string target_name = {};
   /// Height and width of the images of a folder: scaled to cover it, and the middle cut out. 0: as
   /// they are, which then have to be of one size.
   std::array<int, 2> resize = {0, 0};
@@ -39,6 +44,10 @@ struct DataSource {
   DatasetPtr training;
   DatasetPtr test;   ///< may be null
   std::string kind;  ///< "IDX", "CIFAR-10", "CSV", "npy", "npz", "image folder"
+  /// Of the columns of a CSV file with a header.
+  std::vector<std::string> input_names = {};
+  std::string target_name = {};
+  bool named_classes = false;  ///< labels are names in the source, not numbers
 };
 
 /// Tells by content what `path` is:

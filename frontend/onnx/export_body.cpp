@@ -136,6 +136,16 @@ void BodyExporter::describe(const std::string& name, const TensorType& type, boo
   *info.mutable_type() = type_proto(type);
 }
 
+/// All constants become initializers, so what the model's file said of them stands beside them.
+void BodyExporter::describe_source(const Node& constant) {
+  const ConstantSource source = source_of(constant);
+  if (source == ConstantSource::initializer) return;
+  describe(result(), constant.result()->type(), /*has_type=*/true);
+  auto* metadata = infos_.Mutable(infos_.size() - 1)->add_metadata_props();
+  metadata->set_key(kSourceKey);
+  metadata->set_value(std::string(name_of(source)));
+}
+
 std::string BodyExporter::operand(int i) const {
   const Value* v = node_->operand(i);
   return v == nullptr ? "" : names_.at(v);
@@ -240,6 +250,8 @@ void BodyExporter::export_node(const Node& node) {
   node_ = &node;
   if (const Tensor* value = node.result_count() == 1 ? node.result()->constant() : nullptr) {
     constant(*value, result());
+    // In bodies it is a Constant node, which says as much.
+    if (is_main_) describe_source(node);
     return;
   }
   for (int i = 0; i < node.result_count(); ++i) {

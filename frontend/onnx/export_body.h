@@ -72,6 +72,7 @@ class BodyExporter {
   void export_region(const Node& node);
   void export_outputs();
   void describe(const std::string& name, const TensorType& type, bool has_type);
+  void describe_source(const Node& constant);
   std::string symbol(const std::string& name);
   std::string atom(const DimAtom& a);
 

@@ -270,6 +270,40 @@ void settle_outputs(onnx::ModelProto& model) {
       output.mutable_type()->mutable_tensor_type()->mutable_shape();
 }
 
+/// Whether a Python list of names, "['norm.weight', 'val_16']", has one of a tensor of the model:
+/// the others are the exporter's, of what it computed and of numbers in the code.
+bool names_a_tensor(std::string_view list) {
+  constexpr std::string_view kDigits = "0123456789";
+  for (size_t open = list.find('\''); open != std::string_view::npos;) {
+    const size_t close = list.find('\'', open + 1);
+    if (close == std::string_view::npos) return false;
+    const std::string_view name = list.substr(open + 1, close - open - 1);
+    const std::string_view stem = name.substr(0, name.find_last_not_of(kDigits) + 1);
+    if (stem != "val_" && stem != "lifted_tensor_") return true;
+    open = list.find('\'', close + 1);
+  }
+  return false;
+}
+
+/// PyTorch's newer exporter says of each tensor of the model whether it was a parameter, and of
+/// what it computed while exporting, from what. Everything else in such a file was in the code.
+void read_sources(PreparedModel& prepared) {
+  constexpr std::string_view kKind = "pkg.torch.export.graph_signature.InputSpec.kind";
+  constexpr std::string_view kFolded = "pkg.onnxscript.optimizer.folded_from";
+  for (const onnx::ValueInfoProto& info : prepared.model.graph().value_info())
+    for (const auto& p : info.metadata_props()) {
+      if (p.key() == kKind) {
+        prepared.other_sources = ConstantSource::literal;
+        prepared.sources[info.name()] =
+            p.value() == "PARAMETER" ? ConstantSource::initializer : ConstantSource::buffer;
+      } else if (p.key() == kFolded && names_a_tensor(p.value())) {
+        prepared.sources.emplace(info.name(), ConstantSource::initializer);
+      } else if (const auto own = parse_constant_source(p.value()); p.key() == kSourceKey && own) {
+        prepared.sources[info.name()] = *own;
+      }
+    }
+}
+
 /// What the model says about types of computed values is not needed, and when it is wrong or meant
 /// for other input shapes, the converter would stumble over it.
 void drop_hints(onnx::ModelProto& model) {
@@ -342,6 +376,7 @@ PreparedModel prepare_model(const std::string& skeleton, const ImportOptions& op
     onnx::checker::check_model(model, /*full_check=*/false,
                                /*skip_opset_compatibility_check=*/true);
   });
+  read_sources(prepared);
   drop_hints(model);
   with_context("cannot inline the model's functions: ", [&] { inline_functions(model); });
   if (info.opset != kNewestOpset)

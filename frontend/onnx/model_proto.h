@@ -3,6 +3,7 @@
 #pragma once
 
 #include "frontend/onnx/import.h"
+#include "ir/constant_source.h"
 
 #include <onnx/onnx_pb.h>
 
@@ -25,7 +26,19 @@ struct PreparedModel {
   /// Messages for nodes whose operator nobody knows, by node name. Such nodes are in the domain
   /// kUnknownDomain.
   std::map<std::string, std::string> unknown;
+  /// What the file says of constants, by name.
+  std::unordered_map<std::string, ConstantSource> sources;
+  /// Of the initializers that it says nothing about.
+  ConstantSource other_sources = ConstantSource::initializer;
+
+  ConstantSource source_of(const std::string& initializer) const {
+    const auto it = sources.find(initializer);
+    return it == sources.end() ? other_sources : it->second;
+  }
 };
+
+/// Key of the metadata of a value_info: the name of a ConstantSource.
+inline constexpr const char* kSourceKey = "tintype.source";
 
 inline constexpr const char* kUnknownDomain = "tintype.unknown";
 

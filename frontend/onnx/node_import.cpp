@@ -87,6 +87,11 @@ bool has_graph(const onnx::NodeProto& node) {
   return false;
 }
 
+/// Only floats with an axis can be parameters; the others need no mark.
+void mark(Value* constant, ConstantSource source) {
+  if (is_float(constant->dtype()) && constant->rank() > 0) set_source(*constant->def(), source);
+}
+
 }  // namespace
 
 Value* NodeImporter::weight(const std::string& name, const TensorRecord& record,
@@ -95,6 +100,8 @@ Value* NodeImporter::weight(const std::string& name, const TensorRecord& record,
     Builder b(*graph_);
     Value* v = b.constant(decode_tensor(record, owner, external_, limits_));
     v->set_name(name);
+    mark(v,
+         skeleton_.literals.count(name) != 0 ? ConstantSource::literal : prepared_.source_of(name));
     return v;
   } catch (const Error& e) {
     throw Error("tensor '" + printable(name) + "': " + e.what());
@@ -239,7 +246,9 @@ void NodeImporter::import_constant(const onnx::NodeProto& node, Scope& scope) {
   }
   Builder b(*graph_);
   b.set_origins(origins_);
-  bind(scope, node, 0, b.constant(std::move(value)));
+  Value* constant = b.constant(std::move(value));
+  mark(constant, ConstantSource::literal);
+  bind(scope, node, 0, constant);
 }
 
 void NodeImporter::import_record(const onnx::NodeProto& node, const OpDef& def,

@@ -126,6 +126,7 @@ class Splitter {
         if (is_large(tensor)) moved = {tensor.name, tensor};
       } else if (f.is(kGraphNode, Type::bytes)) {
         moved = large_constant(f.bytes);
+        if (moved.has_value()) result_.literals.insert(moved->name);
       }
       if (moved.has_value()) move_out(std::move(*moved), out);
       else wire::append(out, f.whole);

@@ -6,6 +6,7 @@
 #include "frontend/onnx/wire.h"
 
 #include <map>
+#include <set>
 #include <string>
 
 namespace tintype {
@@ -16,6 +17,8 @@ struct Skeleton {
   std::string model;
   /// What those inputs stand for, by value name.
   std::map<std::string, TensorRecord> weights;
+  /// Those of them that are `Constant` nodes.
+  std::set<std::string> literals;
 };
 
 /// Tensors up to this many bytes stay in the skeleton: axes, shapes and scalars, whose values the

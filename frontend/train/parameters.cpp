@@ -1,9 +1,12 @@
 // Roles of operands, and the search from constants to them.
 #include "frontend/train/parameters.h"
 
+#include "ir/constant_source.h"
 #include "ir/diagnostic.h"
+#include "runtime/scalar.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <string_view>
 
@@ -16,53 +19,57 @@ struct Role {
   std::string_view op;
   int operand;
   int unit_axis;
+  /// What is read here is a weight, whatever the file says: no formula writes out a convolution's
+  /// filters. Elsewhere a constant may as well be part of a formula.
+  bool decides;
 };
 
 constexpr int kNoUnits = -1;
 constexpr int kLastAxis = -2;
 constexpr int kGemmAxis = -3;  // depends on transB
+constexpr bool kWeight = true, kAny = false;
 
 constexpr Role kRoles[] = {
-    {"Add", 0, kNoUnits},
-    {"Add", 1, kNoUnits},
-    {"BatchNormalization", 1, kNoUnits},
-    {"BatchNormalization", 2, kNoUnits},
-    {"Conv", 1, 0},
-    {"Conv", 2, kNoUnits},
-    {"ConvTranspose", 1, 1},
-    {"ConvTranspose", 2, kNoUnits},
-    {"Div", 0, kNoUnits},
-    {"Div", 1, kNoUnits},
-    {"Einsum", 0, kNoUnits},
-    {"Einsum", 1, kNoUnits},
-    {"GRU", 1, 1},
-    {"GRU", 2, 1},
-    {"GRU", 3, kNoUnits},
-    {"Gather", 0, kNoUnits},
-    {"Gemm", 0, kNoUnits},
-    {"Gemm", 1, kGemmAxis},
-    {"Gemm", 2, kNoUnits},
-    {"GroupNormalization", 1, kNoUnits},
-    {"GroupNormalization", 2, kNoUnits},
-    {"InstanceNormalization", 1, kNoUnits},
-    {"InstanceNormalization", 2, kNoUnits},
-    {"LSTM", 1, 1},
-    {"LSTM", 2, 1},
-    {"LSTM", 3, kNoUnits},
-    {"LSTM", 7, kNoUnits},
-    {"LayerNormalization", 1, kNoUnits},
-    {"LayerNormalization", 2, kNoUnits},
-    {"MatMul", 0, kNoUnits},
-    {"MatMul", 1, kLastAxis},
-    {"Mul", 0, kNoUnits},
-    {"Mul", 1, kNoUnits},
-    {"PRelu", 1, kNoUnits},
-    {"RMSNormalization", 1, kNoUnits},
-    {"RNN", 1, 1},
-    {"RNN", 2, 1},
-    {"RNN", 3, kNoUnits},
-    {"Sub", 0, kNoUnits},
-    {"Sub", 1, kNoUnits},
+    {"Add", 0, kNoUnits, kAny},
+    {"Add", 1, kNoUnits, kAny},
+    {"BatchNormalization", 1, kNoUnits, kWeight},
+    {"BatchNormalization", 2, kNoUnits, kWeight},
+    {"Conv", 1, 0, kWeight},
+    {"Conv", 2, kNoUnits, kWeight},
+    {"ConvTranspose", 1, 1, kWeight},
+    {"ConvTranspose", 2, kNoUnits, kWeight},
+    {"Div", 0, kNoUnits, kAny},
+    {"Div", 1, kNoUnits, kAny},
+    {"Einsum", 0, kNoUnits, kWeight},
+    {"Einsum", 1, kNoUnits, kWeight},
+    {"GRU", 1, 1, kWeight},
+    {"GRU", 2, 1, kWeight},
+    {"GRU", 3, kNoUnits, kWeight},
+    {"Gather", 0, kNoUnits, kAny},
+    {"Gemm", 0, kNoUnits, kWeight},
+    {"Gemm", 1, kGemmAxis, kWeight},
+    {"Gemm", 2, kNoUnits, kWeight},
+    {"GroupNormalization", 1, kNoUnits, kAny},
+    {"GroupNormalization", 2, kNoUnits, kAny},
+    {"InstanceNormalization", 1, kNoUnits, kAny},
+    {"InstanceNormalization", 2, kNoUnits, kAny},
+    {"LSTM", 1, 1, kWeight},
+    {"LSTM", 2, 1, kWeight},
+    {"LSTM", 3, kNoUnits, kWeight},
+    {"LSTM", 7, kNoUnits, kWeight},
+    {"LayerNormalization", 1, kNoUnits, kAny},
+    {"LayerNormalization", 2, kNoUnits, kAny},
+    {"MatMul", 0, kNoUnits, kWeight},
+    {"MatMul", 1, kLastAxis, kWeight},
+    {"Mul", 0, kNoUnits, kAny},
+    {"Mul", 1, kNoUnits, kAny},
+    {"PRelu", 1, kNoUnits, kAny},
+    {"RMSNormalization", 1, kNoUnits, kAny},
+    {"RNN", 1, 1, kWeight},
+    {"RNN", 2, 1, kWeight},
+    {"RNN", 3, kNoUnits, kWeight},
+    {"Sub", 0, kNoUnits, kAny},
+    {"Sub", 1, kNoUnits, kAny},
 };
 
 /// Ops whose first result is their first operand's elements, moved.
@@ -82,18 +89,72 @@ int axis_of(const Role& role, const Node& node, int rank) {
   return role.unit_axis;
 }
 
-/// The unit axes that the users of a value give it; nothing when no user trains it.
-void collect_axes(const Value& value, bool moved, std::vector<int>& axes) {
+/// How the nodes of a graph use a constant.
+struct Usage {
+  std::vector<int> unit_axes;  ///< one for each trainable operand that reads it
+  bool as_weight = false;      ///< some operand decides that it is one
+  bool neutral = false;        ///< the scale of ones, or bias of zeros, of a normalisation
+};
+
+double element(const Tensor& t, int64_t i) {
+  return load_scalar(t.dtype(), static_cast<const std::byte*>(t.data()) +
+                                    static_cast<size_t>(i) * size_of(t.dtype()));
+}
+
+/// A mask is added to scores, and has infinity for what it hides.
+bool is_finite(const Tensor& t) {
+  for (int64_t i = 0; i < t.size(); ++i)
+    if (!std::isfinite(element(t, i))) return false;
+  return true;
+}
+
+/// Normalisations without a scale of their own are written with ones, without a bias with zeros.
+bool is_neutral(const Node& node, int operand, const Tensor& value) {
+  if (!node.name().ends_with("Normalization")) return false;
+  const double neutral = operand == 1 ? 1 : 0;
+  for (int64_t i = 0; i < value.size(); ++i)
+    if (element(value, i) != neutral) return false;
+  return true;
+}
+
+/// Adds what the users of a value, which holds the elements of `constant`, do with it.
+void collect_usage(const Value& value, const Tensor& constant, bool moved, bool joined,
+                   Usage& usage) {
   for (const Use& use : value.uses()) {
     if (moves(use)) {
+      // Behind a Concat it is, as likely as not, part of what the weights are applied to.
+      const bool joins = joined || use.node->is("Concat");
       for (int i = 0; i < use.node->result_count(); ++i)
-        collect_axes(*use.node->result(i), true, axes);
+        collect_usage(*use.node->result(i), constant, true, joins, usage);
       continue;
     }
-    for (const Role& role : kRoles)
-      if (use.node->is(role.op) && use.operand == role.operand)
-        axes.push_back(moved ? kNoUnits : axis_of(role, *use.node, value.rank()));
+    for (const Role& role : kRoles) {
+      if (!use.node->is(role.op) || use.operand != role.operand) continue;
+      usage.unit_axes.push_back(moved ? kNoUnits : axis_of(role, *use.node, value.rank()));
+      usage.as_weight |= role.decides && !joined;
+      usage.neutral |= is_neutral(*use.node, use.operand, constant);
+    }
   }
+}
+
+/// How a constant that could be a parameter is used; nothing for other values.
+std::optional<Usage> usage_of(const Node& node) {
+  if (!node.is("constant")) return std::nullopt;
+  const Value& v = *node.result();
+  if (v.name().empty() || !is_float(v.dtype()) || v.rank() == 0) return std::nullopt;
+  Usage usage;
+  collect_usage(v, *v.constant(), false, false, usage);
+  return usage.unit_axes.empty() ? std::nullopt : std::optional(usage);
+}
+
+bool is_parameter(const Node& constant, const Usage& usage) {
+  const Tensor& value = *constant.result()->constant();
+  switch (source_of(constant)) {
+    case ConstantSource::initializer: return usage.as_weight || is_finite(value);
+    case ConstantSource::buffer: return false;
+    case ConstantSource::literal: return usage.as_weight && !usage.neutral;
+  }
+  return false;
 }
 
 }  // namespace
@@ -101,16 +162,48 @@ void collect_axes(const Value& value, bool moved, std::vector<int>& axes) {
 std::vector<Parameter> find_parameters(const Graph& graph) {
   std::vector<Parameter> parameters;
   for (const auto& node : graph.nodes()) {
-    if (!node->is("constant")) continue;
-    Value* v = node->result();
-    if (v->name().empty() || !is_float(v->dtype()) || v->rank() == 0) continue;
-    std::vector<int> axes;
-    collect_axes(*v, false, axes);
-    if (axes.empty()) continue;
+    const std::optional<Usage> usage = usage_of(*node);
+    if (!usage || !is_parameter(*node, *usage)) continue;
+    const std::vector<int>& axes = usage->unit_axes;
     const bool agree = std::all_of(axes.begin(), axes.end(), [&](int a) { return a == axes[0]; });
-    parameters.push_back({v, agree ? axes[0] : kNoUnits, static_cast<int>(axes.size())});
+    parameters.push_back(
+        {node->result(), agree ? axes[0] : kNoUnits, static_cast<int>(axes.size())});
   }
   return parameters;
+}
+
+namespace {
+
+bool is_quantized_weight(const Node& node) {
+  if (!node.is("constant")) return false;
+  const Value& v = *node.result();
+  if (v.rank() < 2 || !is_int(v.dtype()) || size_of(v.dtype()) > 1) return false;
+  return std::any_of(v.uses().begin(), v.uses().end(), [](const Use& u) {
+    const std::string_view op = u.node->name();
+    return op == "DequantizeLinear" || op == "Cast" || op.starts_with("QLinear") ||
+           op.ends_with("Integer");
+  });
+}
+
+}  // namespace
+
+std::string text_of(UntrainedConstant::Why why) {
+  return why == UntrainedConstant::Why::formula ? "part of a formula, not a parameter"
+                                                : "quantised: integers have no gradient";
+}
+
+std::vector<UntrainedConstant> find_untrained(const Graph& graph) {
+  std::vector<UntrainedConstant> found;
+  const auto add = [&](const Value& v, UntrainedConstant::Why why) {
+    found.push_back({v.name(), v.constant()->dims(), why});
+  };
+  for (const auto& node : graph.nodes()) {
+    const std::optional<Usage> usage = usage_of(*node);
+    if (usage && !is_parameter(*node, *usage))
+      add(*node->result(), UntrainedConstant::Why::formula);
+    if (is_quantized_weight(*node)) add(*node->result(), UntrainedConstant::Why::quantized);
+  }
+  return found;
 }
 
 namespace {

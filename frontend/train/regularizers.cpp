@@ -38,8 +38,7 @@ Value* global_norm(Builder& b, const std::vector<Value*>& tensors) {
   return b.unary("sqrt", total == nullptr ? b.scalar(0, DType::f32) : total);
 }
 
-std::vector<Value*> clip_gradients(Builder& b, std::vector<Value*> gradients,
-                                   const Clipping& limits) {
+ClippedGradients clip_gradients(Builder& b, std::vector<Value*> gradients, const Clipping& limits) {
   const auto each = [&](auto clipped) {
     for (Value*& g : gradients)
       if (g != nullptr) g = clipped(g);
@@ -52,11 +51,11 @@ std::vector<Value*> clip_gradients(Builder& b, std::vector<Value*> gradients,
     each([&](Value* g) {
       return b.mul(g, shrink_factor(b, b.unary("sqrt", sum_squares(b, g)), limits.norm));
     });
-  if (limits.global_norm > 0) {
-    Value* factor = shrink_factor(b, global_norm(b, gradients), limits.global_norm);
-    each([&](Value* g) { return b.mul(g, b.cast(factor, g->dtype())); });
-  }
-  return gradients;
+  if (limits.global_norm <= 0) return {std::move(gradients), nullptr};
+  Value* norm = global_norm(b, gradients);
+  Value* factor = shrink_factor(b, norm, limits.global_norm);
+  each([&](Value* g) { return b.mul(g, b.cast(factor, g->dtype())); });
+  return {std::move(gradients), norm};
 }
 
 Value* project_max_norm(Builder& b, Value* w, int unit_axis, double limit) {

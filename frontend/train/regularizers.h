@@ -21,9 +21,11 @@ struct Clipping {
 /// Euclidean norm of all tensors taken together, an f32 scalar.
 Value* global_norm(Builder& b, const std::vector<Value*>& tensors);
 
-/// The clipped gradients; null entries stay null.
-std::vector<Value*> clip_gradients(Builder& b, std::vector<Value*> gradients,
-                                   const Clipping& limits);
+struct ClippedGradients {
+  std::vector<Value*> gradients;  ///< null entries stay null
+  Value* global_norm = nullptr;   ///< before the last clipping; null where that is not asked for
+};
+ClippedGradients clip_gradients(Builder& b, std::vector<Value*> gradients, const Clipping& limits);
 
 /// w with every unit (slice of `unit_axis`) of a norm above `limit` scaled down to it: w limit /
 /// (|unit| + 1e-7), as torch.renorm has it (Srivastava et al. 2014, Dropout, section 5.1).

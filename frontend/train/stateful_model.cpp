@@ -61,11 +61,24 @@ Value* statistic_state(Graph& graph, const Node& node, int operand, const std::s
   return to_state(graph, v);
 }
 
+}  // namespace
+
+void to_inference(Node& norm) {
+  norm.attrs().erase("training_mode");
+  for (int i = norm.result_count() - 1; i > 0; --i) {
+    // The running mean and variance after the node are what they were before.
+    if (i < 3) norm.graph().replace_all_uses(norm.result(i), norm.operand(i + 2));
+    norm.erase_result(i);
+  }
+}
+
+namespace {
+
 void train_batch_norms(Graph& graph, const NamePattern& frozen, bool training,
                        TrainingGraph& about) {
   for (Node* found : find_running_norms(graph)) {
     Node& node = *found;
-    node.attrs().erase("training_mode");
+    to_inference(node);
     const Value* scale = node.operand(1);
     if (frozen.matches(scale->name())) continue;
     Value* mean = statistic_state(graph, node, 3, ".running_mean", about);
@@ -126,12 +139,58 @@ void note_shared(const std::vector<Parameter>& parameters, TrainingGraph& about)
                           std::to_string(shared) + ", the first is '" + first);
 }
 
+/// Whoever expects one of these to move shall hear that it does not.
+void note_untrained(const Graph& graph, TrainingGraph& about) {
+  about.untrained = find_untrained(graph);
+  for (const auto why : {UntrainedConstant::Why::formula, UntrainedConstant::Why::quantized}) {
+    int64_t count = 0;
+    std::string first;
+    for (const UntrainedConstant& c : about.untrained)
+      if (c.why == why && count++ == 0) first = c.name;
+    if (count > 0)
+      about.notes.push_back("not trained (" + text_of(why) + "): '" + first + "'" +
+                            (count > 1 ? " and " + std::to_string(count - 1) + " more" : ""));
+  }
+}
+
+/// Whether only sums, products and the like with constants lie between this value and an input.
+bool is_scaled_input(const Value* v) {
+  while (const Node* n = v->def()) {
+    if (!n->is("Add") && !n->is("Sub") && !n->is("Mul") && !n->is("Div")) return false;
+    const Value* x = n->operand(0)->constant() == nullptr ? n->operand(0) : n->operand(1);
+    const Value* other = x == n->operand(0) ? n->operand(1) : n->operand(0);
+    if (x->constant() != nullptr || other->constant() == nullptr) return false;
+    v = x;
+  }
+  return true;
+}
+
+/// Means and deviations of inputs are stored like parameters by exporters that do not tell buffers
+/// apart.
+void note_input_scales(const std::vector<Parameter>& parameters, const NamePattern& frozen,
+                       TrainingGraph& about) {
+  std::string list, pattern;
+  for (const Parameter& p : parameters) {
+    const std::string& name = p.value->name();
+    const bool scales = std::ranges::all_of(
+        p.value->uses(), [](const Use& u) { return is_scaled_input(u.node->result()); });
+    if (!scales || frozen.matches(name)) continue;
+    list += (list.empty() ? "'" : ", '") + name + "'";
+    pattern += (pattern.empty() ? "" : "|") + name;
+  }
+  if (!list.empty())
+    about.notes.push_back("trained, though applied to the input as a normalisation would be: " +
+                          list + "; --freeze '^(" + pattern + ")$' keeps what is one");
+}
+
 StatefulModel make_stateful(Graph& graph, const TrainingOptions& options, bool training,
                             TrainingGraph& about) {
   const std::vector<Parameter> parameters = find_parameters(graph);
   require_unique_names(parameters);
   note_shared(parameters, about);
+  note_untrained(graph, about);
   const NamePattern frozen(options.freeze, "--freeze");
+  note_input_scales(parameters, frozen, about);
   StatefulModel model;
   // Nodes that need a number per step come first in the graph.
   Builder b(graph, graph.nodes().empty() ? nullptr : graph.nodes().front().get());

@@ -24,6 +24,10 @@ struct StatefulModel {
   Value* seed = nullptr;       ///< state
 };
 
+/// Makes a BatchNormalization that was exported for training one for inference: of one result, with
+/// the running statistics as they are.
+void to_inference(Node& norm);
+
 /// Rewrites the ONNX-level graph; `about` receives parameters, statistics and notes. In training
 /// mode dropout and batch normalisation behave as make_training_graph says. Throws Error.
 StatefulModel make_stateful(Graph& graph, const TrainingOptions& options, bool training,

@@ -215,13 +215,18 @@ void add_averages(const Step& s, const std::vector<std::string>& statistics) {
   }
 }
 
-/// A step whose loss is not finite leaves every state as it is, so that its cause can be found.
-/// Whoever reads the next value of a state reads what was decided on: it makes no difference to a
-/// step that counts, and the undecided value needs no memory of its own.
-void hold_unless_finite(Graph& graph, Value* loss) {
-  Builder b(graph, graph.next(loss->def()));
+/// A step whose loss is not finite leaves every state as it is, so that its cause can be found; so
+/// does one whose gradients are not, where their norm is known before the first update. Whoever
+/// reads the next value of a state reads what was decided on: it makes no difference to a step that
+/// counts, and the undecided value needs no memory of its own.
+void hold_unless_finite(Graph& graph, Value* loss, Value* gradient_norm) {
+  Value* last = gradient_norm != nullptr ? gradient_norm : loss;
+  Builder b(graph, graph.next(last->def()));
   b.set_origins({"finite loss"});
   Value* bad = b.make("or", {b.unary("is_nan", loss), b.unary("is_inf", loss)});
+  if (gradient_norm != nullptr)
+    for (const char* test : {"is_nan", "is_inf"})
+      bad = b.make("or", {bad, b.unary(test, gradient_norm)});
   std::unordered_map<const Node*, size_t> place;
   for (const auto& n : graph.nodes()) place.emplace(n.get(), place.size());
   for (size_t i = 0; i < graph.states().size(); ++i) {
@@ -251,6 +256,27 @@ std::vector<Value*> add_gradients(Graph& graph, Value* loss, const StatefulModel
   }
   if (!any) throw Error("the loss does not depend on any parameter that is trained");
   return found;
+}
+
+/// What reads a parameter without a gradient reads a constant. Its state stays, so that checkpoints
+/// have it, but with nobody to say in which order of axes it is kept: programs that share it would
+/// not agree.
+void read_unused_as_constants(Graph& graph, const std::vector<Value*>& gradients,
+                              StatefulModel& model) {
+  Builder b(graph, graph.nodes().front().get());
+  std::vector<StatefulParameter> used;
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    const StatefulParameter& p = model.trainable[i];
+    if (gradients[i] != nullptr) {
+      used.push_back(p);
+      continue;
+    }
+    if (p.state->uses().empty()) continue;
+    Value* constant = b.constant(graph.state_of(p.state)->initial);
+    constant->set_name(p.name);
+    for (const Use& u : std::vector<Use>(p.state->uses())) u.node->set_operand(u.operand, constant);
+  }
+  model.trainable = std::move(used);
 }
 
 /// Runs passes; `values` then point to what takes the place of the values they pointed to.
@@ -299,12 +325,14 @@ TrainingGraph make_training_graph(std::unique_ptr<Graph> model, const TrainingOp
 
   std::vector<Value*> parameter_gradients = add_gradients(graph, loss, stateful, out);
   b.set_origins({"gradient clipping"});
-  parameter_gradients = clip_gradients(b, std::move(parameter_gradients), options.clipping);
+  ClippedGradients clipped = clip_gradients(b, std::move(parameter_gradients), options.clipping);
+  if (clipped.global_norm != nullptr) graph.add_output("gradient_norm", clipped.global_norm);
   Value* rate = graph.add_input("learning_rate", {DType::f32, {}});
   const Step step = {graph, options, stateful, rate};
-  add_updates(step, parameter_gradients, options.diagnostics ? &probe : nullptr);
+  add_updates(step, clipped.gradients, options.diagnostics ? &probe : nullptr);
+  read_unused_as_constants(graph, clipped.gradients, stateful);
   if (options.average) add_averages(step, out.statistics);
-  hold_unless_finite(graph, loss);
+  hold_unless_finite(graph, loss, clipped.global_norm);
   if (options.diagnostics) out.diagnostics = probe.finish(graph);
   graph.sort();
   out.graph = std::move(model);
@@ -337,7 +365,7 @@ std::unique_ptr<Graph> export_trained(const Graph& model, const StateValues& val
                     value->type_string() + " in the trained state");
       node->attrs().set("value", *value);
     } else if (node->is("BatchNormalization")) {
-      node->attrs().erase("training_mode");
+      to_inference(*node);
     } else if (node->is("Dropout") &&
                (node->result_count() < 2 || node->result(1)->uses().empty())) {
       Value* y = node->result(0);

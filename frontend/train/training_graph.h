@@ -11,6 +11,7 @@
 #include "frontend/train/losses.h"
 #include "frontend/train/metrics.h"
 #include "frontend/train/optimizers.h"
+#include "frontend/train/parameters.h"
 #include "frontend/train/regularizers.h"
 
 #include <cstdint>
@@ -99,6 +100,7 @@ struct TargetInput {
 struct TrainingGraph {
   std::unique_ptr<Graph> graph;
   std::vector<TrainedParameter> parameters;
+  std::vector<UntrainedConstant> untrained;
   std::vector<std::string> statistics;  ///< states that batch normalisation updates
   std::vector<TargetInput> targets;
   std::vector<std::string> metrics;     ///< names of metric outputs, each a sum over the targets
@@ -112,8 +114,10 @@ struct TrainingGraph {
 Value* prediction_of(const Graph& graph, const LossTerm& term, std::vector<std::string>& notes);
 
 /// One step: inputs are the model's, the targets (in order of the loss terms) and "learning_rate"
-/// (f32 scalar); outputs "loss" (f32 scalar, penalties included), the metrics, "diagnostics" if
-/// asked for. Every state keeps its value in a step whose loss is not finite.
+/// (f32 scalar); outputs "loss" (f32 scalar, penalties included), the metrics, "gradient_norm"
+/// under Clipping::global_norm, "diagnostics" if asked for. Every state keeps its value in a step
+/// whose loss or "gradient_norm" is not finite. Parameters that the losses do not depend on
+/// are read as constants.
 ///
 /// Dropout drops (inverted: kept elements are divided by 1 - ratio) and batch normalisation uses
 /// the statistics of the batch, updating the running ones as PyTorch does: with momentum m (ONNX's,

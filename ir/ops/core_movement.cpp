@@ -276,7 +276,8 @@ constexpr AttrDef kIota[] = {
     {"shape", AttrKind::dims, true}, {"axis", AttrKind::integer}, {"dtype", AttrKind::dtype}};
 constexpr AttrDef kRows[] = {{"rows", AttrKind::dims, true}};
 constexpr AttrDef kExtents[] = {{"extents", AttrKind::dims, true}};
-constexpr AttrDef kValue[] = {{"value", AttrKind::tensor, true}};
+constexpr AttrDef kValue[] = {{"value", AttrKind::tensor, true},
+                              {"source", AttrKind::string}};  // ir/constant_source.h
 constexpr AttrDef kBatchDims[] = {{"batch_dims", AttrKind::integer}};
 constexpr AttrDef kScatter[] = {{"axis", AttrKind::integer}, {"reduction", AttrKind::string}};
 constexpr AttrDef kBounded[] = {{"high", AttrKind::dims, true},

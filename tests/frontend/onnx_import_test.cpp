@@ -1,5 +1,6 @@
 // What a sound model becomes: types, names, constants, branches, functions, old opsets.
 #include "frontend/onnx/import.h"
+#include "ir/constant_source.h"
 #include "ir/diagnostic.h"
 #include "tests/frontend/model_writer.h"
 
@@ -182,6 +183,23 @@ TEST(OnnxImport, AbsentOptionalInputs) {
   const auto g = import_onnx(view(model(parts)));
   EXPECT_EQ(only(*g, "Clip").operand_count(), 3);
   EXPECT_EQ(only(*g, "Clip").operand(1), nullptr);
+}
+
+TEST(OnnxImport, ConstantNodesAndInitializersStayApart) {
+  const std::vector<float> many(1000, 2);
+  const std::string bytes = model(
+      {.nodes = {node("Constant", {}, {"a"}, {tensor_attribute("value", floats("", {1000}, many))}),
+                 node("Constant", {}, {"b"}, {tensor_attribute("value", floats("", {1}, {1}))}),
+                 node("Sum", {"a", "b", "c", "d"}, {"y"})},
+       .initializers = {floats("c", {1000}, many), floats("d", {1}, {1})},
+       .outputs = {value("y", kFloat, {1000})}});
+  const auto g = import_onnx(view(bytes));
+  for (const auto& n : g->nodes())
+    if (n->is("constant")) {
+      const bool literal = n->result()->name() == "a" || n->result()->name() == "b";
+      EXPECT_EQ(source_of(*n), literal ? ConstantSource::literal : ConstantSource::initializer)
+          << n->result()->name();
+    }
 }
 
 TEST(OnnxImport, ConstantsInAllTheirForms) {

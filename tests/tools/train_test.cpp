@@ -1,5 +1,9 @@
 // tintype train from outside: files in, a model that runs out.
 #include "frontend/data/safetensors.h"
+#include "frontend/graph/graph_builder.h"
+#include "frontend/graph/recurrent.h"
+#include "frontend/onnx/export.h"
+#include "ir/constant_source.h"
 #include "tests/tools/train_fixture.h"
 #include "tools/driver/driver.h"
 
@@ -10,6 +14,7 @@ namespace tintype {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 TEST_F(TrainCommand, FitsAZooNetworkToTheDataAndWritesAModel) {
   const Outcome o = train("mlp" + data() +
@@ -61,6 +66,60 @@ TEST_F(TrainCommand, ReadsOptionsFromToml) {
   EXPECT_THAT(train("--config " + path("bad.toml")).text, HasSubstr("section 'train'"));
   std::ofstream(path("worse.toml")) << "epoch = 3\n";
   EXPECT_THAT(train("--config " + path("worse.toml")).text, HasSubstr("did you mean 'epochs'?"));
+}
+
+// Bytes are as good a type for numbers of tokens as any other.
+TEST_F(TrainCommand, IntegersOfAModelStayAsTheyAre) {
+  GraphBuilder g("tokens");
+  const Variable x = g.input("tokens", {DType::i64, {Dim::symbol("N"), Dim(4)}});
+  g.output("y", x.embedding({.count = 60, .width = 4}).flatten().linear({.units = 3}));
+  export_onnx(*g.take(), path("tokens.onnx"));
+  Tensor bytes = Tensor::empty(DType::u8, {60, 4}), numbers = Tensor::empty(DType::f32, {60, 4});
+  for (size_t i = 0; i < 240; ++i) {
+    bytes.mutable_values<uint8_t>()[i] = static_cast<uint8_t>(i % 50);
+    numbers.mutable_values<float>()[i] = static_cast<float>(i % 50);
+  }
+  EXPECT_TRUE(save_npy(bytes, path("u8.npy")).ok());
+  EXPECT_TRUE(save_npy(numbers, path("f32.npy")).ok());
+  const auto arguments = [&](const std::string& file) {
+    return path("tokens.onnx") + " --data " + path(file) + " " + path("y.npy") +
+           " --epochs 2 --force -o " + path("run");
+  };
+  const Outcome from_bytes = train(arguments("u8.npy"));
+  ASSERT_EQ(from_bytes.code, 0) << from_bytes.text;
+  EXPECT_THAT(from_bytes.text, Not(HasSubstr("normalised")));
+  const std::string weights = bytes_of(path("run/weights.safetensors"));
+  ASSERT_EQ(train(arguments("f32.npy")).code, 0);
+  EXPECT_EQ(bytes_of(path("run/weights.safetensors")), weights);
+  numbers.mutable_values<float>()[17] = 7.9f;
+  EXPECT_TRUE(save_npy(numbers, path("f32.npy")).ok());
+  EXPECT_THAT(train(arguments("f32.npy")).text,
+              HasSubstr("the data for 'tokens' has the number 7.9"));
+  EXPECT_THAT(train(arguments("u8.npy") + " --normalize standard").text,
+              HasSubstr("input 'tokens' of the model takes integers"));
+}
+
+TEST_F(TrainCommand, ListsWhatIsTrained) {
+  GraphBuilder g("factor");
+  auto x = g.input("image", f32("N", 1, 12, 12)).flatten().linear({.name = "fc", .units = 3});
+  const Variable two = g.parameter("factor.two", {3}, init::constant(2));
+  set_source(*two.value()->def(), ConstantSource::literal);
+  g.output("y", g.node(g.begin("Mul", "mul"), "Mul", {x, two}));
+  export_onnx(*g.take(), path("factor.onnx"));
+  const Outcome o =
+      train(path("factor.onnx") + data() + "--freeze bias --epochs 1 -v -o " + path("run"));
+  ASSERT_EQ(o.code, 0) << o.text;
+  EXPECT_THAT(o.text, HasSubstr("  fc.weight [3,144]\n  fc.bias [3], frozen\n"));
+  EXPECT_THAT(o.text,
+              HasSubstr("note: not trained (part of a formula, not a parameter): 'factor.two'"));
+  const auto list = nlohmann::json::parse(bytes_of(path("run/parameters.json")));
+  EXPECT_EQ(list["trained"].dump(), R"([{"name":"fc.weight","shape":[3,144]}])");
+  EXPECT_EQ(list["not trained"][0]["why"], "frozen");
+  EXPECT_EQ(list["not trained"][1]["name"], "factor.two");
+  // The trained model says the same.
+  const Outcome check = tintype("check " + path("run/model.onnx"));
+  EXPECT_THAT(check.text, HasSubstr("  trains fc.weight, fc.bias\n"
+                                    "  does not train factor.two (part of a formula"));
 }
 
 // The figures of the documentation, on real images and one seed.
@@ -259,6 +318,59 @@ TEST_F(TrainCommand, ReadsTablesWithClassesAndWithValues) {
       train("mlp --data " + path("v.csv") + " --table label=total -o " + path("w"));
   EXPECT_EQ(wrong.code, 1);
   EXPECT_THAT(wrong.text, HasSubstr("total"));
+}
+
+// Rows: a decides, b is noise.
+std::string table_of(const std::string& header, const std::string& format, bool names) {
+  std::string text = header + "\n";
+  for (int i = 0; i < 40; ++i) {
+    const std::string label = names ? (i % 2 == 0 ? "yes" : "no") : std::to_string(i % 2);
+    const std::string a = i % 2 == 0 ? "1.5" : "-1.5", b = std::to_string(i * 7 % 5) + ".25";
+    for (const char c : format) text += (c == 'a' ? a : c == 'b' ? b : label) + ",";
+    text.back() = '\n';
+  }
+  return text;
+}
+
+TEST_F(TrainCommand, ColumnsOfTablesAreMatchedByName) {
+  std::ofstream(path("t.csv")) << table_of("a,b,kind", "abk", true);
+  std::ofstream(path("swapped.csv")) << table_of("b,kind,a", "bka", true);
+  std::ofstream(path("other.csv")) << table_of("a,c,kind", "abk", true);
+  const auto with = [&](const std::string& validation) {
+    return train("mlp --data " + path("t.csv") + " --validation " + path(validation) +
+                 " --batch 8 --epochs 20 --force --json -o " + path("run"));
+  };
+  const auto accuracy = [](const Outcome& o) {
+    return report_in(o)["history"][19]["validation"]["accuracy"].get<double>();
+  };
+  EXPECT_THAT(with("other.csv").text, HasSubstr("columns of inputs are a, c; expected a, b"));
+  const Outcome same = with("t.csv"), swapped = with("swapped.csv");
+  ASSERT_EQ(swapped.code, 0) << swapped.text;
+  EXPECT_EQ(accuracy(same), 1);
+  EXPECT_EQ(accuracy(swapped), 1);
+  const Outcome later = tintype("evaluate " + path("run") + " --data " + path("swapped.csv"));
+  EXPECT_THAT(later.text, HasSubstr("accuracy 100")) << later.text;
+  EXPECT_THAT(tintype("evaluate " + path("run") + " --data " + path("other.csv")).text,
+              HasSubstr("expected a, b"));
+}
+
+TEST_F(TrainCommand, WarnsWhereNamesOfClassesMeetNumbers) {
+  std::ofstream(path("names.csv")) << table_of("a,b,kind", "abk", true);
+  std::ofstream(path("numbers.csv")) << table_of("a,b,kind", "abk", false);
+  const auto with = [&](const std::string& data, const std::string& validation) {
+    return train("mlp --data " + path(data) + " --validation " + path(validation) +
+                 " --epochs 1 --force --json -o " + path("run"))
+        .text;
+  };
+  EXPECT_THAT(with("names.csv", "names.csv"), Not(HasSubstr("warning: --validation")));
+  EXPECT_THAT(with("numbers.csv", "numbers.csv"), Not(HasSubstr("warning: --validation")));
+  EXPECT_THAT(with("numbers.csv", "names.csv"),
+              HasSubstr("warning: --validation: the classes are names here and numbers in what it "
+                        "goes with, taken as 0 = 'no', 1 = 'yes'"));
+  EXPECT_THAT(with("names.csv", "numbers.csv"),
+              HasSubstr("warning: --validation: the classes are numbers here and names"));
+  EXPECT_THAT(tintype("evaluate " + path("run") + " --data " + path("numbers.csv")).text,
+              HasSubstr("warning: --data: the classes are numbers here and names"));
 }
 
 void expect(const std::string& arguments, const std::string& part, int code = 1) {

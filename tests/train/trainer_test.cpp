@@ -1,5 +1,6 @@
 // Whole training runs on compiled programs: against PyTorch, and against themselves.
 #include "frontend/graph/graph_builder.h"
+#include "frontend/train/parameters.h"
 #include "ir/diagnostic.h"
 #include "tests/support/evaluate.h"
 #include "tests/train/fixture.h"
@@ -10,6 +11,7 @@
 #include <cstring>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <limits>
 
 namespace tintype::test {
 namespace {
@@ -405,6 +407,68 @@ TEST(Trainer, AddsUpTheLossesOfSeveralOutputs) {
   const TrainingGraph t = make_training_graph(build(), {.losses = {{.output = "extra"}}});
   for (const TrainedParameter& p : t.parameters)
     EXPECT_EQ(p.used, !p.name.starts_with("main")) << p.name;
+}
+
+// The program that diagnoses reads the output that the loss does not, in an order of axes of its
+// own, and both share their states.
+TEST(Trainer, ParametersOutsideTheLossStayAsTheyAre) {
+  const auto build = [] {
+    GraphBuilder g("heads");
+    auto x = g.input("x", f32("N", 20)).linear({.name = "trunk", .units = 8}).tanh();
+    g.output("main", x.linear({.name = "main", .units = 5}));
+    g.output("extra", x.linear({.name = "extra", .units = 3}));
+    return g.take();
+  };
+  const auto before = weights_of(*build());
+  Trainer trainer(build(),
+                  {.training = {.losses = {{.output = "main"}}}, .averaging = {.ema_decay = 0.5}});
+  const auto data = data_of("mlp");
+  trainer.fit(*data, data.get(), {.epochs = 2});
+  const auto after = weights_of(*trainer.trained());
+  for (const auto& [name, value] : before)
+    EXPECT_EQ(difference(after.at(name), value, 0).empty(), name.starts_with("extra")) << name;
+  const Tensor x = make_examples("mlp", 2).at("x");
+  EXPECT_EQ(trainer.predict({{"x", x}}).at("extra").dims(), (std::vector<int64_t>{2, 3}));
+  Trainer again(build(),
+                {.training = {.losses = {{.output = "main"}}}, .averaging = {.ema_decay = 0.5}});
+  again.restore(trainer.snapshot());
+  EXPECT_TRUE(same_bits(again.weights(), trainer.weights()));
+}
+
+// A rectifier may hide a NaN from the loss, and not from the gradients.
+TEST(Trainer, NaNInTheDataChangesNoWeight) {
+  GraphBuilder g("hidden");
+  g.output("y", g.input("x", f32("N", 20)).relu().linear({.units = 5}));
+  Trainer trainer(g.take(), {.diagnostics_every = 0});
+  const auto before = trainer.weights();
+  auto examples = make_examples("mlp", 8);
+  examples["x"].mutable_values<float>()[33] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_THAT(message_of([&] { trainer.fit(*batches_of(examples, {}), nullptr, {}); }),
+              HasSubstr("epoch 1, step 1: input 'x' of this batch is not finite"));
+  EXPECT_TRUE(same_bits(trainer.weights(), before));
+}
+
+// The root has a finite value at zero, and no finite slope.
+TEST(Trainer, GradientsThatAreNotFiniteAreReported) {
+  const auto message = [](const Clipping& clipping, bool unchanged) {
+    GraphBuilder g("root");
+    auto x = g.input("x", f32("N", 20)).linear({.name = "fc", .units = 4});
+    g.output("y", g.node(g.begin("Sqrt", "root"), "Sqrt", {x}));
+    Trainer trainer(g.take(), {.training = {.losses = {{.loss = MeanSquaredError{}}},
+                                            .optimizer = Sgd{},
+                                            .clipping = clipping},
+                               .diagnostics_every = 0});
+    const auto before = trainer.weights();
+    const auto data = batches_of(
+        {{"x", Tensor::zeros(DType::f32, {8, 20})}, {"target", Tensor::zeros(DType::f32, {8, 4})}},
+        {.batch = 8});
+    const std::string text = message_of([&] { trainer.fit(*data, nullptr, {.epochs = 2}); });
+    EXPECT_EQ(same_bits(trainer.weights(), before), unchanged);
+    return text;
+  };
+  EXPECT_THAT(message({.global_norm = 1}, true),
+              HasSubstr("epoch 1, step 1: the norm of the gradients is"));
+  EXPECT_THAT(message({}, false), HasSubstr("is not finite at its end"));
 }
 
 TEST(Trainer, MistakesAreExplained) {

@@ -3,6 +3,7 @@
 #include "frontend/train/diagnostics.h"
 #include "frontend/train/parameters.h"
 #include "frontend/train/training_graph.h"
+#include "ir/constant_source.h"
 #include "ir/diagnostic.h"
 #include "ir/verify.h"
 #include "tests/support/evaluate.h"
@@ -119,6 +120,60 @@ TEST(Parameters, AreFoundByTheirRoles) {
               ElementsAre(testing::Pair("custom.matrix", 1), testing::Pair("custom.moved", -1),
                           testing::Pair("custom.scale", -1), testing::Pair("fc.bias", -1),
                           testing::Pair("fc.weight", 0)));
+}
+
+/// A constant of this source, of equal elements.
+Variable constant(GraphBuilder& g, const std::string& name, std::vector<int64_t> dims,
+                  ConstantSource source, float value = 1) {
+  const Variable v = g.parameter("c", name, std::move(dims), init::ones(), 1, 1);
+  Tensor elements = v.value()->constant()->clone();
+  std::ranges::fill(elements.mutable_values<float>(), value);
+  v.value()->def()->attrs().set("value", elements);
+  set_source(*v.value()->def(), source);
+  return v;
+}
+
+// A formula may multiply by a constant; nobody writes out a filter in one.
+TEST(Parameters, TheRoleDecidesForConstantNodesWhereItCan) {
+  using enum ConstantSource;
+  GraphBuilder g("literals");
+  auto x = g.input("x", f32("N", 2, 4, 4));
+  const std::string layer = g.begin("l", "l");
+  x = g.node(layer, "Mul", {x, constant(g, "factor", {1}, literal)});
+  x = g.node(layer, "Conv", {x, constant(g, "filter", {3, 2, 1, 1}, literal)});
+  x = g.node(
+      layer, "InstanceNormalization",
+      {x, constant(g, "in_scale", {3}, literal, 2), constant(g, "in_bias", {3}, initializer, 2)});
+  x = g.node(layer, "Add", {x, constant(g, "mask", {4}, initializer, -INFINITY)});
+  x = g.node(layer, "BatchNormalization",
+             {x, constant(g, "no_scale", {3}, literal), constant(g, "bn_bias", {3}, literal, 2),
+              constant(g, "mean", {3}, buffer), constant(g, "var", {3}, buffer)});
+  x = g.node(layer, "MatMul", {x, constant(g, "projection", {4, 4}, buffer)});
+  x = g.node(layer, "Concat", {x, constant(g, "zeros", {1, 3, 4, 4}, literal)},
+             {{"axis", int64_t{0}}});
+  x = g.node(layer, "MatMul", {x, constant(g, "matrix", {4, 4}, literal)});
+  g.output("y", x);
+  const auto graph = g.take();
+  std::vector<std::string> trained, others;
+  for (const Parameter& p : find_parameters(*graph)) trained.push_back(p.value->name());
+  for (const UntrainedConstant& c : find_untrained(*graph)) others.push_back(c.name);
+  EXPECT_THAT(trained, UnorderedElementsAre("c.filter", "c.in_bias", "c.bn_bias", "c.matrix"));
+  EXPECT_THAT(others, UnorderedElementsAre("c.factor", "c.in_scale", "c.mask", "c.no_scale",
+                                           "c.projection", "c.zeros"));
+}
+
+TEST(TrainingGraph, SaysThatQuantisedWeightsAreNotTrained) {
+  GraphBuilder g("quantised");
+  auto x = g.input("x", f32("N", 4)).linear({.units = 4});
+  const std::string layer = g.begin("q", "q");
+  const Variable w = g.parameter(layer, "weight", {4, 3}, init::ones(), 1, 1);
+  w.value()->def()->attrs().set("value", Tensor::zeros(DType::i8, {4, 3}));
+  w.value()->set_type({DType::i8, {4, 3}});
+  const Variable scale = g.parameter(layer, "scale", {}, init::ones(), 1, 1);
+  g.output("y", g.node(layer, "MatMul", {x, g.node(layer, "DequantizeLinear", {w, scale})}));
+  const TrainingGraph t = make_training_graph(g.take(), {});
+  EXPECT_THAT(t.notes,
+              ElementsAre("not trained (quantised: integers have no gradient): 'q.weight'"));
 }
 
 TEST(TrainingGraph, NotesParametersThatNodesShare) {

@@ -6,7 +6,9 @@
 #include "tools/driver/data_files.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <fmt/format.h>
 #include <numeric>
 #include <random>
 
@@ -89,12 +91,26 @@ bool fits(const std::vector<int64_t>& dims, const TensorType& type) {
   return true;
 }
 
-Tensor converted(const Tensor& from, DType to) {
+/// Whether an integer type has this number: 7.9 is no token, and 300 no byte.
+bool holds(DType type, double value) {
+  const int bits = static_cast<int>(8 * size_of(type)) - (is_signed_int(type) ? 1 : 0);
+  const double end = std::ldexp(1, bits);
+  return value == std::floor(value) && value < end && value >= (is_signed_int(type) ? -end : 0);
+}
+
+Tensor converted(const Tensor& from, const TensorType& type, const std::string& name) {
+  const DType to = type.dtype;
   if (from.dtype() == to) return from;
   Tensor out = Tensor::empty(to, from.dims());
   auto* at = static_cast<std::byte*>(out.mutable_data());
-  for (int64_t i = 0; i < out.size(); ++i, at += size_of(to))
-    store_scalar(to, element_as_double(from, i), at);
+  for (int64_t i = 0; i < out.size(); ++i, at += size_of(to)) {
+    const double value = element_as_double(from, i);
+    if (is_int(to) && !holds(to, value))
+      throw Error(
+          fmt::format("the data for '{}' has the number {}, but the model takes integers, {}", name,
+                      value, type.text()));
+    store_scalar(to, value, at);
+  }
   return out;
 }
 
@@ -129,7 +145,7 @@ class LoaderBatches final : public BatchSource {
       const Tensor& from = read.value()->at(name);
       std::vector<int64_t> dims = dims_.at(name);
       dims.insert(dims.begin(), from.dims()[0]);
-      batch.emplace(name, converted(from, type.dtype).reshaped(std::move(dims)));
+      batch.emplace(name, converted(from, type, name).reshaped(std::move(dims)));
     }
     return batch;
   }

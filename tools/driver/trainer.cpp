@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <fmt/format.h>
 #include <set>
 #include <sstream>
 
@@ -58,11 +59,24 @@ bool has_segments(const Graph& graph) {
 
 double scalar_of(const Tensor& t) { return element_as_double(t, 0); }
 
+/// Whether some element passes the test; that of f32 is a loop that compilers vectorise.
+template <typename Test>
+bool any_element(const Tensor& t, const Test& test) {
+  if (!is_float(t.dtype())) return false;
+  bool any = false;
+  if (t.dtype() == DType::f32)
+    for (const float v : t.values<float>()) any |= test(v);
+  else
+    for (int64_t i = 0; i < t.size(); ++i) any |= test(element_as_double(t, i));
+  return any;
+}
+
 bool all_finite(const Tensor& t) {
-  if (!is_float(t.dtype())) return true;
-  for (int64_t i = 0; i < t.size(); ++i)
-    if (!std::isfinite(element_as_double(t, i))) return false;
-  return true;
+  return !any_element(t, [](auto v) { return !(std::abs(v) < INFINITY); });
+}
+
+bool any_nan(const Tensor& t) {
+  return any_element(t, [](auto v) { return v != v; });
 }
 
 int64_t examples_in(const Batch& batch) {
@@ -136,11 +150,11 @@ struct Trainer::State {
   RunOptions run_options() const { return {.threads = options.threads}; }
   bool averages() const { return options.training.average; }
 
-  /// Names of the states that the model itself has.
+  /// Names of the states that the model itself has, as far as they change.
   std::vector<std::string> model_states() const {
     std::vector<std::string> names = train.about.statistics;
     for (const TrainedParameter& p : train.about.parameters)
-      if (!p.frozen) names.push_back(p.name);
+      if (!p.frozen && p.used) names.push_back(p.name);
     return names;
   }
 
@@ -231,7 +245,9 @@ struct Trainer::State {
   }
 
   void step(const Batch& examples, const BatchSource& data, double rate);
-  [[noreturn]] void explain_non_finite(const Batch& inputs, double loss);
+  void check_inputs(const Batch& inputs) const;
+  void check_weights() const;
+  [[noreturn]] void explain_non_finite(const Batch& inputs, const std::string& what);
   void finish_epoch(const FitOptions& fit, LearningRate& schedule, BatchSource* validation);
   void check_metric(const FitOptions& fit) const;
   void note_best(const FitOptions& fit, const HistoryRow& row);
@@ -246,6 +262,7 @@ void Trainer::State::warn(const Warning& warning) {
 
 void Trainer::State::step(const Batch& examples, const BatchSource& data, double rate) {
   for (const TargetInput& t : train.about.targets) check_labels(t, examples);
+  check_inputs(examples);
   Batch inputs = examples;
   inputs["learning_rate"] = Tensor::scalar(static_cast<float>(rate));
   const double weight = averages() ? average_weight(data) : 0;
@@ -256,8 +273,10 @@ void Trainer::State::step(const Batch& examples, const BatchSource& data, double
   const Program& program = p.session->program();
   for (size_t i = 0; i < results.size(); ++i) {
     const std::string& name = program.outputs[i].name;
-    if (name == "loss" && !std::isfinite(scalar_of(results[i])))
-      explain_non_finite(inputs, scalar_of(results[i]));
+    for (const auto& [output, what] :
+         {std::pair{"loss", "loss"}, std::pair{"gradient_norm", "norm of the gradients"}})
+      if (name == output && !std::isfinite(scalar_of(results[i])))
+        explain_non_finite(inputs, fmt::format("the {} is {}", what, scalar_of(results[i])));
     if (name != "diagnostics") continue;
     for (const Warning& w : warnings_of(p.about.diagnostics, results[i])) warn(w);
     progress.diagnostics = statistics_of(p.about.diagnostics, results[i]);
@@ -267,8 +286,23 @@ void Trainer::State::step(const Batch& examples, const BatchSource& data, double
   ++progress.steps;
 }
 
-void Trainer::State::explain_non_finite(const Batch& inputs, double loss) {
-  const std::string start = where() + ": the loss is " + std::to_string(loss);
+/// A NaN may reach gradients and not the loss. Infinity is no mistake where it masks.
+void Trainer::State::check_inputs(const Batch& inputs) const {
+  for (const auto& [name, tensor] : inputs)
+    if (any_nan(tensor))
+      throw Error(where() + ": input '" + name + "' of this batch is not finite");
+}
+
+/// Gradients may overflow under a loss that is finite: what they did to the weights is not saved.
+void Trainer::State::check_weights() const {
+  for (const std::string& name : model_states())
+    if (!all_finite(checked(states->get(name), "training")))
+      throw Error("epoch " + std::to_string(progress.epoch + 1) + ": '" + name +
+                  "' is not finite at its end; lower the learning rate or clip gradients");
+}
+
+void Trainer::State::explain_non_finite(const Batch& inputs, const std::string& what) {
+  const std::string start = where() + ": " + what;
   for (const auto& [name, tensor] : inputs)
     if (!all_finite(tensor))
       throw Error(start + ": input '" + name + "' of this batch is not finite");
@@ -285,7 +319,7 @@ void Trainer::State::explain_non_finite(const Batch& inputs, double loss) {
       node = first_non_finite(p.about.diagnostics, results[i]);
   throw Error(
       start +
-      (node.empty() ? ": it overflows in the loss itself"
+      (node.empty() ? ": all results of the model's nodes are finite"
                     : ": the first result that is not finite is that of " + node) +
       "; lower the learning rate or clip gradients; the weights are those before this step");
 }
@@ -328,6 +362,7 @@ void Trainer::State::note_best(const FitOptions& fit, const HistoryRow& row) {
 
 void Trainer::State::finish_epoch(const FitOptions& fit, LearningRate& schedule,
                                   BatchSource* validation) {
+  check_weights();
   HistoryRow row;
   row.epoch = progress.epoch;
   row.learning_rate = schedule.at(progress.epoch, std::max<int64_t>(progress.steps - 1, 0));
