@@ -82,10 +82,14 @@ std::vector<BlockTile> tiles_of(const ProductExtents& p, int columns) {
     const int sums = c.thread_columns * c.thread_positions;
     // Single elements take registers for where each of them lies.
     if (sums >= 64 && !p.left_vectors) continue;
-    // What a thread copies of the next panels waits in registers.
-    constexpr int kMostCopies = 40;
-    const bool long_copies = (c.columns + c.positions) * 16 > kMostCopies * t.threads();
-    t.depth = sums >= 64 || long_copies ? 8 : 16;
+    // What a thread copies of the next panels waits in registers, and where each of it lies.
+    constexpr int kMostCopies = 40, kMostSingle = 16;
+    const auto copies = [&](int steps) {
+      return p.left_vectors ? (c.columns + c.positions) * steps : c.positions * steps;
+    };
+    const int most = (p.left_vectors ? kMostCopies : kMostSingle) * t.threads();
+    t.depth = sums >= 64 || copies(16) > most ? 8 : 16;
+    if (copies(t.depth) > most) continue;
     t.left_vector = p.left_vectors ? 4 : 1;
     t.right_vector = 4;
     for (t.splits = 1; t.splits <= kMostParts; t.splits *= 2)

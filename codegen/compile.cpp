@@ -25,7 +25,7 @@ double milliseconds_since(Clock::time_point start) {
 }
 
 /// Changes whenever the same kernel text would give other machine code.
-constexpr std::string_view kCodegenVersion = "tintype-kernels-102 halide-21";
+constexpr std::string_view kCodegenVersion = "tintype-kernels-103 halide-21";
 
 std::string symbol_for(std::string_view key) {
   const XXH128_hash_t h = XXH3_128bits(key.data(), key.size());
