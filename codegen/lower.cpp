@@ -87,8 +87,13 @@ void Lowering::add_inputs() {
   for (const IndexInput& use : find_index_inputs(graph_)) {
     const auto it = std::find(ports.begin(), ports.end(), use.input);
     if (it == ports.end()) continue;  // a state
-    result_.program.inputs[static_cast<size_t>(it - ports.begin())].indices.push_back(
-        {builder_.expression(use.extent), use.gather->where()});
+    std::vector<IndexUse>& indices =
+        result_.program.inputs[static_cast<size_t>(it - ports.begin())].indices;
+    const ExprId extent = builder_.expression(use.extent);
+    // Looking once is enough: tables of one size may share their numbers.
+    if (std::none_of(indices.begin(), indices.end(),
+                     [extent](const IndexUse& known) { return known.extent == extent; }))
+      indices.push_back({extent, use.gather->where()});
   }
   for (const State& s : graph_.states()) {
     const auto index = static_cast<int32_t>(result_.program.states.size());
