@@ -1,6 +1,8 @@
 // Permutation arithmetic and small queries.
 #include "passes/patterns.h"
 
+#include "runtime/scalar.h"
+
 #include <cstring>
 #include <numeric>
 
@@ -43,34 +45,6 @@ bool moves_only_ones(const Shape& shape, const Perm& perm) {
   return true;
 }
 
-namespace {
-
-double element_as_double(DType dtype, const std::byte* at) {
-  const auto read = [at](auto zero) {
-    std::memcpy(&zero, at, sizeof zero);
-    return zero;
-  };
-  switch (dtype) {
-    case DType::boolean:
-    case DType::u8: return read(uint8_t{});
-    case DType::i8: return read(int8_t{});
-    case DType::i16: return read(int16_t{});
-    case DType::u16: return read(uint16_t{});
-    case DType::i32: return read(int32_t{});
-    case DType::u32: return read(uint32_t{});
-    case DType::i64: return static_cast<double>(read(int64_t{}));
-    case DType::u64: return static_cast<double>(read(uint64_t{}));
-    case DType::f16: return static_cast<double>(f16_to_f32(read(uint16_t{})));
-    case DType::bf16: return static_cast<double>(bf16_to_f32(read(uint16_t{})));
-    case DType::f32: return static_cast<double>(read(float{}));
-    case DType::f64: return read(double{});
-    case DType::undefined: break;
-  }
-  return 0.0;
-}
-
-}  // namespace
-
 std::optional<double> constant_splat(const Value* v) {
   const Tensor* t = v == nullptr ? nullptr : v->constant();
   if (t == nullptr || t->size() == 0) return std::nullopt;
@@ -78,7 +52,7 @@ std::optional<double> constant_splat(const Value* v) {
   const size_t size = size_of(t->dtype());
   for (size_t at = size; at < t->bytes(); at += size)
     if (std::memcmp(first, first + at, size) != 0) return std::nullopt;
-  return element_as_double(t->dtype(), first);
+  return load_scalar(t->dtype(), first);
 }
 
 bool is_one_element(const Value* v) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "runtime/dtype.h"
+#include "runtime/tensor.h"
 
 #include <cstring>
 
@@ -58,6 +59,12 @@ inline double load_scalar(DType dtype, const void* from) {
     case DType::undefined: return 0;
   }
   return 0;
+}
+
+/// Element i of a tensor.
+inline double element_as_double(const Tensor& t, int64_t i) {
+  return load_scalar(t.dtype(), static_cast<const std::byte*>(t.data()) +
+                                    static_cast<size_t>(i) * size_of(t.dtype()));
 }
 
 }  // namespace tintype

@@ -3,6 +3,7 @@
 
 #include "frontend/plot/plots.h"
 #include "ir/diagnostic.h"
+#include "runtime/scalar.h"
 #include "tools/driver/data_files.h"
 
 #include <algorithm>

@@ -2,6 +2,7 @@
 #include "frontend/data/npy.h"
 #include "ir/diagnostic.h"
 #include "ir/open_text.h"
+#include "runtime/scalar.h"
 #include "tools/command.h"
 #include "tools/driver/data_files.h"
 #include "tools/model_inputs.h"

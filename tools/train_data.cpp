@@ -4,6 +4,7 @@
 #include "frontend/data/elements.h"
 #include "frontend/train/spec.h"
 #include "ir/diagnostic.h"
+#include "runtime/scalar.h"
 #include "tools/command.h"
 #include "tools/driver/data_files.h"
 

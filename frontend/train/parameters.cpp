@@ -96,15 +96,10 @@ struct Usage {
   bool neutral = false;        ///< the scale of ones, or bias of zeros, of a normalisation
 };
 
-double element(const Tensor& t, int64_t i) {
-  return load_scalar(t.dtype(), static_cast<const std::byte*>(t.data()) +
-                                    static_cast<size_t>(i) * size_of(t.dtype()));
-}
-
 /// A mask is added to scores, and has infinity for what it hides.
 bool is_finite(const Tensor& t) {
   for (int64_t i = 0; i < t.size(); ++i)
-    if (!std::isfinite(element(t, i))) return false;
+    if (!std::isfinite(element_as_double(t, i))) return false;
   return true;
 }
 
@@ -113,7 +108,7 @@ bool is_neutral(const Node& node, int operand, const Tensor& value) {
   if (!node.name().ends_with("Normalization")) return false;
   const double neutral = operand == 1 ? 1 : 0;
   for (int64_t i = 0; i < value.size(); ++i)
-    if (element(value, i) != neutral) return false;
+    if (element_as_double(value, i) != neutral) return false;
   return true;
 }
 

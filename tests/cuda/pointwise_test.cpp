@@ -1,6 +1,7 @@
 // Every pointwise op in every type that it takes: accepted by NVIDIA's assembler, and the same
 // values as on the CPU.
 #include "ir/op_def.h"
+#include "runtime/scalar.h"
 #include "tests/cuda/fixture.h"
 #include "tests/cuda/ptxas.h"
 

@@ -9,6 +9,7 @@
 #include "ir/parse.h"
 #include "ir/print.h"
 #include "runtime/dtype.h"
+#include "runtime/scalar.h"
 #include "tests/support/amx.h"
 #include "tests/support/evaluate.h"
 #include "tests/support/fenced.h"

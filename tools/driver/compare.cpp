@@ -4,6 +4,7 @@
 #include "frontend/data/json.h"
 #include "frontend/onnx/stored_case.h"
 #include "ir/diagnostic.h"
+#include "runtime/scalar.h"
 #include "tools/driver/data_files.h"
 
 #include <algorithm>

@@ -196,9 +196,4 @@ Tensor random_tensor(DType dtype, const std::vector<int64_t>& dims, uint64_t see
   return t;
 }
 
-double element_as_double(const Tensor& t, int64_t i) {
-  return load_scalar(t.dtype(), static_cast<const std::byte*>(t.data()) +
-                                    static_cast<size_t>(i) * size_of(t.dtype()));
-}
-
 }  // namespace tintype

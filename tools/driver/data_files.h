@@ -38,7 +38,5 @@ Tensor load_images(const std::vector<std::string>& paths, const Preprocess& prep
 
 /// Uniform in [0, 1) for floats, small integers for the rest; the same for the same seed.
 Tensor random_tensor(DType dtype, const std::vector<int64_t>& dims, uint64_t seed);
-/// Element i as a double.
-double element_as_double(const Tensor& t, int64_t i);
 
 }  // namespace tintype

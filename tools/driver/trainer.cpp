@@ -3,6 +3,7 @@
 
 #include "frontend/train/diagnostics.h"
 #include "ir/diagnostic.h"
+#include "runtime/scalar.h"
 #include "tools/driver/data_files.h"
 #include "tools/driver/state_values.h"
 #include "tools/driver/training_progress.h"
