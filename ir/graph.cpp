@@ -307,7 +307,7 @@ void Graph::sort() {
 void Graph::require_equal(const Dim& left, const Dim& right, const std::string& message) {
   if (left == right) return;
   for (const DimConstraint& c : constraints_)
-    if (c.left == left && c.right == right) return;
+    if ((c.left == left && c.right == right) || (c.left == right && c.right == left)) return;
   constraints_.push_back({left, right, message});
 }
 

@@ -201,7 +201,7 @@ std::string Lexer::comment() {
   while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t')) ++at_;
   if (text_.substr(at_, 2) != "//") return "";
   at_ += 2;
-  while (at_ < text_.size() && text_[at_] == ' ') ++at_;
+  if (at_ < text_.size() && text_[at_] == ' ') ++at_;
   const size_t end = std::min(text_.find('\n', at_), text_.size());
   std::string out(text_.substr(at_, end - at_));
   at_ = end;

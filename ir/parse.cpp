@@ -6,6 +6,7 @@
 #include "ir/diagnostic.h"
 #include "ir/lexer.h"
 #include "ir/limits.h"
+#include "ir/verify.h"
 
 #include <algorithm>
 #include <cstring>
@@ -28,42 +29,45 @@ class Parser {
   Parser(std::string_view text, const TensorTable& tensors) : in_(text), tensors_(tensors) {}
 
   std::unique_ptr<Graph> run() {
-    std::unique_ptr<Graph> g = graph();
+    auto g = std::make_unique<Graph>();
+    graph(*g, *g);
     if (!in_.at_end()) in_.fail("expected the end of the text after the graph");
+    const std::string problem = find_problem(*g);
+    if (!problem.empty()) throw Error("graph '" + g->name() + "': " + problem);
     return g;
   }
 
  private:
   using Scope = std::unordered_map<std::string, Value*>;
 
-  std::unique_ptr<Graph> graph() {
+  /// Extents that inference needs to be equal are equal in `whole`: the graph itself, or the one
+  /// around a region.
+  void graph(Graph& g, Graph& whole) {
     in_.expect("graph");
-    auto g = std::make_unique<Graph>(in_.quoted());
+    g.set_name(in_.quoted());
     Scope scope;
     in_.expect("(");
     if (!in_.accept(")")) {
       do {
         if (in_.accept("state ")) {
-          state(*g, scope);
+          state(g, scope);
           continue;
         }
         const auto [key, name] = value_name();
         in_.expect(":");
-        define(scope, key, g->add_input(name, type()));
+        define(scope, key, g.add_input(name, type()));
       } while (in_.accept(","));
       in_.expect(")");
     }
     in_.expect("{");
     while (!in_.accept("return")) {
-      if (in_.accept("require")) constraint(*g);
-      else node(*g, scope);
+      if (in_.accept("require")) constraint(g);
+      else node(g, scope);
     }
-    g->constraints() = std::move(stated_constraints_);
-    stated_constraints_.clear();
-    outputs(*g, scope);
+    constraints(g, whole);
+    outputs(g, scope);
     if (!states_.empty()) in_.fail("state '" + states_.begin()->first + "' has no next value");
     in_.expect("}");
-    return g;
   }
 
   /// `%name: type(elements)` among the inputs.
@@ -116,6 +120,12 @@ class Parser {
     c.message = in_.quoted();
     reserve(g, {c.left, c.right});
     stated_constraints_.push_back(std::move(c));
+  }
+
+  /// Those that are stated stand as they are; what inference needs holds, stated or not.
+  void constraints(Graph& g, Graph& whole) {
+    const auto inferred = std::exchange(g.constraints(), std::exchange(stated_constraints_, {}));
+    for (const DimConstraint& c : inferred) whole.require_equal(c.left, c.right, c.message);
   }
 
   Dim extent(std::string_view stop) {
@@ -181,7 +191,7 @@ class Parser {
                " types");
     Node* n = g.create(*def, std::move(operands), std::move(attrs), static_cast<int>(keys.size()));
     n->set_origins(origins(in_.comment()));
-    while (next_is_graph()) n->add_body(body());
+    while (next_is_graph()) n->add_body(body(g, *n));
     finish(g, *n, types, line);
     // The name of a tensor beside the text is that of its value, so that it prints the same again.
     if (!tensor_name_.empty()) n->result()->set_name(std::move(tensor_name_));
@@ -201,12 +211,13 @@ class Parser {
   }
 
   /// A graph within the one that is being read, whose constraints and states wait meanwhile.
-  std::unique_ptr<Graph> body() {
+  std::unique_ptr<Graph> body(Graph& around, const Node& n) {
     if (++depth_ > Limits().depth)
       in_.fail("graphs lie more than " + std::to_string(Limits().depth) + " deep in each other");
     const auto constraints = std::exchange(stated_constraints_, {});
     auto states = std::exchange(states_, {});
-    std::unique_ptr<Graph> inner = graph();
+    auto inner = std::make_unique<Graph>();
+    graph(*inner, n.is("region") ? around : *inner);
     --depth_;
     stated_constraints_ = constraints;
     states_ = std::move(states);
@@ -214,7 +225,7 @@ class Parser {
   }
 
   /// Stated types must be those of inference, but for the choice between extents that a constraint
-  /// makes equal. A region's types are those that are stated.
+  /// makes equal.
   static void finish(Graph& g, Node& n, const std::vector<TensorType>& types, int line) {
     const auto fail = [line](const std::string& message) {
       throw Error("line " + std::to_string(line) + ": " + message);
@@ -226,27 +237,12 @@ class Parser {
     }
     for (size_t i = 0; i < types.size(); ++i) {
       Value* v = n.result(static_cast<int>(i));
-      if (!n.is("region") && !agrees(g, types[i], v->type()))
+      if (!agree(types[i], v->type(), g.constraints()))
         fail("result " + std::to_string(i) + " of " + std::string(n.name()) + " is stated as " +
              types[i].text() + ", inference gives " + v->type().text());
       reserve(g, types[i].shape);
       v->set_type(types[i]);
     }
-  }
-
-  static bool agrees(const Graph& g, const TensorType& stated, const TensorType& inferred) {
-    if (stated.dtype != inferred.dtype || stated.rank() != inferred.rank()) return false;
-    for (size_t i = 0; i < stated.shape.size(); ++i) {
-      const Dim& a = stated.shape[i];
-      const Dim& b = inferred.shape[i];
-      if (a == b) continue;
-      const auto& known = g.constraints();
-      if (std::none_of(known.begin(), known.end(), [&](const DimConstraint& c) {
-            return (c.left == a && c.right == b) || (c.left == b && c.right == a);
-          }))
-        return false;
-    }
-    return true;
   }
 
   std::vector<Value*> operand_list(const Scope& scope) {
@@ -261,8 +257,8 @@ class Parser {
 
   static std::vector<std::string> origins(const std::string& comment) {
     std::vector<std::string> out;
-    size_t start = 0;
-    while (start < comment.size()) {
+    if (comment.empty()) return out;
+    for (size_t start = 0; start <= comment.size();) {
       const size_t end = std::min(comment.find(", ", start), comment.size());
       out.push_back(comment.substr(start, end - start));
       start = end + 2;

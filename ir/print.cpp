@@ -154,7 +154,8 @@ class Printer {
     out_ += " : ";
     for (int i = 0; i < n.result_count(); ++i)
       out_ += (i == 0 ? "" : ", ") + n.result(i)->type().text();
-    if (options_.origins && !n.origins().empty()) out_ += "  // " + one_line(n.where());
+    if (options_.origins && !n.origins().empty())
+      if (const std::string where = one_line(n.where()); !where.empty()) out_ += "  // " + where;
     out_ += "\n";
     for (int i = 0; i < n.body_count(); ++i) graph(*n.body(i), indent + "  ");
   }

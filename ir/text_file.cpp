@@ -140,7 +140,8 @@ std::unique_ptr<Graph> load_text(const std::string& path) {
     return parse_graph(text, has_tensors ? load_tensors(tensor_path(path)) : TensorTable());
   } catch (const Error& e) {
     const std::string message = e.what();
-    throw Error(message.starts_with(path) ? message : path + ":" + message);
+    if (message.starts_with(path)) throw;
+    throw Error(path + (message.starts_with("line ") ? ":" : ": ") + message);
   }
 }
 

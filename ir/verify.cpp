@@ -102,26 +102,10 @@ class Verifier {
       const std::string problem = find_problem(*n.body(i));
       if (!problem.empty()) return "in the body: " + problem;
     }
-    // Inference of control ops checks that their bodies fit.
-    return n.is("region") ? check_region(n) : "";
-  }
-
-  static std::string check_region(const Node& n) {
-    if (n.body_count() != 1) return "has " + std::to_string(n.body_count()) + " bodies";
-    const Graph& body = *n.body();
-    if (body.inputs().size() != static_cast<size_t>(n.operand_count()))
-      return "the body has " + std::to_string(body.inputs().size()) + " inputs for " +
-             std::to_string(n.operand_count()) + " operands";
-    if (body.output_count() != static_cast<size_t>(n.result_count()))
-      return "the body has " + std::to_string(body.output_count()) + " outputs for " +
-             std::to_string(n.result_count()) + " results";
-    for (int i = 0; i < n.operand_count(); ++i)
-      if (n.operand(i) != nullptr &&
-          !(body.inputs()[static_cast<size_t>(i)]->type() == n.operand(i)->type()))
-        return "body input " + std::to_string(i) + " is " +
-               body.inputs()[static_cast<size_t>(i)]->type().text() + ", the operand is " +
-               n.operand(i)->type().text();
-    return "";
+    // Inference checks that the bodies fit; a region has none while it is made.
+    return n.is("region") && n.body_count() != 1
+               ? "has " + std::to_string(n.body_count()) + " bodies"
+               : "";
   }
 
   /// Infers a copy of the node beside the graph, whose operands are inputs of the same types.
@@ -152,28 +136,12 @@ class Verifier {
       return std::string("inference fails: ") + e.what();
     }
     for (int i = 0; i < n.result_count(); ++i)
-      if (!same_type(copy->result(i)->type(), n.result(i)->type(), scratch))
+      if (const TensorType& inferred = copy->result(i)->type();
+          inferred.dtype != DType::undefined &&
+          !agree(inferred, n.result(i)->type(), scratch.constraints()))
         return "result " + std::to_string(i) + " is " + n.result(i)->type().text() +
                ", inference gives " + copy->result(i)->type().text();
     return "";
-  }
-
-  /// Equal, or an extent that inference may choose from two that a constraint makes equal.
-  static bool same_type(const TensorType& inferred, const TensorType& stated,
-                        const Graph& scratch) {
-    if (inferred.dtype == DType::undefined) return true;
-    if (inferred.dtype != stated.dtype || inferred.rank() != stated.rank()) return false;
-    for (size_t i = 0; i < stated.shape.size(); ++i) {
-      const Dim& a = inferred.shape[i];
-      const Dim& b = stated.shape[i];
-      if (a == b) continue;
-      const auto& known = scratch.constraints();
-      if (std::none_of(known.begin(), known.end(), [&](const DimConstraint& c) {
-            return (c.left == a && c.right == b) || (c.left == b && c.right == a);
-          }))
-        return false;
-    }
-    return true;
   }
 
   std::string check_outputs() {
@@ -219,6 +187,20 @@ class Verifier {
 };
 
 }  // namespace
+
+bool agree(const TensorType& a, const TensorType& b, const std::vector<DimConstraint>& known) {
+  if (a.dtype != b.dtype || a.rank() != b.rank()) return false;
+  for (size_t i = 0; i < a.shape.size(); ++i) {
+    const Dim& m = a.shape[i];
+    const Dim& n = b.shape[i];
+    if (m == n) continue;
+    if (std::none_of(known.begin(), known.end(), [&](const DimConstraint& c) {
+          return (c.left == m && c.right == n) || (c.left == n && c.right == m);
+        }))
+      return false;
+  }
+  return true;
+}
 
 std::string find_problem(const Graph& graph) { return Verifier(graph).run(); }
 

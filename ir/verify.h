@@ -4,6 +4,7 @@
 #include "ir/graph.h"
 
 #include <string>
+#include <vector>
 
 namespace tintype {
 
@@ -13,5 +14,9 @@ namespace tintype {
 std::string find_problem(const Graph& graph);
 /// InternalError when find_problem finds one.
 void verify(const Graph& graph);
+
+/// True of equal types, and of types that differ in extents that a constraint makes equal: between
+/// those inference may choose.
+bool agree(const TensorType& a, const TensorType& b, const std::vector<DimConstraint>& known);
 
 }  // namespace tintype

@@ -78,6 +78,61 @@ TEST(Parse, RegionsNest) {
 )");
 }
 
+TEST(Parse, RegionsAreWhatTheirBodiesSay) {
+  const auto region = [](const std::string& results, const std::string& type,
+                         const std::string& input) {
+    return "graph \"g\"(%x: f32[N,3]) {\n  " + results +
+           " = region(%x) {name = \"exp\"} : " + type + "\n    graph \"body\"(" + input +
+           ") {\n      %2 = exp(%1) return %2 as \"\"\n    }\n  return %0 as \"y\"\n}";
+  };
+  EXPECT_EQ(mistake_in(region("%0", "f32[N,3]", "%1: f32[N,3]")), "no mistake");
+  EXPECT_EQ(mistake_in(region("%0", "f32[N,-1]", "%1: f32[N,3]")),
+            "line 2: result 0 of region is stated as f32[N,-1], inference gives f32[N,3]");
+  EXPECT_EQ(mistake_in(region("%0", "f32[N,3]", "%1: f32[N,4]")),
+            "line 2: region: its body's input 0 is f32[N,4], the operand is f32[N,3]");
+  EXPECT_EQ(mistake_in(region("%0", "f32[N,3]", "%1: f32[N,3], %5: f32[2]")),
+            "line 2: region: its body has 2 inputs for 1 operands");
+  EXPECT_EQ(mistake_in(region("%0, %7", "f32[N,3], f32[2]", "%1: f32[N,3]")),
+            "line 2: region: its body has 1 outputs for 2 results");
+  EXPECT_EQ(
+      mistake_in("graph \"g\"(%x: f32[2]) { %0 = region(%x) {name = \"a\"} return %0 as \"y\" }"),
+      "graph 'g': region (region): has 0 bodies");
+}
+
+TEST(Parse, ConstraintsThatAreNotStatedHold) {
+  const auto constraints = [](const std::string& text) {
+    const auto graph = parse_graph(text);
+    std::string all;
+    for (const DimConstraint& c : graph->constraints())
+      all += c.left.text() + "=" + c.right.text() + " ";
+    return all;
+  };
+  EXPECT_EQ(
+      constraints("graph \"g\"(%x: f32[N], %z: f32[M]) { %0 = add(%x, %z) return %0 as \"y\" }"),
+      "N=M ");
+  EXPECT_EQ(constraints("graph \"g\"(%x: f32[N], %z: f32[M]) { %0 = add(%x, %z) "
+                        "require M == N : \"\" require K == 2 : \"\" return %0 as \"y\" }"),
+            "M=N K=2 ");
+  EXPECT_EQ(constraints(R"(graph "g"(%x: f32[N], %z: f32[M]) {
+    %0 = region(%x, %z) {name = "add"}
+      graph "add"(%a: f32[N], %b: f32[M]) { %1 = add(%a, %b) return %1 as "r" }
+    return %0 as "y"
+  })"),
+            "N=M ")
+      << "a region's body runs with the extents of the graph around it";
+}
+
+TEST(Parse, OriginsPrintAsTheyAre) {
+  for (const char* origins : {"conv, relu", " again:conv", "conv, ", ", relu", "  ", "a,b"}) {
+    const std::string text = "graph \"g\"(%x: f32[2]) {\n  %0 = exp(%x) : f32[2]  // " +
+                             std::string(origins) + "\n  return %0 as \"y\"\n}\n";
+    EXPECT_EQ(print(*parse_graph(text)), print(*parse_graph(print(*parse_graph(text))))) << origins;
+  }
+  const auto graph =
+      parse_graph("graph \"g\"(%x: f32[2]) {\n%0 = exp(%x) // a, b\nreturn %0 as \"y\"}");
+  EXPECT_EQ(graph->nodes().front()->origins(), (std::vector<std::string>{"a", "b"}));
+}
+
 TEST(Parse, ConstraintsStay) {
   expect_round_trip(R"(graph "g"(%x: f32[N,3], %z: f32[M,3]) {
   %0 = add(%x, %z) : f32[N,3]

@@ -76,14 +76,20 @@ TEST(Verify, InferenceMustAccept) {
 TEST(Verify, RegionBodies) {
   const auto graph = parse_graph(R"(graph "g"(%x: f32[N,3]) {
     %0 = region(%x) {name = "exp"} : f32[N,3]
-      graph "body"(%1: f32[N,4]) {
+      graph "body"(%1: f32[N,3]) {
         %2 = exp(%1)
         return %2 as ""
       }
     return %0 as "y"
   })");
+  EXPECT_EQ(find_problem(*graph), "");
+  Node* region = graph->nodes().front().get();
+  Graph& body = *region->body();
+  body.inputs()[0]->set_type({DType::f32, {Dim::symbol("N"), Dim(4)}});
+  body.output(0)->set_type({DType::f32, {Dim::symbol("N"), Dim(4)}});
   EXPECT_EQ(find_problem(*graph),
-            "region (region): body input 0 is f32[N,4], the operand is f32[N,3]");
+            "region (region): inference fails: region: its body's input 0 is f32[N,4], the "
+            "operand is f32[N,3]");
 }
 
 }  // namespace
