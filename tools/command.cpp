@@ -163,6 +163,29 @@ std::map<std::string, int64_t> ModelArguments::dim_values() const {
   return values;
 }
 
+void ModelArguments::check_dims(const std::vector<std::string>& symbols) const {
+  require_symbols(dim_values(), symbols);
+}
+
+std::vector<std::string> input_symbols(const Graph& graph) {
+  std::vector<std::string> names;
+  for (const auto& input : graph.inputs())
+    for (const Dim& d : input->shape())
+      d.symbols([&names](const std::string& name) {
+        if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+      });
+  return names;
+}
+
+void require_symbols(const std::map<std::string, int64_t>& dims,
+                     const std::vector<std::string>& symbols) {
+  for (const auto& [name, value] : dims)
+    if (std::find(symbols.begin(), symbols.end(), name) == symbols.end())
+      throw UsageError(fmt::format(
+          "--dim: the model has no symbolic extent '{}'{}; {}", name, did_you_mean(name, symbols),
+          symbols.empty() ? "it has none" : fmt::format("it has {}", fmt::join(symbols, ", "))));
+}
+
 std::vector<std::string> math_modes() { return {"default", "strict", "fast", "fast,f16"}; }
 
 void set_math(const std::string& text, CompileOptions& options) {
@@ -248,17 +271,21 @@ void write_report(const std::string& text, const std::string& path) {
 }
 
 namespace {
-std::atomic<bool> interrupt{false};
+std::atomic<int> interrupt{0};  ///< the signal
 }  // namespace
 
 InterruptGuard::InterruptGuard() {
-  interrupt = false;
-  std::signal(SIGINT, [](int) {
-    if (interrupt.exchange(true)) std::_Exit(130);
-  });
+  interrupt = 0;
+  for (const int signal : {SIGINT, SIGTERM})
+    std::signal(signal, [](int which) {
+      if (interrupt.exchange(which) != 0) std::_Exit(kSignal + which);
+    });
 }
-InterruptGuard::~InterruptGuard() { std::signal(SIGINT, SIG_DFL); }
-bool InterruptGuard::interrupted() { return interrupt; }
+InterruptGuard::~InterruptGuard() {
+  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
+}
+bool InterruptGuard::interrupted() { return interrupt != 0; }
+int InterruptGuard::exit_code() { return interrupted() ? kSignal + interrupt : kOk; }
 
 std::string progress_bar(double share) {
   constexpr int kWidth = 24;

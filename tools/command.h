@@ -18,6 +18,7 @@ inline constexpr int kOk = 0;
 inline constexpr int kFailed = 1;    ///< a mistake in the model or its input, or a failed check
 inline constexpr int kUsage = 2;     ///< the command line
 inline constexpr int kInternal = 3;  ///< a defect of tintype
+inline constexpr int kSignal = 128;  ///< and the number of the signal that ended the work
 
 /// A mistake in the words of the command line, which kUsage tells; an Error is one in what they
 /// name.
@@ -77,6 +78,8 @@ struct ModelArguments {
   CompileOptions options() const;
   /// Values of symbols given with --dim.
   std::map<std::string, int64_t> dim_values() const;
+  /// UsageError where --dim names none of the symbols.
+  void check_dims(const std::vector<std::string>& symbols) const;
 
  private:
   void refuse_options_of_compiling() const;
@@ -97,10 +100,16 @@ std::pair<std::string, std::string> split_assignment(const std::string& text,
 /// "28", "28x32", "1x28x28": positive extents. Throws UsageError naming the option.
 std::vector<int64_t> parse_extents(const std::string& text, const std::string& option);
 
+/// The symbols in the shapes of the graph's inputs.
+std::vector<std::string> input_symbols(const Graph& graph);
+/// UsageError where a name is none of the symbols.
+void require_symbols(const std::map<std::string, int64_t>& dims,
+                     const std::vector<std::string>& symbols);
+
 /// A session of the model, for programs with states and without.
 Session open_session(const CompiledModel& model, const std::string& path);
 
-/// Ctrl-C asks for an end at the next good place; a second one ends the program.
+/// Ctrl-C, or a SIGTERM, asks for an end at the next good place; a second one ends the program.
 class InterruptGuard {
  public:
   InterruptGuard();
@@ -109,6 +118,8 @@ class InterruptGuard {
   InterruptGuard& operator=(const InterruptGuard&) = delete;
   /// Since the last guard was made.
   static bool interrupted();
+  /// kOk, or that of the signal.
+  static int exit_code();
 };
 
 /// A bar of 24 cells for a share from 0 to 1.

@@ -2,6 +2,7 @@
 #include "codegen/shared_object.h"
 #include "ir/diagnostic.h"
 #include "tools/command.h"
+#include "tools/driver/graph_file.h"
 
 #include <filesystem>
 #include <fmt/format.h>
@@ -15,7 +16,9 @@ int compile_to_file(const ModelArguments& model, const std::string& output) {
     throw UsageError("--output expects a name ending in .tt, got '" + output + "'");
   require_writable(output);
   const CompileOptions options = model.options();
-  CompiledModel m = compile_model(model.path, options);
+  std::unique_ptr<Graph> graph = load_graph(model.path, options.import);
+  model.check_dims(input_symbols(*graph));
+  CompiledModel m = compile_graph(std::move(graph), options);
   print_compile_summary(m.report);
   const std::vector<char> code = link_shared_object(m.objects, m.model.program().target);
   const Status s =

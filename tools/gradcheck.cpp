@@ -25,18 +25,10 @@ struct GradcheckArguments {
 std::map<std::string, int64_t> symbol_values(const Graph& graph,
                                              const std::map<std::string, int64_t>& given) {
   std::map<std::string, int64_t> values;
-  std::vector<std::string> names;
-  for (const auto& input : graph.inputs())
-    for (const Dim& d : input->shape())
-      d.symbols([&](const std::string& name) {
-        if (values.emplace(name, 2).second) names.push_back(name);
-      });
-  for (const auto& [name, value] : given) {
-    if (!values.contains(name))
-      throw UsageError("--dim: the model has no symbolic extent '" + name + "'" +
-                       did_you_mean(name, names));
-    values[name] = value;
-  }
+  const std::vector<std::string> symbols = input_symbols(graph);
+  require_symbols(given, symbols);
+  for (const std::string& name : symbols) values.emplace(name, 2);
+  for (const auto& [name, value] : given) values[name] = value;
   return values;
 }
 

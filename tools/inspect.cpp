@@ -208,6 +208,7 @@ struct ShowArguments {
 int show(const ShowArguments& a) {
   CompileOptions options = a.model.options();
   std::unique_ptr<Graph> graph = load_graph(a.model.path, options.import);
+  a.model.check_dims(input_symbols(*graph));
   if (a.stage == "optimized") optimize(*graph, options);
   if (a.svg.empty() && a.dot.empty()) {
     std::cout << print(*graph);

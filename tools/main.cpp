@@ -133,7 +133,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer(
       "Exit codes: 0 success, 1 a mistake in a model or its input or a failed check,\n"
-      "2 a mistake on the command line, 3 a defect of tintype.\n\n"
+      "2 a mistake on the command line, 3 a defect of tintype, 130 after Ctrl-C, 143 after SIGTERM.\n\n"
       "Examples:\n  tintype run resnet50.onnx --image cat.jpg --preprocess imagenet --top 3\n"
       "  tintype bench resnet50.onnx --threads 2");
   std::vector<std::pair<CLI::App*, Runner>> commands;

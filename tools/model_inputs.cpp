@@ -27,7 +27,7 @@ std::vector<std::string> names_of(const Model& model) {
 size_t number_of(const std::vector<std::string>& names, const std::string& name) {
   const auto found = std::find(names.begin(), names.end(), name);
   if (found == names.end())
-    throw Error("the model has no input '" + name + "'" + did_you_mean(name, names));
+    throw Error("--input: the model has no input '" + name + "'" + did_you_mean(name, names));
   return static_cast<size_t>(found - names.begin());
 }
 
@@ -114,7 +114,9 @@ void read_inputs(const Model& model, const std::vector<std::string>& files,
         inputs[number_of(names, name)] = std::move(array);
       continue;
     }
-    const size_t at = eq == std::string::npos ? next : number_of(names, f.substr(0, eq));
+    const size_t at = eq == std::string::npos
+                          ? next
+                          : from_option([&] { return number_of(names, f.substr(0, eq)); });
     if (at >= names.size())
       throw Error(fmt::format("the model has {} input{}, but more files are given", names.size(),
                               names.size() == 1 ? "" : "s"));
@@ -124,15 +126,23 @@ void read_inputs(const Model& model, const std::vector<std::string>& files,
   }
 }
 
+void note_unprepared(const std::string& model_path, const std::vector<std::string>& files) {
+  const std::string spec = inputs_of_run(model_path);
+  const auto raw = std::find_if(files.begin(), files.end(), [](const std::string& f) {
+    return !is_image_name(f.substr(f.find('=') + 1));
+  });
+  if (spec.empty() || raw == files.end()) return;
+  if (const std::string how = load_input_spec(spec).normalize; !how.empty() && how != "none")
+    fmt::print(stderr, "note: {} is taken as it is; in training, inputs were normalised: {} ({})\n",
+               *raw, how, spec);
+}
+
 void fill_inputs(const Model& model, const std::map<std::string, int64_t>& dims, uint64_t seed,
                  std::vector<Tensor>& inputs) {
   const Program& p = model.program();
   std::vector<std::string> symbols;
   for (const Symbol& s : p.symbols) symbols.push_back(s.name);
-  for (const auto& [name, value] : dims)
-    if (std::find(symbols.begin(), symbols.end(), name) == symbols.end())
-      throw UsageError("--dim: the model has no symbolic extent '" + name + "'" +
-                       did_you_mean(name, symbols));
+  require_symbols(dims, symbols);
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (inputs[i].defined()) continue;
     std::vector<int64_t> extents;

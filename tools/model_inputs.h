@@ -20,6 +20,9 @@ using PreprocessOf = std::function<Preprocess(size_t input)>;
 /// an .npz without a name go to the inputs of their names. Throws Error.
 void read_inputs(const Model& model, const std::vector<std::string>& files,
                  const PreprocessOf& preprocess, std::vector<Tensor>& inputs);
+/// Says on standard error that files of numbers are not prepared as the run did in whose folder the
+/// model lies.
+void note_unprepared(const std::string& model_path, const std::vector<std::string>& files);
 /// Random tensors for what is undefined; `dims` has values of symbols, which are 1 otherwise.
 void fill_inputs(const Model& model, const std::map<std::string, int64_t>& dims, uint64_t seed,
                  std::vector<Tensor>& inputs);

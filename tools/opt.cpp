@@ -145,7 +145,8 @@ std::map<std::string, Tensor> read_inputs(const OptArguments& a, const Graph& gr
   for (const std::string& i : a.inputs) {
     const auto [name, file] = split_assignment(i, "--input");
     if (std::find(known.begin(), known.end(), name) == known.end())
-      throw Error("the graph has no input '" + name + "'" + did_you_mean(name, known));
+      throw UsageError("--input: the graph has no input '" + name + "'" +
+                       did_you_mean(name, known));
     inputs[name] = load_tensor(file);
   }
   return inputs;
@@ -243,6 +244,7 @@ int opt(const OptArguments& a) {
   for (const auto* names : {&a.before, &a.after, &a.explained}) check_names(*names);
   std::unique_ptr<Graph> graph =
       a.model.path == "-" ? read_standard_input(options) : load_graph(a.model.path, options.import);
+  a.model.check_dims(input_symbols(*graph));
   if (a.stats) print_stats(*graph, "before");
   Reporter reporter(a);
   PipelineOptions run;

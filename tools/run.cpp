@@ -87,6 +87,7 @@ std::vector<Tensor> inputs_of(const RunArguments& a, const Model& model,
     throw UsageError("there is no image to prepare; give --image FILE or --input NAME=FILE");
   }
   read_inputs(model, a.inputs, preprocess, inputs);
+  note_unprepared(a.model.path, a.inputs);
   fill_inputs(model, a.model.dim_values(), a.seed, inputs);
   return inputs;
 }

@@ -3,6 +3,7 @@
 #include "frontend/data/safetensors.h"
 #include "frontend/train/initialization.h"
 #include "frontend/train/parameters.h"
+#include "frontend/train/pattern.h"
 #include "frontend/train/spec.h"
 #include "frontend/zoo/zoo.h"
 #include "ir/diagnostic.h"
@@ -147,6 +148,8 @@ void check_specs(TrainArguments a) {
     (void)trainer_options(a);
     if (!a.init.empty()) (void)parse_initializer(a.init);
     (void)parse_early_stopping(a.early_stopping);
+    (void)NamePattern(a.freeze, "--freeze");
+    for (const std::string& g : a.groups) (void)NamePattern(parse_group(g).pattern, "--group");
   });
 }
 
@@ -248,14 +251,14 @@ int train(TrainArguments& a) {
         nlohmann::json{{"model", folder.file("model.onnx")},
                        {"input", data.normalization.text()},
                        {"history", nlohmann::json::parse(history_json(history))}});
-    return kOk;
+    return InterruptGuard::exit_code();
   }
   if (a.show > 0) fmt::print("{}", text_pictures(trainer, data, a.data, a.show));
   if (!history.empty() && !history.back().validation.empty())
     fmt::print("validation: {}\n", text_of(history.back().validation));
   fmt::print("{} and, beside it, curves, history, weights and checkpoint\n",
              folder.file("model.onnx"));
-  return kOk;
+  return InterruptGuard::exit_code();
 }
 
 }  // namespace

@@ -84,7 +84,7 @@ OpenOptions open_options(const DataArguments& a) {
   o.input_names = a.input_names;
   o.target_name = a.target_name;
   if (!a.table.empty()) {
-    SpecReader reader("table," + a.table, "--table");
+    SpecReader reader = SpecReader::without_name(a.table, "--table");
     std::string shape;
     reader("label", o.label);
     reader("task", o.task);

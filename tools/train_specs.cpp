@@ -44,7 +44,7 @@ void require_not_negative(const std::string& what, double value) {
 Clipping parse_clipping(const std::string& text) {
   Clipping c;
   if (text.empty()) return c;
-  SpecReader reader("clip," + text, "--clip");
+  SpecReader reader = SpecReader::without_name(text, "--clip");
   reader("value", c.value);
   reader("norm", c.norm);
   reader("global_norm", c.global_norm);
@@ -57,7 +57,7 @@ Clipping parse_clipping(const std::string& text) {
 
 void apply_regularizers(const std::string& text, TrainingOptions& options) {
   if (text.empty()) return;
-  SpecReader reader("regularize," + text, "--regularize");
+  SpecReader reader = SpecReader::without_name(text, "--regularize");
   reader("l1", options.l1);
   reader("l2", options.l2);
   reader("max_norm", options.max_norm);

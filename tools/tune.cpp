@@ -157,13 +157,13 @@ int tune_model(const TuneArguments& a) {
   tuning.merge(report.setting, report.choices);
   save_tuning(tuning, file);
   if (!a.json.empty()) write_report(json_text(json_of(a, report, file)), a.json);
-  if (a.json == "-") return kOk;
+  if (a.json == "-") return InterruptGuard::exit_code();
   if (report.interrupted) fmt::print("interrupted: what was found until then is kept\n");
   print_table(report);
   fmt::print("{}: {} choices, {}\n", file, report.choices.size(),
              a.output.empty() ? "used from now on; --tuning none does without"
                               : "for --tuning " + file);
-  return kOk;
+  return InterruptGuard::exit_code();
 }
 
 }  // namespace

@@ -52,7 +52,7 @@ int list(bool json) {
 }
 
 int print_layers(const ZooArguments& a) {
-  const auto g = build_zoo_network(a.name, a.options);
+  const auto g = from_option([&a] { return build_zoo_network(a.name, a.options); });
   const Totals t = totals(*g);
   if (a.json) {
     nlohmann::json rows = nlohmann::json::array();
@@ -84,7 +84,7 @@ int run_zoo(ZooArguments a) {
   if (a.name.empty()) return list(a.json);
   a.options.shapes_only = a.output.empty();
   if (a.output.empty()) return print_layers(a);
-  const auto g = build_zoo_network(a.name, a.options);
+  const auto g = from_option([&a] { return build_zoo_network(a.name, a.options); });
   const Totals t = totals(*g);
   export_onnx(*g->take(), a.output);
   if (a.json)

@@ -34,17 +34,30 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
 }  // namespace
 
 SpecReader::SpecReader(std::string_view text, std::string what) : what_(std::move(what)) {
-  const std::vector<std::string_view> parts = split(text, ',');
-  name_ = parts[0];
+  const size_t end = std::min(text.find(','), text.size());
+  name_ = text.substr(0, end);
   if (name_.empty())
     throw Error(what_ + ": expected NAME[,KEY=VALUE...], got '" + std::string(text) + "'");
-  for (size_t i = 1; i < parts.size(); ++i) {
-    const size_t at = parts[i].find('=');
-    if (at == std::string_view::npos || at == 0)
-      throw Error(what_ + " '" + name_ + "': expected KEY=VALUE, got '" + std::string(parts[i]) +
-                  "'");
-    const auto [entry, is_new] = values_.emplace(parts[i].substr(0, at), parts[i].substr(at + 1));
-    if (!is_new) throw Error(what_ + " '" + name_ + "': '" + entry->first + "' is given twice");
+  what_ += " '" + name_ + "'";
+  if (end < text.size()) read_values(text.substr(end + 1));
+}
+
+SpecReader SpecReader::without_name(std::string_view text, std::string what) {
+  SpecReader reader;
+  reader.what_ = std::move(what);
+  reader.read_values(text);
+  return reader;
+}
+
+void SpecReader::read_values(std::string_view text) {
+  for (const std::string_view part : split(text, ',')) {
+    const size_t at = part.find('=');
+    if (at == std::string_view::npos || at == 0) {
+      if (!no_value_) no_value_ = part;
+      continue;
+    }
+    const auto [entry, is_new] = values_.emplace(part.substr(0, at), part.substr(at + 1));
+    if (!is_new) throw Error(what_ + ": '" + entry->first + "' is given twice");
   }
 }
 
@@ -55,8 +68,8 @@ const std::string* SpecReader::take(std::string_view key) {
 }
 
 void SpecReader::wrong(std::string_view key, std::string_view expected) const {
-  throw Error(what_ + " '" + name_ + "': " + std::string(key) + " expects " +
-              std::string(expected) + ", got '" + values_.find(key)->second + "'");
+  throw Error(what_ + ": " + std::string(key) + " expects " + std::string(expected) + ", got '" +
+              values_.find(key)->second + "'");
 }
 
 void SpecReader::operator()(std::string_view key, double& field) {
@@ -101,10 +114,12 @@ void SpecReader::operator()(std::string_view key, std::vector<int64_t>& field) {
 }
 
 void SpecReader::finish() const {
+  std::string known = known_.empty() ? "; it has none" : "; known are ";
+  for (const std::string& k : known_) known += (&k == known_.data() ? "" : ", ") + k;
+  if (no_value_) throw Error(what_ + ": expected KEY=VALUE, got '" + *no_value_ + "'" + known);
   for (const auto& [key, value] : values_)
     if (std::find(known_.begin(), known_.end(), key) == known_.end())
-      throw Error(what_ + " '" + name_ + "' has no option '" + key + "'" +
-                  did_you_mean(key, known_));
+      throw Error(what_ + " has no option '" + key + "'" + did_you_mean(key, known_) + known);
 }
 
 void SpecWriter::operator()(std::string_view key, const double& field) {

@@ -17,11 +17,13 @@
 
 namespace tintype {
 
-/// A spec taken apart. Throws Error for an empty name, a repeated key or a part without '='.
+/// A spec taken apart. Throws Error for an empty name or a repeated key.
 class SpecReader {
  public:
   /// `what` names the kind in messages, as in "optimizer 'adam'".
   SpecReader(std::string_view text, std::string what);
+  /// Of "key=value,key=value".
+  static SpecReader without_name(std::string_view text, std::string what);
 
   const std::string& name() const { return name_; }
 
@@ -34,14 +36,18 @@ class SpecReader {
   /// Numbers separated by ':', as in milestones=30:60.
   void operator()(std::string_view key, std::vector<int64_t>& field);
 
-  /// Throws Error, with the nearest known key, when a key of the spec belongs to no field.
+  /// Throws Error, which lists the known keys, when a key of the spec belongs to no field, or a
+  /// part has no '='.
   void finish() const;
 
  private:
+  SpecReader() = default;
+  void read_values(std::string_view text);
   const std::string* take(std::string_view key);
   [[noreturn]] void wrong(std::string_view key, std::string_view expected) const;
 
   std::string name_, what_;
+  std::optional<std::string> no_value_;  ///< the first part without '='
   std::map<std::string, std::string, std::less<>> values_;
   std::vector<std::string> known_;
 };

@@ -33,12 +33,13 @@ class Child {
     std::_Exit(127);
   }
   bool running() { return waitpid(process_, &status_, WNOHANG) == 0; }
-  void kill() {
-    ::kill(process_, SIGKILL);
+  void kill(int signal = SIGKILL) {
+    ::kill(process_, signal);
     waitpid(process_, &status_, 0);
   }
   /// Whether kill() came before the end.
   bool was_killed() const { return WIFSIGNALED(status_); }
+  int exit_code() const { return WIFEXITED(status_) ? WEXITSTATUS(status_) : -1; }
 
  private:
   pid_t process_;
@@ -120,6 +121,24 @@ TEST_F(TrainCommand, RunsThatAreKilledAtAnyMomentGoOnWithTheSameBits) {
     EXPECT_EQ(bytes_of(path(std::string("whole/") + file)),
               bytes_of(path(std::string("parts/") + file)))
         << file;
+}
+
+// As Ctrl-C sends, and as schedulers of clusters do before they end a job.
+TEST_F(TrainCommand, AskedToEndItSavesWhatItHasAndSaysSo) {
+  save_small_model(path("small.onnx"));
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const std::string folder = path("ended" + std::to_string(signal));
+    Child child({"train", path("small.onnx"), "--data", path("x.npy"), path("y.npy"), "--batch=7",
+                 "--epochs=1000000", "-o", folder});
+    while (child.running() && !fs::exists(folder + "/checkpoint.ttc"))
+      std::this_thread::sleep_for(milliseconds(1));
+    child.kill(signal);
+    EXPECT_EQ(child.exit_code(), 128 + signal);
+    EXPECT_TRUE(fs::exists(folder + "/model.onnx"));
+    const int64_t epochs = epochs_in(folder + "/history.csv");
+    EXPECT_EQ(train("--resume " + folder + " --epochs " + std::to_string(epochs + 2)).code, 0);
+    EXPECT_EQ(epochs_in(folder + "/history.csv"), epochs + 2);
+  }
 }
 
 }  // namespace

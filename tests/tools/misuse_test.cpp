@@ -142,7 +142,9 @@ TEST_F(Misuse, ValuesOfOptionsAreChecked) {
   expect_usage(run + "--dim N", "--dim expects NAME=VALUE, got 'N'");
   expect_usage(run + "--dim N=-3", "--dim N expects a non-negative integer, got '-3'");
   expect_refused(run + "--dim N=999999999999", "error: ");
-  expect_usage(run + "--dim M=3", "--dim: the model has no symbolic extent 'M'");
+  for (const std::string command : {"run ", "show ", "opt ", "gradcheck ", "compile "})
+    expect_usage(command + graph() + " --dim M=3",
+                 "--dim: the model has no symbolic extent 'M' (did you mean 'N'?); it has N");
   expect_usage(run + "--shape x=2x", "--shape expects extents");
   expect_refused(run + "--shape x=2x4", graph() + ": the text of a graph says itself");
   expect_usage(run + "--libraries sometimes", "'sometimes'");
@@ -150,7 +152,8 @@ TEST_F(Misuse, ValuesOfOptionsAreChecked) {
   expect_usage(run + "--passes nonsense", "nonsense");
   expect_refused(run + "--input " + path("missing.npy"), path("missing.npy"));
   expect_refused(run + "--input " + path("empty"), path("empty"));
-  expect_refused(run + "--input y=" + path("x.npy"), "no input 'y'");
+  expect_usage(run + "--input y=" + path("x.npy"), "--input: the model has no input 'y'");
+  expect_usage("opt " + graph() + " --verify-passes --input y=" + path("x.npy"), "no input 'y'");
   expect_refused(run + "--labels " + path("folder.onnx"), path("folder.onnx") + ": is a folder");
   expect_refused(run + "--labels " + path("missing"),
                  path("missing") + ": cannot be opened: No such");
@@ -173,7 +176,7 @@ TEST_F(Misuse, ValuesOfOptionsAreChecked) {
   expect_usage(run + "--disable-pass foo", "foo");
   expect_usage("compile " + graph() + " -o " + path("m.foo"), "ending in .tt");
   expect_usage("tune " + graph() + " --budget -5s", "--budget expects a time");
-  expect_usage("gradcheck " + graph() + " --dim M=3", "no symbolic extent 'M'");
+  expect_usage("zoo lenett5", "did you mean 'lenet5'?");
   expect_usage("opt " + graph() + " --explain simplfy", "did you mean 'simplify'?");
   for (const char* command : {"opt ", "reduce "})
     expect_usage(command + graph() + " --tolerance nan", "--tolerance: expected a number from 0");
@@ -181,6 +184,22 @@ TEST_F(Misuse, ValuesOfOptionsAreChecked) {
   expect_refused("verify " + path("folder.onnx") + " --expect-failures " + path("missing"),
                  path("missing"));
   expect_refused("reduce " + path("folder.onnx"), path("folder.onnx"));
+}
+
+TEST_F(Misuse, OptionsInOptionsAreListed) {
+  const std::string mlp = "train mlp" + data() + "-o " + path("run") + " ";
+  expect_usage(mlp + "--clip 5",
+               "--clip: expected KEY=VALUE, got '5'; known are value, norm, global_norm");
+  expect_usage(
+      mlp + "--clip norms=5",
+      "--clip has no option 'norms' (did you mean 'norm'?); known are value, norm, global_norm");
+  expect_usage(mlp + "--regularize l3=1", "--regularize has no option 'l3'");
+  expect_usage(mlp + "--table labels=1", "--table has no option 'labels' (did you mean 'label'?); "
+                                         "known are label, task, shape");
+  expect_usage(mlp + "--optimizer sgd,rate=1",
+               "optimizer 'sgd' has no option 'rate'; known are lr,");
+  expect_usage(mlp + "--freeze '('", "--freeze '(' is not a regular expression");
+  expect_usage(mlp + "--group '(,rate=2'", "--group '(' is not a regular expression");
 }
 
 TEST_F(Misuse, FilesOfTrainingAreChecked) {
@@ -205,8 +224,6 @@ TEST_F(Misuse, FilesOfTrainingAreChecked) {
   for (const char* share : {"1.5", "1", "-0.1", "nan", "half"})
     expect_usage(mlp + "--validation-split " + share,
                  "--validation-split: expected a number from 0 to below 1");
-  expect_refused(mlp + "--freeze '('", "(");
-  expect_refused(mlp + "--group '(,rate=1'", "(");
   expect_refused("train --resume " + path("folder.onnx"), path("folder.onnx"));
   expect_refused("train mlp --data " + path("empty") + " -o " + path("run"), path("empty"));
   expect_refused("evaluate " + path("folder.onnx"), path("folder.onnx"));

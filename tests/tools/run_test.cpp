@@ -130,6 +130,12 @@ TEST_F(RunCommand, PicturesAreReadAsTheRunThatTrainedTheModelDid) {
   const Tensor got = input_of(run + "/model.onnx", both);
   ASSERT_EQ(got.dims(), (std::vector<int64_t>{2, 3}));
   for (size_t i = 0; i < 6; ++i) EXPECT_EQ(got.values<float>()[i], want.values<float>()[i]);
+  const std::string note =
+      "crops.npy is taken as it is; in training, inputs were normalised: mean=";
+  EXPECT_THAT(tintype("run " + run + "/model.onnx --input " + path("crops.npy")).text,
+              HasSubstr(note));
+  EXPECT_EQ(tintype("run " + run + "/model.onnx --input " + path("s0.png")).text.find("as it is"),
+            std::string::npos);
   const Outcome o = tintype("run " + run + "/model.onnx --top 1" + both);
   EXPECT_THAT(o.text, HasSubstr("images are prepared as " + run + "/inputs.json says"));
   EXPECT_THAT(o.text, HasSubstr("s1.png\n"));
