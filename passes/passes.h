@@ -26,6 +26,7 @@ bool simplify_control(Graph& graph, PassContext& context);
 bool simplify(Graph& graph, PassContext& context);
 bool sink_repeats(Graph& graph, PassContext& context);
 bool sink_transposes(Graph& graph, PassContext& context);
+bool split_phases(Graph& graph, PassContext& context);
 bool stack_steps(Graph& graph, PassContext& context);
 
 }  // namespace tintype

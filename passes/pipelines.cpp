@@ -23,6 +23,7 @@ std::span<const NamedPipeline> named_pipelines() {
            "recognize-attention",  // its scale then costs nothing, wherever exporters put it
            "fold-batch-norm",      // while Conv and BatchNormalization are still whole
            "canonical",
+           "split-phases",       // of convolutions, where what follows them is known
            "merge-projections",  // while products are not packed yet
            "select-algorithms",
            "simplify-control",  // what a loop would pack again on every trip is packed before
@@ -31,6 +32,7 @@ std::span<const NamedPipeline> named_pipelines() {
       {"strict", "the same without rewrites that round differently",
        joined({
            "canonical",
+           "split-phases",
            "select-algorithms{winograd=0}",
            "simplify-control",
            "finish",
@@ -40,6 +42,7 @@ std::span<const NamedPipeline> named_pipelines() {
            "recognize-attention",
            "fold-batch-norm",  // into weights before these are rounded
            "canonical",
+           "split-phases",
            "merge-projections",
            "narrow-operands",  // the cost of algorithms depends on it
            "select-algorithms",

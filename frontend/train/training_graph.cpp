@@ -308,7 +308,8 @@ TrainingGraph make_training_graph(std::unique_ptr<Graph> model, const TrainingOp
   DiagnosticProbe probe;
   if (options.diagnostics) probe.watch_activations(graph);
   Value* loss = add_losses(graph, options, predictions, out);
-  std::string passes = "decompose,roll";
+  // Of transposed convolutions split into phases, the gradients meet no zeros either.
+  std::string passes = "decompose,split-phases,roll";
   if (options.scan_segments)
     passes += ",segment-scans{segments=" + std::to_string(*options.scan_segments) + "}";
   std::vector<Value**> values = {&loss, &stateful.this_step};
