@@ -23,7 +23,6 @@ std::span<const NamedPipeline> named_pipelines() {
            "recognize-attention",  // its scale then costs nothing, wherever exporters put it
            "fold-batch-norm",      // while Conv and BatchNormalization are still whole
            "canonical",
-           "split-phases",       // of convolutions, where what follows them is known
            "merge-projections",  // while products are not packed yet
            "select-algorithms",
            "simplify-control",  // what a loop would pack again on every trip is packed before
@@ -32,7 +31,6 @@ std::span<const NamedPipeline> named_pipelines() {
       {"strict", "the same without rewrites that round differently",
        joined({
            "canonical",
-           "split-phases",
            "select-algorithms{winograd=0}",
            "simplify-control",
            "finish",
@@ -42,7 +40,6 @@ std::span<const NamedPipeline> named_pipelines() {
            "recognize-attention",
            "fold-batch-norm",  // into weights before these are rounded
            "canonical",
-           "split-phases",
            "merge-projections",
            "narrow-operands",  // the cost of algorithms depends on it
            "select-algorithms",
@@ -66,6 +63,7 @@ std::span<const NamedPipeline> named_pipelines() {
            "simplify-control",           // the weights of what rolled up, once more
            "sink-transposes",            // between convolutions they meet and cancel
            "simplify{layout=0}",         // reshapes that meet where a transpose has left
+           "split-phases",               // once what follows convolutions stands behind them
            "sink-transposes",            // may let those pass that were stuck at one of the two
            "simplify",                   // transposes of extent 1, scalars made of equal elements
            "fold-constants{weights=0}",  // biases that sinking brought into the new layout

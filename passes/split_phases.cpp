@@ -27,6 +27,9 @@ namespace tintype {
 
 namespace {
 
+/// Every phase is a step of the program; with more of them, these would take longer than the zeros.
+constexpr int64_t kMostPhases = 64;
+
 /// What one phase of one axis reads.
 struct Taps {
   int64_t first = 0;  ///< place of the window
@@ -42,7 +45,8 @@ struct Axis {
   int64_t step = 1;      ///< s / g
   int64_t dilation = 1;  ///< d / g, that of the phases
   std::vector<Taps> phases;
-  int64_t before = 0, after = 0;  ///< zeros around x that all phases need
+  int64_t before = 0;  ///< zeros around x that all phases need
+  Dim after = 0;
 
   /// Outputs of one phase; those of the last phases may have one too many.
   Dim positions() const { return floor_div(output + Dim(factor - 1), Dim(factor)); }
@@ -67,17 +71,13 @@ void set_phases(Axis& axis, int64_t window, int64_t dilation, int64_t before) {
   }
 }
 
-/// Zeros around x so that every phase finds what it reads; nothing where their number depends on
-/// extents that are not known.
-bool set_padding(Axis& axis) {
+/// Zeros around x so that every phase finds what it reads.
+void set_padding(Axis& axis) {
   for (const Taps& t : axis.phases) {
     if (t.count == 0) continue;
-    const Dim beyond = axis.extent(t) + Dim(t.shift) - axis.input;
-    if (!beyond.is_static()) return false;
     axis.before = std::max(axis.before, -t.shift);
-    axis.after = std::max(axis.after, beyond.value());
+    axis.after = max(axis.after, axis.extent(t) + Dim(t.shift) - axis.input);
   }
-  return true;
 }
 
 /// conv(pad(dilate(x)), w), without padding perhaps, and perhaps with a transpose before it, which
@@ -98,6 +98,12 @@ bool pads_with_zeros(const Node& n) {
          (value == nullptr || constant_splat(value) == 0.0);
 }
 
+int64_t phases_of(const std::vector<int64_t>& factors) {
+  int64_t phases = 1;
+  for (int64_t f : factors) phases *= std::min(f, kMostPhases + 1);
+  return phases;
+}
+
 /// What stands in the way of a convolution over a spread input, or "".
 std::string obstacle(const Node& conv, const std::vector<int64_t>& factors, const Shape& before) {
   const auto spatial = factors.size() - 2;
@@ -107,6 +113,8 @@ std::string obstacle(const Node& conv, const std::vector<int64_t>& factors, cons
   if (conv.attrs().integers("strides", ones) != ones) return "it has strides";
   if (std::any_of(before.begin(), before.end(), [](const Dim& d) { return !d.is_static(); }))
     return "its padding is not known";
+  if (const int64_t phases = phases_of(factors); phases > kMostPhases)
+    return "it has " + std::to_string(phases) + " phases";
   return "";
 }
 
@@ -157,7 +165,7 @@ std::optional<SpreadConv> find_spread_conv(Node& conv, PassContext& context) {
     axis.output = conv.result()->shape()[i + 1];
     axis.factor = s->factors[i + 1];
     set_phases(axis, window[i], dilations[i], s->before[i + 1].value());
-    if (!set_padding(axis)) why = "its extents are not known";
+    set_padding(axis);
     found.axes.push_back(std::move(axis));
   }
   if (why.empty()) return found;
@@ -322,8 +330,8 @@ bool split_phases(Graph& graph, PassContext& context) {
   for (Node* node : convs) {
     const std::optional<SpreadConv> found = find_spread_conv(*node, context);
     if (!found) continue;
-    int64_t phases = 1;
-    for (const Axis& a : found->axes) phases *= a.factor;
+    size_t phases = 1;
+    for (const Axis& a : found->axes) phases *= a.phases.size();
     context.matched(*node, "split into " + std::to_string(phases) + " phases");
     Splitter(graph, *found).run();
     changed = true;

@@ -92,92 +92,13 @@ Value* plain_conv(Builder& b, Value* x, Value* w, int64_t group, const Dim& filt
                 {{"window", window}, {"group", group}, {"filters", filters.value()}});
 }
 
-/// The input gradient of a strided convolution, one phase at a time: places i of x with the same
-/// remainder p of i / stride meet the taps p, p + stride, ... alone. With i = q stride + p,
-///   dx[i] = sum over u of dy[q - u] w[p + u stride],
-/// a convolution without stride over dy. Spread out instead, dy would be mostly zeros.
-class PhasedGradient {
- public:
-  PhasedGradient(Builder& b, const Node& n, Value* dy, Value* w, const Shape& input)
-      : b_(b), dy_(dy), w_(w), input_(input), group_(n.attrs().integer("group", 1)),
-        window_(n.attrs().integers("window")), strides_(spatial_attribute(n, "strides")) {}
-
-  /// True where there are few phases, each of which has taps.
-  static bool fits(const Node& n) {
-    const auto window = n.attrs().integers("window");
-    const auto strides = spatial_attribute(n, "strides");
-    int64_t phases = 1;
-    for (size_t i = 0; i < window.size(); ++i) {
-      if (strides[i] > window[i]) return false;
-      phases *= strides[i];
-    }
-    return phases > 1 && phases <= 16 && all_ones(spatial_attribute(n, "dilations"));
-  }
-
-  Value* run() {
-    Value* x = joined(0, {});
-    Shape shape = {input_[0]};
-    for (size_t i = 0; i < window_.size(); ++i) shape.push_back(rows(i) * Dim(strides_[i]));
-    shape.push_back(input_.back());
-    x = b_.reshape(x, shape);
-    // The last phases may reach past the input: those places belong to no element.
-    return pad_up_to(b_, x, input_);
-  }
-
- private:
-  /// Elements of x per phase along an axis, the last ones perhaps beyond it.
-  Dim rows(size_t axis) const { return ceil_div(input_[axis + 1], Dim(strides_[axis])); }
-
-  /// All phases from an axis on, in shape [N, rows, stride, ..., C], where axes before it have one
-  /// phase, that of `phase`.
-  Value* joined(size_t axis, const std::vector<int64_t>& phase) {
-    if (axis == window_.size()) return one(phase);
-    std::vector<Value*> parts;
-    for (int64_t p = 0; p < strides_[axis]; ++p) {
-      std::vector<int64_t> at = phase;
-      at.push_back(p);
-      parts.push_back(joined(axis + 1, at));
-    }
-    return b_.concat(std::move(parts), static_cast<int>(2 * axis + 2));
-  }
-
-  Value* one(const std::vector<int64_t>& phase) {
-    const size_t spatial = window_.size();
-    Shape starts(spatial + 2, Dim(0)), extents = w_->shape(), before(spatial + 2, Dim(0)),
-                                       after = before, shape = {input_[0]};
-    std::vector<int64_t> steps(spatial + 2, 1);
-    for (size_t i = 0; i < spatial; ++i) {
-      const int64_t taps = (window_[i] - phase[i] + strides_[i] - 1) / strides_[i];
-      starts[i] = phase[i];
-      steps[i] = strides_[i];
-      extents[i] = taps;
-      before[i + 1] = taps - 1;
-      after[i + 1] = rows(i) - dy_->shape()[i + 1];
-      shape.push_back(rows(i));
-      shape.push_back(Dim(1));
-    }
-    shape.push_back(input_.back());
-    Value* w = b_.slice(w_, starts, extents, steps);
-    Value* x = plain_conv(b_, b_.pad(dy_, before, after), backward_weights(b_, w, group_), group_,
-                          input_.back());
-    return b_.reshape(x, shape);
-  }
-
-  Builder& b_;
-  Value* dy_;
-  Value* w_;
-  const Shape& input_;
-  int64_t group_;
-  std::vector<int64_t> window_, strides_;
-};
-
-/// d loss / d x of y = conv(x, w), where n has the attributes of the convolution.
+/// d loss / d x of y = conv(x, w), where n has the attributes of the convolution. The pass
+/// split-phases takes away the zeros that strides put between the elements of dy.
 Value* input_gradient(Builder& b, const Node& n, Value* dy, Value* w, const Shape& input) {
   if (is_empty(dy)) return zeros(b, dy->dtype(), input);
   const int64_t group = n.attrs().integer("group", 1);
   if (!input.back().is_static())
     fail(n, "the gradient needs a fixed number of channels, got " + text_of(input));
-  if (PhasedGradient::fits(n)) return PhasedGradient(b, n, dy, w, input).run();
   if (all_ones(n.attrs().integers("window"))) {  // elements between the places read have none
     Value* dx = plain_conv(b, dy, backward_weights(b, w, group), group, input.back());
     return spread(b, n, dx, input);
