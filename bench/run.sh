@@ -12,7 +12,8 @@ networks=(vgg16 resnet18 googlenet resnet50 alexnet inception_v3 mobilenet_v2)
 
 python=$(tools/setup/peers.sh)
 "$python" bench/export_torchvision.py "$models" "${networks[@]}" --exporters ts
+"$python" bench/export_networks.py "$models/others"
 mkdir -p build
 files=("${networks[@]/#/$models/ts/}")
-"$python" bench/peers.py "${files[@]/%/.onnx}" --tintype "$program" \
+"$python" bench/peers.py "${files[@]/%/.onnx}" "$models"/others/*.onnx --tintype "$program" \
   --threads 2,1 --batch 1,8 --json build/bench.json --markdown build/bench.md "$@"

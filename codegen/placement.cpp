@@ -41,6 +41,36 @@ bool is_margin(const Node& n) {
 
 }  // namespace
 
+namespace {
+
+Shape without_ones(const Shape& shape) {
+  Shape rest;
+  for (const Dim& d : shape)
+    if (!d.is(1)) rest.push_back(d);
+  return rest;
+}
+
+/// The value that a reshape gave axes of extent 1, or took them from; others are themselves.
+const Value* behind_axes_of_one(const Value* v) {
+  const Node* n = v->def();
+  const bool same = n != nullptr && n->is("reshape") &&
+                    without_ones(v->shape()) == without_ones(n->operand(0)->shape());
+  return same ? n->operand(0) : v;
+}
+
+/// Strides for a shape that differs in axes of extent 1.
+Shape strides_of_other_ones(const Shape& from, const Shape& strides, const Shape& to) {
+  Shape result;
+  size_t at = 0;
+  for (const Dim& d : to) {
+    while (!d.is(1) && from[at].is(1)) ++at;
+    result.push_back(d.is(1) ? Dim(1) : strides[at++]);
+  }
+  return result;
+}
+
+}  // namespace
+
 Shape PlacementPlan::Frame::shape() const {
   Shape s = inner->shape();
   for (size_t i = 0; i < s.size(); ++i) s[i] = s[i] + before[i] + after[i];
@@ -63,12 +93,13 @@ void PlacementPlan::plan_concat(const Node& n, const std::function<bool(const Va
   const auto axis =
       static_cast<size_t>(normalize_axis(n.attrs().integer("axis"), whole->rank(), n.where()));
   Shape offset(whole->shape().size(), Dim(0));
-  for (Value* v : n.operands()) {
+  for (const Value* operand : n.operands()) {
+    const Value* v = behind_axes_of_one(operand);
     // The same value twice in one concatenation is written once and copied for the others.
     const bool nested = v->def() != nullptr && v->def()->is("concat");
     if ((writable(v) || nested) && v->output_uses() == 0 && hosts_.count(v) == 0)
-      hosts_[v] = {whole, -1, offset};
-    offset[axis] = offset[axis] + v->shape()[axis];
+      hosts_[v] = {whole, -1, offset, operand};
+    offset[axis] = offset[axis] + operand->shape()[axis];
   }
 }
 
@@ -110,8 +141,10 @@ void PlacementPlan::plan_pads(const Value* v, const std::function<bool(const Val
 
 bool PlacementPlan::in_place(const Node* node, int operand) const {
   if (node->is("pad")) return padded_.count(node) != 0;
-  auto it = hosts_.find(node->operand(operand));
-  if (it == hosts_.end() || it->second.value != node->result()) return false;
+  auto it = hosts_.find(behind_axes_of_one(node->operand(operand)));
+  if (it == hosts_.end() || it->second.value != node->result() ||
+      it->second.as != node->operand(operand))
+    return false;
   // A value that occurs several times sits at its first place only.
   for (int i = 0; i < operand; ++i)
     if (node->operand(i) == node->operand(operand)) return false;
@@ -162,7 +195,9 @@ const Placement& PlacementPlan::of(const Value* v) {
     p = {builder_.storage(Storage::Kind::arena, 0, bytes), Dim(0), dense_strides(v->shape())};
   } else if (host->value != nullptr) {
     const Shape offset = host->offset;
+    const Shape axes = host->as->shape();
     p = window(of(host->value), offset);
+    p.strides = strides_of_other_ones(axes, p.strides, v->shape());
   } else {
     Frame& f = frames_[static_cast<size_t>(host->frame)];
     allocate_frame(f);

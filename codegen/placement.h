@@ -1,7 +1,8 @@
 // Decides where values live: own memory, a window of another value's memory, or a view.
 //
 // A value that is only concatenated or zero-padded is produced in place: directly inside the result
-// of the concatenation, or inside a buffer with margins. Movement ops then cost nothing.
+// of the concatenation, or inside a buffer with margins. Movement ops then cost nothing. An operand
+// that got axes of extent 1 for it, as in stacking, is the value behind the reshape.
 #pragma once
 
 #include "codegen/program_builder.h"
@@ -51,6 +52,7 @@ class PlacementPlan {
     const Value* value;  ///< concat result, or null for a frame
     int frame = -1;
     Shape offset;
+    const Value* as = nullptr;  ///< the operand of the concatenation: v, or v with other axes of 1
   };
   struct Frame {  ///< a value with margins around it
     const Value* inner;
