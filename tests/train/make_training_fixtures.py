@@ -125,14 +125,15 @@ EXAMPLES, BATCH = 24, 8
 
 # ResNet-18's last stage normalises over 8 numbers here. With the usual epsilon of 1e-5 and rates, PyTorch in f32 leaves
 # PyTorch in f64 by more than 1e-4 within 3 to 4 steps, and by 1e-3 to 1e-1 within 100: there is no curve to be compared
-# with. At this epsilon and these rates it stays within RESNET_CHAOS, less than half of the tolerance, which main() asserts.
+# with. At this epsilon and these rates it stays within RESNET_CHAOS, a fifth of the tolerance, which main() asserts: at a
+# rate of 0.01 the two were 2.8e-5 apart on one processor and 4.7e-5 on another, after 99 steps.
 RESNET_EPSILON = 1.0
 RESNET_OPTIMIZERS = {
-    "sgd,lr=0.01,momentum=0.9,weight_decay=0.0005":
-        lambda p: torch.optim.SGD(p, 0.01, momentum=0.9, weight_decay=5e-4),
+    "sgd,lr=0.005,momentum=0.9,weight_decay=0.0005":
+        lambda p: torch.optim.SGD(p, 0.005, momentum=0.9, weight_decay=5e-4),
     "adam,lr=0.00002": lambda p: torch.optim.Adam(p, 2e-5),
 }
-RESNET_CHAOS = 4e-5
+RESNET_CHAOS = 2e-5
 
 
 def train(make, name, optimizer_of, steps, clip=None, group=None, dtype=torch.float32):
