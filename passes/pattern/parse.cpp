@@ -9,6 +9,7 @@
 //   made       = names "=" ( name | OP "(" ... ")" [ attributes ] )
 //   attributes = "{" [ "..." name [","] ] { NAME "=" expression [","] } "}"
 #include "ir/diagnostic.h"
+#include "ir/nearest_op.h"
 #include "passes/pattern/expression_parser.h"
 #include "passes/pattern/pattern.h"
 
@@ -98,9 +99,7 @@ class Parser {
 
   const OpDef* op_named(const Token& t) const {
     if (const OpDef* def = find_op(t.text)) return def;
-    std::vector<std::string> names;
-    for (const OpDef* d : all_ops()) names.emplace_back(d->name);
-    fail_at(in_.file(), t.at, "there is no op '" + t.text + "'" + did_you_mean(t.text, names));
+    fail_at(in_.file(), t.at, "there is no op '" + t.text + "'" + nearest_op(t.text));
   }
 
   std::vector<Token> result_names() {
@@ -349,9 +348,8 @@ class Parser {
     if (in_.accept("{")) attributes(t);
     for (const AttrDef& a : t.op->attrs)
       if (a.required && t.attributes_of < 0 &&
-          std::none_of(
-              t.attributes.begin(), t.attributes.end(),
-              [&a](const auto& given) { return given.def == &a; }))
+          std::none_of(t.attributes.begin(), t.attributes.end(),
+                       [&a](const auto& given) { return given.def == &a; }))
         fail_at(in_.file(), t.at,
                 std::string(t.op->name) + " needs attribute '" + std::string(a.name) + "'");
     return t;

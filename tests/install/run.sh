@@ -118,10 +118,17 @@ cat >"$work/old.c" <<'C'
 struct { const char *version, *interface, *name; void (*add)(void); } tintype_plugin = {"0.0.1", "abc", "old", 0};
 C
 cc -shared -fPIC -o "$work/old.so" "$work/old.c"
+cat >"$work/idle.c" <<'C'
+#include <tintype/passes/plugin_version.h>
+struct { const char *version, *interface, *name; void (*add)(void); } tintype_plugin = {
+    TINTYPE_PLUGIN_VERSION, TINTYPE_PLUGIN_INTERFACE, "idle", 0};
+C
+cc -shared -fPIC -I"$work/prefix/include" -o "$work/idle.so" "$work/idle.c"
 echo "int x;" >"$work/none.c"
 cc -shared -fPIC -o "$work/none.so" "$work/none.c"
 echo "no library" >"$work/text.so"
 refuse "was built for Tintype 0.0.1 (interface abc), this is" tintype opt "$net" --plugin "$work/old.so"
+refuse "plugin 'idle': TINTYPE_PLUGIN names no function" tintype opt "$net" --plugin "$work/idle.so"
 refuse "it has no entry point" tintype opt "$net" --plugin "$work/none.so"
 refuse "cannot be loaded as a plugin" tintype opt "$net" --plugin "$work/text.so"
 refuse "missing.so: No such file" tintype opt "$net" --plugin "$work/missing.so"
