@@ -6,7 +6,8 @@
 //   call       = OP { "|" OP } "(" [ operand { "," operand } ] ")"
 //   operand    = name [ "?" ] | number | "none" | call | "..."
 //   replacement = made | "{" made { [";"] made } "}"
-//   made       = names "=" ( name | OP "(" ... ")" [ attributes ] )
+//   made       = names "=" ( name | OP "(" ... ")" [ attributes ] | constant )
+//   constant   = "constant" "(" expression "," expression ")"
 //   attributes = "{" [ "..." name [","] ] { NAME "=" expression [","] } "}"
 #include "ir/diagnostic.h"
 #include "ir/nearest_op.h"
@@ -302,7 +303,7 @@ class Parser {
     const Place at = in_.peek().at;
     const std::vector<Token> results = result_names();
     NodeTemplate t;
-    const bool is_call = in_.peek(1).text == "(";
+    const bool is_call = in_.peek(1).text == "(" && in_.peek().text != "constant";
     if (is_call) {
       t = template_call();
     } else {
