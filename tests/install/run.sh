@@ -48,7 +48,7 @@ conv=$(tintype opt "$patterns/conv_5x5.ir" --patterns "$patterns/conv_5x5.pat" -
 [[ $(grep -c " = Conv(" <<<"$conv") == 2 && $conv == *"f32[N,16,H,W]"* ]] || fail "conv-5x5: $conv"
 
 # The plugin of the examples: passes, and ops of all kinds.
-for example in plugin embed; do
+for example in plugin embed embed_c; do
   "$cmake" -S "$source/examples/$example" -B "$work/$example" -DCMAKE_BUILD_TYPE=Release >"$work/log" &&
     "$cmake" --build "$work/$example" >>"$work/log" 2>&1 || fail "$(cat "$work/log")"
 done
@@ -112,6 +112,7 @@ expect "m: f32[1]" tintype run "$work/net.tt" --plugin "$plugin"
 expect "0.726149" "$work/embed/embed" "$net" "$plugin" "$patterns/cleanup.pat" square,default
 tintype compile "$patterns/activations.ir" --patterns "$patterns/activations.pat" -o "$work/model.tt" >/dev/null
 expect "0.561181" "$work/embed/deployed" "$work/model.tt"
+expect "0.561181" "$work/embed_c/deployed_c" "$work/model.tt"
 
 # What does not fit is refused with the reason.
 cat >"$work/old.c" <<'C'
