@@ -6,7 +6,7 @@
 #include "codegen/prefetch_level.h"
 #include "codegen/schedule/prefetch.h"
 #include "codegen/schedule/schedules.h"
-#include "ir/custom_ops.h"
+#include "ir/added_call.h"
 #include "ir/diagnostic.h"
 #include "ir/print.h"
 
@@ -196,43 +196,58 @@ void set_features(Halide::Target& target, const KernelSpec& spec) {
   target.set_feature(Halide::Target::StrictFloat, strict);
 }
 
+/// A node of a plugin's op in the kernel, or null.
+const Node* added_node(const Graph& body) {
+  for (const auto& n : body.nodes())
+    if (is_added(n->op())) return n.get();
+  return nullptr;
+}
+
+std::vector<char> compile_definition(const KernelSpec& spec, const Machine& machine,
+                                     const std::string& symbol) {
+  Halide::Target target(machine.target);
+  set_features(target, spec);
+  if (spec.cuda) {
+    target.set_feature(Halide::Target::CUDA);
+    target.set_feature(capability_feature(machine.cuda));
+  }
+  Machine vectors = machine;
+  if (spec.lanes > 0) vectors.lanes = spec.lanes;
+  Composition c = compose(spec, vectors);
+  schedule(c, spec, vectors);
+  Halide::Pipeline pipeline(c.outputs);
+  prefetch_contraction(pipeline, c, spec);
+  if (spec.cuda) add_cuda_passes(pipeline, c);
+  const ScratchFile file;
+  pipeline.compile_to_object(file.path(), c.arguments, symbol, target);
+  std::ifstream in(file.path(), std::ios::binary);
+  std::vector<char> object((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  if (object.empty())
+    throw Error("writing the object of kernel " + spec.name + " to '" + file.path() + "' failed");
+  if (spec.prefetch > 0 || spec.schedule == ScheduleKind::contraction)
+    fetch_into_second_level(object);
+  return object;
+}
+
 }  // namespace
 
 std::vector<char> compile_kernel(const KernelSpec& spec, const Machine& machine,
                                  const std::string& symbol) {
   silence_warnings();
-  try {
-    Halide::Target target(machine.target);
-    set_features(target, spec);
-    if (spec.cuda) {
-      target.set_feature(Halide::Target::CUDA);
-      target.set_feature(capability_feature(machine.cuda));
-    }
-    Machine vectors = machine;
-    if (spec.lanes > 0) vectors.lanes = spec.lanes;
-    Composition c = compose(spec, vectors);
-    schedule(c, spec, vectors);
-    Halide::Pipeline pipeline(c.outputs);
-    prefetch_contraction(pipeline, c, spec);
-    if (spec.cuda) add_cuda_passes(pipeline, c);
-    const ScratchFile file;
-    pipeline.compile_to_object(file.path(), c.arguments, symbol, target);
-    std::ifstream in(file.path(), std::ios::binary);
-    std::vector<char> object((std::istreambuf_iterator<char>(in)),
-                             std::istreambuf_iterator<char>());
-    if (object.empty())
-      throw Error("writing the object of kernel " + spec.name + " to '" + file.path() + "' failed");
-    if (spec.prefetch > 0 || spec.schedule == ScheduleKind::contraction)
-      fetch_into_second_level(object);
-    return object;
-  } catch (const Halide::Error& e) {
-    for (const auto& n : spec.body->nodes())
-      if (is_added(n->op()))
-        throw Error(n->where() + " (" + std::string(n->name()) +
+  const Node* added = added_node(*spec.body);
+  const auto compiled = [&] {
+    try {
+      return compile_definition(spec, machine, symbol);
+    } catch (const Halide::Error& e) {
+      if (added != nullptr)
+        throw Error(added->where() + " (" + std::string(added->name()) +
                     "): Halide refuses its definition or schedule: " + e.what());
-    throw InternalError("kernel " + spec.name + " does not compile: " + e.what() + "\n" +
-                        spec.text());
-  }
+      throw InternalError("kernel " + spec.name + " does not compile: " + e.what() + "\n" +
+                          spec.text());
+    }
+  };
+  if (added == nullptr) return compiled();
+  return call_added(function_of_op(*added, "definition or schedule"), compiled);
 }
 
 }  // namespace tintype

@@ -1,6 +1,7 @@
 // Gradients flow from the results back along the paths that lead to them.
 #include "ir/accumulate_gradients.h"
 
+#include "ir/added_call.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 
@@ -85,7 +86,12 @@ class Accumulation {
     if (std::all_of(of_results.begin(), of_results.end(), [](Value* v) { return v == nullptr; }))
       return;
     builder_.set_origins(backward_origins(n));
-    const std::vector<Value*> of_operands = n.op().gradient(builder_, n, of_results);
+    const std::vector<Value*> of_operands =
+        call_of_record(n, "gradient", [&] { return n.op().gradient(builder_, n, of_results); });
+    if (is_added(n.op()) && of_operands.size() != static_cast<size_t>(n.operand_count()))
+      throw Error(function_of_op(n, "gradient") + " returns " + std::to_string(of_operands.size()) +
+                  " gradients of " + std::to_string(n.operand_count()) +
+                  " operands (null stands for zero)");
     for (size_t i = 0; i < of_operands.size(); ++i) {
       const Value* v = n.operand(static_cast<int>(i));
       if (v == nullptr || of_operands[i] == nullptr || !is_float(v->dtype())) continue;
@@ -115,9 +121,12 @@ class Accumulation {
 
  private:
   void add(const Node& n, const Value* v, Value* more) {
-    TINTYPE_CHECK(more->dtype() == v->dtype() && more->rank() == v->rank(),
-                  n.where() + " (" + std::string(n.name()) + "): gradient " + more->type().text() +
-                      " of an operand " + v->type().text());
+    if (more->dtype() != v->dtype() || more->rank() != v->rank()) {
+      const std::string message = function_of_op(n, "gradient") + " is " + more->type().text() +
+                                  " for an operand " + v->type().text();
+      TINTYPE_CHECK(is_added(n.op()), message);
+      throw Error(message);
+    }
     // Extents that are equal only by a constraint of the graph may be written differently.
     more = builder_.reshape(more, v->shape());
     Value*& sum = gradients_[v];

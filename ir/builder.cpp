@@ -2,6 +2,7 @@
 #include "ir/builder.h"
 
 #include "ir/diagnostic.h"
+#include "ir/nearest_op.h"
 #include "ir/ops/tables.h"
 #include "runtime/scalar.h"
 
@@ -12,8 +13,11 @@ namespace tintype {
 
 Node* Builder::create(std::string_view op_name, std::vector<Value*> operands, AttrMap attrs,
                       int result_count, std::vector<std::unique_ptr<Graph>> bodies) {
-  Node* n =
-      graph_->create(op(op_name), std::move(operands), std::move(attrs), result_count, before_);
+  const OpDef* def = find_op(op_name);
+  if (def == nullptr)
+    throw Error((origins_.empty() ? "" : origins_.front() + ": ") + "there is no op '" +
+                std::string(op_name) + "'" + nearest_op(op_name));
+  Node* n = graph_->create(*def, std::move(operands), std::move(attrs), result_count, before_);
   n->set_origins(origins_);
   for (auto& body : bodies) n->add_body(std::move(body));
   try {

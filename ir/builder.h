@@ -11,7 +11,7 @@
 namespace tintype {
 
 /// Creates nodes before an insertion point (null: at the end of the graph). Every method throws
-/// Error when the operands do not fit the op. Shapes are outermost first.
+/// Error when operands, results or attributes do not fit the op. Shapes are outermost first.
 class Builder {
  public:
   explicit Builder(Graph& graph, Node* before = nullptr) : graph_(&graph), before_(before) {}

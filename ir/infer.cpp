@@ -1,7 +1,9 @@
 // Running the inference of op records, and what records need for it.
+#include "ir/added_call.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/ops/tables.h"
+#include "ir/verify.h"
 
 #include <algorithm>
 #include <unordered_map>
@@ -65,16 +67,23 @@ int normalize_axis(int64_t axis, int rank, const std::string& where) {
 
 namespace {
 
-void check_operands(const Node& node) {
+/// Fails unless least <= n <= most, where most -1 is any number.
+void check_count(const Node& node, std::string_view what, int n, int least, int most) {
+  if (n >= least && (most < 0 || n <= most)) return;
+  std::string expected = std::to_string(least);
+  if (most < 0) expected += " or more";
+  else if (most != least) expected += " to " + std::to_string(most);
+  ops::fail(node, "expected " + expected + " " + std::string(what) + ", got " + std::to_string(n));
+}
+
+/// What a node is, before anything is computed from it.
+void check_form(const Node& node) {
   const OpDef& def = node.op();
   const int n = node.operand_count();
-  if (n < def.min_operands || (def.max_operands >= 0 && n > def.max_operands)) {
-    std::string expected = std::to_string(def.min_operands);
-    if (def.max_operands < 0) expected += " or more";
-    else if (def.max_operands != def.min_operands)
-      expected += " to " + std::to_string(def.max_operands);
-    ops::fail(node, "expected " + expected + " inputs, got " + std::to_string(n));
-  }
+  check_count(node, "inputs", n, def.min_operands, def.max_operands);
+  check_count(node, "results", node.result_count(), def.min_results, def.max_results);
+  if (const std::string problem = attribute_problem(node); !problem.empty())
+    ops::fail(node, problem);
   // Lists have no gaps; those of control ops begin with what may be absent.
   const bool list = def.max_operands < 0 && !def.has(kControl);
   for (int i = 0; i < (list ? n : def.min_operands); ++i)
@@ -140,7 +149,7 @@ void infer_composite(Node& node) {
   b.set_origins(node.origins());
   std::vector<Value*> results;
   try {
-    results = node.op().decompose(b, *copy);
+    results = call_of_record(node, "decomposition", [&] { return node.op().decompose(b, *copy); });
   } catch (const NeedsInputValue& e) {
     needs_value(node, e);
   }
@@ -158,7 +167,7 @@ void infer_composite(Node& node) {
 }  // namespace
 
 void infer_node(Node& node) {
-  check_operands(node);
+  check_form(node);
   if (node.op().decompose != nullptr) {
     infer_composite(node);
     return;
@@ -166,7 +175,10 @@ void infer_node(Node& node) {
   std::vector<TensorType> results(static_cast<size_t>(node.result_count()));
   InferContext context{node, results};
   TINTYPE_CHECK(node.op().infer != nullptr, "op " + std::string(node.name()) + " has no inference");
-  node.op().infer(context);
+  call_of_record(node, "inference", [&] { node.op().infer(context); });
+  for (size_t i = 0; is_added(node.op()) && i < results.size(); ++i)
+    if (results[i].dtype == DType::undefined)
+      context.fail("the op's inference gives result " + std::to_string(i) + " no element type");
   for (int i = 0; i < node.result_count(); ++i)
     node.result(i)->set_type(std::move(results[static_cast<size_t>(i)]));
   if (node.op().content == nullptr || node.result_count() != 1) return;

@@ -6,6 +6,7 @@
 #include "ir/diagnostic.h"
 #include "ir/lexer.h"
 #include "ir/limits.h"
+#include "ir/nearest_op.h"
 #include "ir/verify.h"
 
 #include <algorithm>
@@ -197,12 +198,6 @@ class Parser {
     if (!tensor_name_.empty()) n->result()->set_name(std::move(tensor_name_));
     tensor_name_.clear();
     for (size_t i = 0; i < keys.size(); ++i) define(scope, keys[i], n->result(static_cast<int>(i)));
-  }
-
-  static std::string nearest_op(const std::string& name) {
-    std::vector<std::string> names;
-    for (const OpDef* d : all_ops()) names.emplace_back(d->name);
-    return did_you_mean(name, names);
   }
 
   bool next_is_graph() {

@@ -41,7 +41,7 @@ class Verifier {
     if (&n.graph() != &graph_) return "belongs to another graph";
     std::string problem = check_counts(n);
     if (problem.empty()) problem = check_operands(n);
-    if (problem.empty()) problem = check_attrs(n);
+    if (problem.empty()) problem = attribute_problem(n);
     if (problem.empty()) problem = check_bodies(n);
     if (problem.empty()) problem = check_types(n);
     return problem;
@@ -73,26 +73,6 @@ class Verifier {
                             [&](const Use& u) { return u.node == &n && u.operand == i; }))
         return "operand " + std::to_string(i) + " does not know of this use";
       ++uses_[v];
-    }
-    return "";
-  }
-
-  static std::string check_attrs(const Node& n) {
-    for (const AttrDef& def : n.op().attrs) {
-      const Attr* a = n.attrs().find(def.name);
-      const std::string name = "attribute '" + std::string(def.name) + "'";
-      if (a == nullptr) {
-        if (def.required) return name + " is missing";
-      } else if (kind_of(*a) != def.kind) {
-        return name + " must be " + std::string(name_of(def.kind)) + ", is " +
-               std::string(name_of(kind_of(*a)));
-      }
-    }
-    for (const auto& [name, value] : n.attrs().entries()) {
-      const auto& defs = n.op().attrs;
-      if (std::none_of(defs.begin(), defs.end(),
-                       [&key = name](const AttrDef& d) { return d.name == key; }))
-        return "attribute '" + name + "' is not in the record of the op";
     }
     return "";
   }
@@ -200,6 +180,26 @@ bool agree(const TensorType& a, const TensorType& b, const std::vector<DimConstr
       return false;
   }
   return true;
+}
+
+std::string attribute_problem(const Node& n) {
+  for (const AttrDef& def : n.op().attrs) {
+    const Attr* a = n.attrs().find(def.name);
+    const std::string name = "attribute '" + std::string(def.name) + "'";
+    if (a == nullptr) {
+      if (def.required) return name + " is missing";
+    } else if (kind_of(*a) != def.kind) {
+      return name + " must be " + std::string(name_of(def.kind)) + ", is " +
+             std::string(name_of(kind_of(*a)));
+    }
+  }
+  for (const auto& [name, value] : n.attrs().entries()) {
+    std::vector<std::string> known;
+    for (const AttrDef& def : n.op().attrs) known.emplace_back(def.name);
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      return "attribute '" + name + "' is not in the record of the op" + did_you_mean(name, known);
+  }
+  return "";
 }
 
 std::string find_problem(const Graph& graph) { return Verifier(graph).run(); }

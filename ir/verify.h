@@ -12,6 +12,8 @@ namespace tintype {
 /// operands defined before use, use lists, operand and result counts, attributes against the op's
 /// schema, types and contents equal to what inference gives, region bodies, and outputs.
 std::string find_problem(const Graph& graph);
+/// What of a node's attributes its op's record does not have, or has otherwise; "" when they fit.
+std::string attribute_problem(const Node& node);
 /// InternalError when find_problem finds one.
 void verify(const Graph& graph);
 

@@ -1,4 +1,5 @@
 // decompose: rewrites ONNX-level nodes to core ops, each by its own record.
+#include "ir/added_call.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "passes/passes.h"
@@ -42,7 +43,9 @@ bool decompose(Graph& graph, PassContext& context) {
       builder.set_origins(node->origins());
       if (context.explaining())
         context.matched(*node, std::string(node->name()) + " becomes simpler ops");
-      replace_results(graph, *node, node->op().decompose(builder, *node));
+      replace_results(graph, *node, call_of_record(*node, "decomposition", [&] {
+                        return node->op().decompose(builder, *node);
+                      }));
       graph.erase(node);
       again = true;
     }

@@ -1,6 +1,7 @@
 // Host evaluation: attributes and extents become integers, then the host op runs.
 #include "passes/evaluate.h"
 
+#include "ir/added_call.h"
 #include "ir/diagnostic.h"
 #include "passes/evaluate_control.h"
 #include "runtime/host_ops.h"
@@ -55,7 +56,9 @@ std::optional<std::vector<Tensor>> evaluate_node(const Node& node, std::span<con
     if (!dims) return std::nullopt;
     results.push_back(Tensor::empty(node.result(i)->dtype(), std::move(*dims)));
   }
-  const Status status = op->function({operands, results, *attributes});
+  const Status status = call_of_record(node, "host op", [&] {
+    return op->function({operands, results, *attributes});
+  });
   if (!status.ok())
     throw Error(node.where() + " (" + std::string(node.name()) + "): " + status.message());
   return results;

@@ -1,9 +1,11 @@
 // Parsing and running of pipelines.
 #include "passes/pass_manager.h"
 
+#include "ir/added_call.h"
 #include "ir/arithmetic_errors.h"
 #include "ir/diagnostic.h"
 #include "ir/verify.h"
+#include "passes/added_pass.h"
 
 #include <algorithm>
 #include <chrono>
@@ -123,13 +125,19 @@ PassTiming run_step(Graph& graph, const PassStep& step, const PipelineOptions& o
   PassContext context(*step.pass, step.options, options.explain);
   const auto start = Clock::now();
   const bool changed = with_arithmetic_errors("pass '" + std::string(step.pass->name) + "': ", [&] {
-    return run_nested(*step.pass, graph, context);
+    if (!is_added(*step.pass)) return run_nested(*step.pass, graph, context);
+    return call_added("pass '" + std::string(step.pass->name) + "'",
+                      [&] { return run_nested(*step.pass, graph, context); });
   });
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   if (options.verify) {
     const std::string problem = find_problem(graph);
-    TINTYPE_CHECK(problem.empty(),
-                  "pass '" + std::string(step.pass->name) + "' left a broken graph: " + problem);
+    if (!problem.empty()) {
+      const std::string message =
+          "pass '" + std::string(step.pass->name) + "' left a broken graph: " + problem;
+      TINTYPE_CHECK(is_added(*step.pass), message);
+      throw Error(message);
+    }
   }
   return {step.pass->name, seconds, changed, graph.size()};
 }

@@ -52,8 +52,8 @@ struct PassObserver {
 };
 
 struct PipelineOptions {
-  bool verify = false;  ///< verify the graph after each pass; an InternalError names the pass
-  int stop_after = -1;  ///< number of passes to run; negative: all
+  bool verify = false;                ///< verify the graph after each pass; an error names the pass
+  int stop_after = -1;                ///< number of passes to run; negative: all
   std::vector<std::string> disabled;  ///< names of passes to leave out; unknown names throw Error
   ExplainSink explain;
   PassObserver* observer = nullptr;

@@ -55,10 +55,15 @@ std::string load_plugin(const std::string& path) {
   }
   const PluginEntry& entry = entry_of(handle, path);
   if (!all.handles.insert(handle).second) return entry.name;
+  const std::string start = path + ": plugin '" + entry.name + "': ";
+  if (entry.add == nullptr)
+    throw Error(start + "TINTYPE_PLUGIN names no function that registers what it brings");
   try {
     entry.add();
   } catch (const std::exception& e) {
-    throw Error(path + ": plugin '" + entry.name + "': " + e.what());
+    throw Error(start + e.what());
+  } catch (...) {
+    throw Error(start + "its function throws what is no std::exception");
   }
   return entry.name;
 }

@@ -1,8 +1,11 @@
 // The table of built-in passes.
 #include "ir/diagnostic.h"
+#include "passes/added_pass.h"
 #include "passes/passes.h"
 #include "passes/recognize.h"
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <vector>
@@ -150,6 +153,12 @@ void register_passes(std::span<const Pass> passes) {
   for (const Pass& p : passes)
     if (const auto [it, added] = r.passes.emplace(p.name, &p); !added && it->second != &p)
       throw Error("there are two passes named '" + std::string(p.name) + "'");
+}
+
+bool is_added(const Pass& pass) {
+  return pass.pattern == nullptr &&
+         std::none_of(std::begin(kPasses), std::end(kPasses),
+                      [&pass](const Pass& known) { return &known == &pass; });
 }
 
 const Pass& find_pass(std::string_view name) {

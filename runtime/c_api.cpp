@@ -43,7 +43,11 @@ tintype::Result<tintype::Tensor> borrow(const tintype_tensor& t, size_t index) {
     return tintype::invalid_argument(name + ": rank " + std::to_string(t.rank) +
                                      " is not between 0 and 32");
   if (t.rank > 0 && t.dims == nullptr) return tintype::invalid_argument(name + ": dims are null");
-  return tintype::Tensor::borrow(dtype, {t.dims, t.dims + t.rank}, t.data, nullptr);
+  auto made = tintype::guarded([&]() -> tintype::Result<tintype::Tensor> {
+    return tintype::Tensor::borrow(dtype, {t.dims, t.dims + t.rank}, t.data, nullptr);
+  });
+  if (made.ok()) return made;
+  return Status(made.status().code(), name + ": " + made.status().message());
 }
 
 }  // namespace

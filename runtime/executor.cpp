@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
+#include <new>
 
 namespace tintype {
 
@@ -20,6 +22,19 @@ bool is_aligned(const Tensor& t) {
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// That of a plugin may throw anything.
+Status call_host_op(HostFunction function, const HostCall& call) {
+  try {
+    return function(call);
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& e) {
+    return {StatusCode::internal, e.what()};
+  } catch (...) {
+    return {StatusCode::internal, "it throws what is no std::exception"};
+  }
 }
 
 }  // namespace
@@ -238,7 +253,8 @@ Status Executor::run_step(Binding& binding, size_t index) {
         return kernel_failure(step, *binding.plan, index, code);
       return {};
     case Step::Kind::host: {
-      Status s = ready.host({ready.host_inputs, ready.host_outputs, *ready.attributes});
+      const Status s =
+          call_host_op(ready.host, {ready.host_inputs, ready.host_outputs, *ready.attributes});
       return s.ok() ? s : Status(s.code(), describe(step) + ": " + s.message());
     }
     case Step::Kind::fill:

@@ -134,7 +134,10 @@ Result<Model> Model::create(std::shared_ptr<const Program> program,
   });
 }
 
-const Program& Model::program() const { return *shared_->program; }
+const Program& Model::program() const {
+  static const Program kEmpty;
+  return shared_ == nullptr ? kEmpty : *shared_->program;
+}
 
 Result<std::vector<Tensor>> Model::run(std::span<const Tensor> inputs,
                                        const RunOptions& options) const {

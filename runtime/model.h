@@ -59,6 +59,8 @@ class Model {
   static Result<Model> create(std::shared_ptr<const Program> program,
                               std::shared_ptr<const KernelLibrary> kernels);
 
+  /// Names and types of inputs and outputs, and what runs; valid as long as a copy of the model
+  /// lives. Of a model that is empty (default-constructed, moved from), a program without anything.
   const Program& program() const;
 
   /// Runs once. A program with states needs a Session (runtime/session.h). `inputs` by name; dtype

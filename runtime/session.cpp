@@ -17,6 +17,8 @@ std::vector<int64_t> dense_strides(const std::vector<int64_t>& dims) {
   return strides;
 }
 
+Status moved_from() { return invalid_argument("the session was moved from: create another"); }
+
 /// Extents of the shown tensor: memory axis i is its axis layout[i].
 std::vector<int64_t> shown_dims(const std::vector<int64_t>& memory,
                                 const std::vector<int64_t>& layout) {
@@ -83,6 +85,8 @@ Status StateStore::set(const std::string& name, const Tensor& value) {
     if (e.memory->dtype() != value.dtype() || dims != value.dims())
       return invalid_argument("state '" + name + "' is " + type_string(e.memory->dtype(), dims) +
                               ", the new value " + value.type_string());
+    if (value.data() == nullptr && value.size() > 0)
+      return invalid_argument("state '" + name + "': the data pointer of the new value is null");
     Tensor to = e.memory->replaced_on_host();
     strided_copy(to.dims(), to.mutable_data(), dense_strides(to.dims()), value.data(),
                  strides_in(e.layout, dims), size_of(to.dtype()));
@@ -152,13 +156,16 @@ Result<Session> Session::create(const Model& model, std::shared_ptr<StateStore> 
 
 Result<std::vector<Tensor>> Session::run(std::span<const Tensor> inputs,
                                          const RunOptions& options) {
-  return guarded(
-      [&]() -> Result<std::vector<Tensor>> { return executor_->run(inputs, options.threads); });
+  return guarded([&]() -> Result<std::vector<Tensor>> {
+    if (executor_ == nullptr) return moved_from();
+    return executor_->run(inputs, options.threads);
+  });
 }
 
 Result<std::vector<Tensor>> Session::run(const std::map<std::string, Tensor>& inputs,
                                          const RunOptions& options) {
   return guarded([&]() -> Result<std::vector<Tensor>> {
+    if (executor_ == nullptr) return moved_from();
     Result<std::vector<Tensor>> ordered = in_port_order(program(), inputs);
     if (!ordered.ok()) return ordered.status();
     return executor_->run(ordered.value(), options.threads);
@@ -168,6 +175,7 @@ Result<std::vector<Tensor>> Session::run(const std::map<std::string, Tensor>& in
 Result<std::vector<StepTime>> Session::profile(std::span<const Tensor> inputs, int runs,
                                                const RunOptions& options) {
   return guarded([&]() -> Result<std::vector<StepTime>> {
+    if (executor_ == nullptr) return moved_from();
     return profile_steps(*executor_, program(), *model_.shared_->plans, inputs, runs, options);
   });
 }

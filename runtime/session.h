@@ -48,8 +48,9 @@ class StateStore {
   std::map<std::string, Entry> entries_;
 };
 
-/// One caller's runs of a program with states. Not thread-safe. A run that fails half-way may leave
-/// states between their old and new values: restore them from a snapshot.
+/// One caller's runs of a program with states. Not thread-safe, and no more are copies of a
+/// session: they are the same one. A run that fails half-way may leave states between their old and
+/// new values: restore them from a snapshot.
 class Session {
  public:
   /// States already in `store` are continued, others are added with their initial values.

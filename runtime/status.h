@@ -42,6 +42,7 @@ class [[nodiscard]] Result {
   Result(T result) : state_(std::move(result)) {}         // NOLINT(google-explicit-constructor)
   Result(Status failure) : state_(std::move(failure)) {}  // NOLINT(google-explicit-constructor)
   bool ok() const { return std::holds_alternative<T>(state_); }
+  /// Only where it is ok(): else this throws std::bad_variant_access, and status() says why.
   const T& value() const& { return std::get<T>(state_); }
   T& value() & { return std::get<T>(state_); }
   T&& value() && { return std::get<T>(std::move(state_)); }

@@ -33,26 +33,30 @@ size_t checked_bytes(const Tensor& t) {
   return bytes;
 }
 
-}  // namespace
-
-int64_t element_count(std::span<const int64_t> dims) {
-  int64_t count = 1;
-  for (int64_t d : dims) {
-    if (d < 0) throw std::length_error("negative extent in " + type_string(DType::u8, dims));
-    if (__builtin_mul_overflow(count, d, &count))
-      throw std::length_error("element count overflows in " + type_string(DType::u8, dims));
-  }
-  return count;
-}
-
-std::string type_string(DType dtype, std::span<const int64_t> dims) {
-  std::string s(name_of(dtype));
-  s += '[';
+/// "[1,3]"
+std::string text_of(std::span<const int64_t> dims) {
+  std::string s = "[";
   for (size_t i = 0; i < dims.size(); ++i) {
     if (i != 0) s += ',';
     s += std::to_string(dims[i]);
   }
   return s + ']';
+}
+
+}  // namespace
+
+int64_t element_count(std::span<const int64_t> dims) {
+  int64_t count = 1;
+  for (int64_t d : dims) {
+    if (d < 0) throw std::length_error("negative extent in " + text_of(dims));
+    if (__builtin_mul_overflow(count, d, &count))
+      throw std::length_error("element count overflows in " + text_of(dims));
+  }
+  return count;
+}
+
+std::string type_string(DType dtype, std::span<const int64_t> dims) {
+  return std::string(name_of(dtype)) + text_of(dims);
 }
 
 Tensor Tensor::empty(DType dtype, std::vector<int64_t> dims) {

@@ -46,6 +46,8 @@ class Tensor {
 
   const void* data() const { return data_; }
   void* mutable_data() { return const_cast<void*>(data_); }
+  /// The elements as T, which has to be the C++ type of dtype(), with uint16_t for f16 and bf16 and
+  /// bool for booleans: nothing checks that.
   template <typename T>
   std::span<const T> values() const {
     return {static_cast<const T*>(data_), static_cast<size_t>(size_)};

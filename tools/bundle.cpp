@@ -1,6 +1,5 @@
 // tintype bundle: a model's program, inputs and expected results, for another machine to check and
 // measure with tintype-check alone.
-#include "codegen/shared_object.h"
 #include "ir/diagnostic.h"
 #include "runtime/session.h"
 #include "tools/check/case.h"
@@ -139,10 +138,7 @@ int bundle(const BundleArguments& a) {
   std::error_code error;
   fs::create_directories(a.output, error);
   if (error) throw Error(a.output + ": cannot be made: " + error.message());
-  const std::vector<char> code = link_shared_object(there.objects, there.model.program().target);
-  const Status saved = save_program(
-      there.model.program(), std::as_bytes(std::span<const char>(code)), a.output + "/program.tt");
-  if (!saved.ok()) throw Error(saved.message());
+  save_model(there, a.output + "/program.tt");
   data.save(a.output + "/data.bin");
   write_report(check::text_of(c), a.output + "/case.txt");
   fmt::print("{}: {} inputs, {} results of {} runs\n", a.output, c.inputs.size(),

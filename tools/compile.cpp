@@ -1,6 +1,4 @@
 // tintype compile: one file that the runtime alone loads and runs.
-#include "codegen/shared_object.h"
-#include "ir/diagnostic.h"
 #include "tools/command.h"
 #include "tools/driver/graph_file.h"
 
@@ -18,12 +16,9 @@ int compile_to_file(const ModelArguments& model, const std::string& output) {
   const CompileOptions options = model.options();
   std::unique_ptr<Graph> graph = load_graph(model.path, options.import);
   model.check_dims(input_symbols(*graph));
-  CompiledModel m = compile_graph(std::move(graph), options);
+  const CompiledModel m = compile_graph(std::move(graph), options);
   print_compile_summary(m.report);
-  const std::vector<char> code = link_shared_object(m.objects, m.model.program().target);
-  const Status s =
-      save_program(m.model.program(), std::as_bytes(std::span<const char>(code)), output);
-  if (!s.ok()) throw Error(s.message());
+  save_model(m, output);
   fmt::print("{}  {:.1f} MB, {} kernels\n", output,
              static_cast<double>(std::filesystem::file_size(output)) / 1e6,
              m.report.codegen.kernels);

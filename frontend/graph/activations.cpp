@@ -120,6 +120,34 @@ Variable Variable::dropout(double ratio, const std::string& name) const {
   return builder_->finish(layer, "dropout", builder_->node(layer, "Dropout", {*this, r}));
 }
 
+Variable Variable::exp(const std::string& name) const { return unary("Exp", "exp", name); }
+Variable Variable::log(const std::string& name) const { return unary("Log", "log", name); }
+Variable Variable::sqrt(const std::string& name) const { return unary("Sqrt", "sqrt", name); }
+Variable Variable::reduce(std::string_view op, std::string_view stem,
+                          const std::vector<int64_t>& axes, bool keep,
+                          const std::string& name) const {
+  const std::string layer = builder_->begin(stem, name);
+  std::vector<Variable> operands = {*this};
+  if (!axes.empty())
+    operands.push_back(
+        builder_->constant(Tensor::from<int64_t>({static_cast<int64_t>(axes.size())}, axes)));
+  return builder_->finish(layer, stem,
+                          builder_->node(layer, op, operands, {{"keepdims", int64_t{keep}}}));
+}
+Variable Variable::sum(const std::vector<int64_t>& axes, bool keep, const std::string& name) const {
+  return reduce("ReduceSum", "sum", axes, keep, name);
+}
+Variable Variable::mean(const std::vector<int64_t>& axes, bool keep,
+                        const std::string& name) const {
+  return reduce("ReduceMean", "mean", axes, keep, name);
+}
+Variable Variable::cast(DType to, const std::string& name) const {
+  const std::string layer = builder_->begin("cast", name);
+  if (to == DType::undefined) throw Error(layer + ": there is no element type to convert to");
+  return builder_->finish(layer, "cast",
+                          builder_->node(layer, "CastLike", {*this, builder_->scalar(0, to)}));
+}
+
 Variable Variable::maxout(int64_t pieces, const std::string& name) const {
   const std::string layer = builder_->begin("maxout", name);
   if (value_->rank() < 2 || !shape()[1].is_static() || pieces < 1 ||

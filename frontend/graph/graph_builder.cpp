@@ -1,10 +1,39 @@
 // Bookkeeping of the graph API: names, parameters, nodes and rows of the layer table.
 #include "frontend/graph/graph_builder.h"
 
+#include "ir/arithmetic_errors.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 
+#include <algorithm>
+#include <cctype>
+
 namespace tintype {
+
+namespace {
+
+/// Symbols stand in texts of graphs, where other names would not be read back.
+bool is_symbol(const std::string& name) {
+  return !name.empty() && std::isdigit(static_cast<unsigned char>(name[0])) == 0 &&
+         std::all_of(name.begin(), name.end(),
+                     [](unsigned char c) { return c < 128 && (std::isalnum(c) != 0 || c == '_'); });
+}
+
+void check_type(const std::string& where, const TensorType& type) {
+  if (type.dtype == DType::undefined) throw Error(where + ": it has no element type");
+  for (const Dim& d : type.shape) {
+    if (d.is_static() && d.value() < 0)
+      throw Error(where + ": extent " + d.text() +
+                  "; what is not known yet has a symbol, as N in f32(\"N\", 3)");
+    d.symbols([&where](const std::string& symbol) {
+      if (!is_symbol(symbol))
+        throw Error(where + ": the symbol '" + symbol +
+                    "' is no name of letters, digits and _ that begins with no digit");
+    });
+  }
+}
+
+}  // namespace
 
 GraphBuilder::GraphBuilder(const std::string& name, const GraphBuilderOptions& options)
     : graph_(std::make_unique<Graph>(name)), options_(options) {}
@@ -14,30 +43,62 @@ GraphBuilder::Scope::Scope(GraphBuilder& builder, const std::string& name)
   builder_.prefix_ += name + "/";
 }
 
+Graph& GraphBuilder::live() const {
+  if (graph_ == nullptr) throw Error("the graph of this builder was taken; make another builder");
+  return *graph_;
+}
+
+void GraphBuilder::require_own(const std::string& where, const Variable& v) const {
+  if (&v.builder() == this && v.value() != nullptr) return;
+  throw Error(where + ": a variable of another GraphBuilder");
+}
+
 Variable GraphBuilder::input(const std::string& name, TensorType type) {
-  if (!names_.insert(name).second) throw Error("input '" + name + "': the name is taken");
+  Graph& graph = live();
+  const std::string where = "input '" + name + "'";
+  if (name.empty()) throw Error("an input needs a name");
+  check_type(where, type);
+  if (!names_.insert(name).second) throw Error(where + ": the name is taken");
   for (const Dim& d : type.shape)
-    d.symbols([&](const std::string& symbol) { graph_->reserve_symbol(symbol); });
-  return {*this, graph_->add_input(name, std::move(type))};
+    d.symbols([&](const std::string& symbol) { graph.reserve_symbol(symbol); });
+  return {*this, graph.add_input(name, std::move(type))};
 }
 
 void GraphBuilder::output(const std::string& name, Variable value) {
+  Graph& graph = live();
+  const std::string where = "output '" + name + "'";
+  if (name.empty()) throw Error("an output needs a name");
+  require_own(where, value);
+  for (size_t i = 0; i < graph.output_count(); ++i)
+    if (graph.output_name(static_cast<int>(i)) == name)
+      throw Error(where + ": the name is taken by another output");
+  for (const auto& input : graph.inputs())
+    if (input->name() == name && input.get() != value.value())
+      throw Error(where + ": the name is taken by an input");
   if (value.value()->name().empty()) value.value()->set_name(name);
-  graph_->add_output(name, value.value());
+  graph.add_output(name, value.value());
 }
 
 Variable GraphBuilder::state(const std::string& name, Tensor initial) {
-  if (!names_.insert(name).second) throw Error("state '" + name + "': the name is taken");
-  return {*this, graph_->add_state(name, std::move(initial))};
+  Graph& graph = live();
+  const std::string where = "state '" + name + "'";
+  if (name.empty()) throw Error("a state needs a name");
+  if (!initial.defined()) throw Error(where + ": its initial value is no tensor");
+  if (!names_.insert(name).second) throw Error(where + ": the name is taken");
+  return {*this, graph.add_state(name, std::move(initial))};
 }
 
 void GraphBuilder::set_next(const Variable& state, Variable next) {
-  if (graph_->state_of(state.value()) == nullptr)
+  Graph& graph = live();
+  require_own("set_next", state);
+  require_own("state '" + state.value()->name() + "'", next);
+  if (graph.state_of(state.value()) == nullptr)
     throw Error("'" + state.value()->name() + "' is no state; make one with GraphBuilder::state");
-  graph_->set_next(state.value(), next.value());
+  graph.set_next(state.value(), next.value());
 }
 
 std::string GraphBuilder::begin(std::string_view stem, const std::string& name) {
+  live();
   std::string full = prefix_ + name;
   if (name.empty()) {
     full = prefix_ + std::string(stem);
@@ -53,8 +114,10 @@ Variable GraphBuilder::parameter(const std::string& layer, std::string_view whic
                                  std::vector<int64_t> dims, const Initializer& how, int64_t fan_in,
                                  int64_t fan_out, bool trainable) {
   const std::string name = layer + "." + std::string(which);
-  Tensor t = options_.shapes_only ? Tensor::borrow(DType::f32, std::move(dims), nullptr, nullptr)
-                                  : initialize(how, dims, fan_in, fan_out, options_.seed, name);
+  Tensor t = with_arithmetic_errors(name + ": ", [&] {
+    return options_.shapes_only ? Tensor::borrow(DType::f32, std::move(dims), nullptr, nullptr)
+                                : initialize(how, dims, fan_in, fan_out, options_.seed, name);
+  });
   if (trainable) pending_parameters_ += t.size();
   Variable v = constant(std::move(t));
   v.value()->set_name(name);
@@ -78,20 +141,22 @@ Variable GraphBuilder::parameter(const std::string& name, std::vector<int64_t> d
 }
 
 Variable GraphBuilder::constant(Tensor value) {
-  return {*this, Builder(*graph_).constant(std::move(value))};
+  if (!value.defined()) throw Error("a constant needs a tensor");
+  return {*this, Builder(live()).constant(std::move(value))};
 }
 
 Variable GraphBuilder::scalar(double value, DType dtype) {
-  return {*this, Builder(*graph_).scalar(value, dtype)};
+  return {*this, Builder(live()).scalar(value, dtype)};
 }
 
 Variable GraphBuilder::node(const std::string& layer, std::string_view op,
                             const std::vector<Variable>& operands, AttrMap attrs) {
-  Builder builder(*graph_);
+  Builder builder(live());
   builder.set_origins({layer});
   std::vector<Value*> values;
   values.reserve(operands.size());
   for (const Variable& v : operands) {
+    require_own(layer, v);
     if (v.value()->dtype() == DType::undefined)
       throw Error(layer + " (" + std::string(op) + "): an operand has no type");
     values.push_back(v.value());
@@ -102,7 +167,7 @@ Variable GraphBuilder::node(const std::string& layer, std::string_view op,
 std::vector<Variable> GraphBuilder::nodes(const std::string& layer, std::string_view op,
                                           std::vector<Value*> operands, AttrMap attrs,
                                           int results) {
-  Builder builder(*graph_);
+  Builder builder(live());
   builder.set_origins({layer});
   const Node* n = builder.create(op, std::move(operands), std::move(attrs), results);
   std::vector<Variable> list;
@@ -131,6 +196,7 @@ Variable GraphBuilder::concat(const std::vector<Variable>& values, int64_t axis,
 }
 
 std::unique_ptr<Graph> GraphBuilder::take() {
+  live();
   if (options_.shapes_only)
     throw Error("graph '" + graph_->name() +
                 "' has no parameter values; build it without shapes_only");

@@ -7,7 +7,9 @@
 //
 // Images are N,C,H,W. Layers become ONNX-level nodes, parameters become constants named
 // "<scope>/<layer>.<parameter>", and a node's origin is its layer's name. Not thread-safe; distinct
-// builders are independent. Every layer throws Error naming the layer when its arguments are wrong.
+// builders are independent: a Variable belongs to the builder that made it, and must not outlive
+// it. Every layer throws Error naming the layer when its arguments are wrong, variables of another
+// builder included, and everything throws Error once take() has given the graph away.
 #pragma once
 
 #include "frontend/graph/initializer.h"
@@ -140,7 +142,7 @@ class Variable {
   Variable conv2d(const Conv2d& options) const;
   Variable conv_transpose2d(const ConvTranspose2d& options) const;
   Variable locally_connected2d(const LocallyConnected2d& options) const;
-  /// x W^T + b over the last axis; x is [N, features].
+  /// x W^T + b over the last axis; x is [N, features], or N,T,features where each step is mapped.
   Variable linear(const Linear& options) const;
   Variable batch_norm(const BatchNorm& options = {}) const;
   Variable layer_norm(const LayerNorm& options = {}) const;
@@ -183,6 +185,17 @@ class Variable {
   /// Identity in inference; the ratio is kept for training.
   Variable dropout(double ratio = 0.5, const std::string& name = "") const;
 
+  Variable exp(const std::string& name = "") const;
+  Variable log(const std::string& name = "") const;
+  Variable sqrt(const std::string& name = "") const;
+  /// Over these axes, or over all where none is named; they go away, or stay with extent 1.
+  Variable sum(const std::vector<int64_t>& axes = {}, bool keep = false,
+               const std::string& name = "") const;
+  Variable mean(const std::vector<int64_t>& axes = {}, bool keep = false,
+                const std::string& name = "") const;
+  /// The elements in another type, as ONNX's Cast converts them.
+  Variable cast(DType to, const std::string& name = "") const;
+
   // Element by element; extents of 1 are repeated. There are operators, too: 1 - z, x * y + b.
   Variable add(Variable other, const std::string& name = "") const;
   Variable sub(Variable other, const std::string& name = "") const;
@@ -200,6 +213,8 @@ class Variable {
 
  private:
   Variable pool(std::string_view op, std::string_view stem, const Pool2d& options) const;
+  Variable reduce(std::string_view op, std::string_view stem, const std::vector<int64_t>& axes,
+                  bool keep, const std::string& name) const;
   Variable pool1d(std::string_view op, std::string_view stem, const Pool1d& options) const;
   Variable unary(std::string_view op, std::string_view stem, const std::string& name,
                  AttrMap attrs = {}) const;
@@ -243,7 +258,10 @@ class GraphBuilder {
   GraphBuilder(const GraphBuilder&) = delete;
   GraphBuilder& operator=(const GraphBuilder&) = delete;
 
+  /// Throws Error for a name that is empty or taken, and for a type that no tensor has.
   Variable input(const std::string& name, TensorType type);
+  /// Outputs keep the order of the calls. Throws Error for a name that is empty or taken by another
+  /// output or input.
   void output(const std::string& name, Variable value);
   /// A tensor that outlives a run (Graph::add_state): what a stream carries from call to call.
   Variable state(const std::string& name, Tensor initial);
@@ -269,7 +287,7 @@ class GraphBuilder {
   };
 
   const std::vector<Layer>& layers() const { return layers_; }
-  const Graph& graph() const { return *graph_; }
+  const Graph& graph() const { return live(); }
   /// The finished graph; the builder is spent. Error when it has no output or was shapes_only.
   std::unique_ptr<Graph> take();
 
@@ -295,6 +313,11 @@ class GraphBuilder {
                   int64_t multiply_adds_per_element = 0);
 
  private:
+  /// The graph; Error when it was taken.
+  Graph& live() const;
+  /// Error unless the variable is one of this builder.
+  void require_own(const std::string& where, const Variable& v) const;
+
   std::unique_ptr<Graph> graph_;
   GraphBuilderOptions options_;
   std::string prefix_;

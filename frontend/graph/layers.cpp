@@ -19,6 +19,12 @@ void require_positive(const std::string& layer, std::string_view what, const Ext
                      std::to_string(e.w));
 }
 
+void require_padding(const std::string& layer, const Extent2& padding) {
+  if (padding.h < 0 || padding.w < 0)
+    wrong(layer, "padding must not be negative, got " + std::to_string(padding.h) + "x" +
+                     std::to_string(padding.w) + "; slice() crops");
+}
+
 /// Extent of an axis that must be known; checks the rank on the way.
 int64_t static_axis(const std::string& layer, const Variable& x, int rank, int axis,
                     std::string_view what) {
@@ -66,6 +72,7 @@ Variable Variable::conv2d(const Conv2d& o) const {
   require_positive(layer, "the kernel", o.kernel);
   require_positive(layer, "the stride", o.stride);
   require_positive(layer, "the dilation", o.dilation);
+  require_padding(layer, o.padding);
   require_fit(layer, *this, o.kernel, o.padding, o.dilation);
   const int64_t taps = o.kernel.h * o.kernel.w;
   const int64_t fan_in = channels / o.groups * taps;
@@ -89,6 +96,8 @@ Variable Variable::conv_transpose2d(const ConvTranspose2d& o) const {
   const int64_t channels = image_channels(layer, *this, o.filters, o.groups);
   require_positive(layer, "the kernel", o.kernel);
   require_positive(layer, "the stride", o.stride);
+  require_padding(layer, o.padding);
+  require_padding(layer, o.output_padding);
   const int64_t taps = o.kernel.h * o.kernel.w;
   const int64_t fan_in = channels / o.groups * taps;
   std::vector<Variable> operands = {
@@ -147,14 +156,28 @@ Variable Variable::locally_connected2d(const LocallyConnected2d& o) const {
 Variable Variable::linear(const Linear& o) const {
   GraphBuilder& g = *builder_;
   const std::string layer = g.begin("fc", o.name);
-  const int64_t features = static_axis(layer, *this, 2, 1, "the number of features");
+  const int rank = value_->rank();
+  if (rank != 2 && rank != 3)
+    wrong(layer, "expected an input [N, features] or N,T,features, got " + value_->type().text() +
+                     (rank > 3 ? "; flatten() comes first" : ""));
+  const int64_t features = static_axis(layer, *this, rank, rank - 1, "the number of features");
   if (o.units < 1)
     wrong(layer, "expected a positive number of units, got " + std::to_string(o.units));
-  std::vector<Variable> operands = {
-      *this, g.parameter(layer, "weight", {o.units, features}, o.weight_init, features, o.units)};
-  if (o.bias) operands.push_back(g.parameter(layer, "bias", {o.units}, o.bias_init, features, 1));
-  return g.finish(layer, "linear", g.node(layer, "Gemm", operands, {{"transB", int64_t{1}}}),
-                  features);
+  const Variable weight =
+      g.parameter(layer, "weight", {o.units, features}, o.weight_init, features, o.units);
+  std::vector<Variable> bias;
+  if (o.bias) bias.push_back(g.parameter(layer, "bias", {o.units}, o.bias_init, features, 1));
+  if (rank == 2) {
+    std::vector<Variable> operands = {*this, weight};
+    operands.insert(operands.end(), bias.begin(), bias.end());
+    return g.finish(layer, "linear", g.node(layer, "Gemm", operands, {{"transB", int64_t{1}}}),
+                    features);
+  }
+  const Variable turned =
+      g.node(layer, "Transpose", {weight}, {{"perm", std::vector<int64_t>{1, 0}}});
+  Variable y = g.node(layer, "MatMul", {*this, turned});
+  if (o.bias) y = g.node(layer, "Add", {y, bias[0]});
+  return g.finish(layer, "linear", y, features);
 }
 
 Variable Variable::batch_norm(const BatchNorm& o) const {
@@ -191,8 +214,11 @@ Variable Variable::pool(std::string_view op, std::string_view stem, const Pool2d
   const std::string layer = g.begin(stem, o.name);
   if (value_->rank() != 4) wrong(layer, "expected an input N,C,H,W, got " + value_->type().text());
   require_positive(layer, "the kernel", o.kernel);
+  require_padding(layer, o.padding);
+  if (o.padding.h >= o.kernel.h || o.padding.w >= o.kernel.w)
+    wrong(layer, "padding must be smaller than the kernel: some windows would see nothing else");
   require_fit(layer, *this, o.kernel, o.padding, 1);
-  const Extent2 stride = o.stride.h == 0 ? o.kernel : o.stride;
+  const Extent2 stride = o.stride.h == 0 && o.stride.w == 0 ? o.kernel : o.stride;
   require_positive(layer, "the stride", stride);
   AttrMap attrs = {{"ceil_mode", int64_t{o.ceil}},
                    {"kernel_shape", both(o.kernel)},

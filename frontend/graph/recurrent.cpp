@@ -191,6 +191,8 @@ Variable Variable::pool1d(std::string_view op, std::string_view stem, const Pool
   last_extent(layer, *this, 3);
   if (o.kernel < 1 || o.stride < 0 || o.padding < 0)
     wrong(layer, "the kernel must be positive, stride and padding not negative");
+  if (o.padding >= o.kernel)
+    wrong(layer, "padding must be smaller than the kernel: some windows would see nothing else");
   const std::vector<int64_t> order = {0, 2, 1};
   Variable y = g.node(layer, "Transpose", {*this}, {{"perm", order}});
   y = g.node(layer, op, {y},

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <optional>
 #include <string_view>
 
@@ -112,20 +113,38 @@ bool is_neutral(const Node& node, int operand, const Tensor& value) {
   return true;
 }
 
+/// For each axis of a value that holds a constant's elements, the axis of the constant that it is;
+/// empty where there is no telling.
+using Axes = std::vector<int>;
+
+/// Those of the result of a node that moves elements.
+Axes axes_behind(const Node& node, const Axes& axes) {
+  if (node.is("Identity") || node.is("Cast")) return axes;
+  if (!node.is("Transpose")) return {};
+  const std::vector<int64_t> perm = node.attrs().integers("perm");
+  if (perm.empty()) return {axes.rbegin(), axes.rend()};
+  Axes moved;
+  if (perm.size() == axes.size())
+    for (int64_t axis : perm) moved.push_back(axes[static_cast<size_t>(axis)]);
+  return moved;
+}
+
 /// Adds what the users of a value, which holds the elements of `constant`, do with it.
-void collect_usage(const Value& value, const Tensor& constant, bool moved, bool joined,
+void collect_usage(const Value& value, const Tensor& constant, const Axes& axes, bool joined,
                    Usage& usage) {
   for (const Use& use : value.uses()) {
     if (moves(use)) {
       // Behind a Concat it is, as likely as not, part of what the weights are applied to.
       const bool joins = joined || use.node->is("Concat");
+      const Axes behind = axes_behind(*use.node, axes);
       for (int i = 0; i < use.node->result_count(); ++i)
-        collect_usage(*use.node->result(i), constant, true, joins, usage);
+        collect_usage(*use.node->result(i), constant, behind, joins, usage);
       continue;
     }
     for (const Role& role : kRoles) {
       if (!use.node->is(role.op) || use.operand != role.operand) continue;
-      usage.unit_axes.push_back(moved ? kNoUnits : axis_of(role, *use.node, value.rank()));
+      const int units = axes.empty() ? kNoUnits : axis_of(role, *use.node, value.rank());
+      usage.unit_axes.push_back(units < 0 ? kNoUnits : axes[static_cast<size_t>(units)]);
       usage.as_weight |= role.decides && !joined;
       usage.neutral |= is_neutral(*use.node, use.operand, constant);
     }
@@ -138,7 +157,9 @@ std::optional<Usage> usage_of(const Node& node) {
   const Value& v = *node.result();
   if (v.name().empty() || !is_float(v.dtype()) || v.rank() == 0) return std::nullopt;
   Usage usage;
-  collect_usage(v, *v.constant(), false, false, usage);
+  Axes axes(static_cast<size_t>(v.rank()));
+  std::iota(axes.begin(), axes.end(), 0);
+  collect_usage(v, *v.constant(), axes, false, usage);
   return usage.unit_axes.empty() ? std::nullopt : std::optional(usage);
 }
 

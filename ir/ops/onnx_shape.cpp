@@ -57,6 +57,8 @@ Values reshape(Builder& b, const Node& n) {
                     x->type().text() + " has not");
       shape[i] = x->shape()[i];
     }
+    if (shape[i].is_static() && shape[i].value() < -1)
+      fail(n, "the target shape " + text_of(shape) + " has the entry " + shape[i].text());
     if (shape[i].is(-1)) {
       if (wild >= 0) fail(n, "the target shape " + text_of(shape) + " has two entries -1");
       wild = static_cast<int>(i);

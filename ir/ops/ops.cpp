@@ -1,6 +1,7 @@
 // Look-up over all op records.
 #include "ir/custom_ops.h"
 #include "ir/diagnostic.h"
+#include "ir/nearest_op.h"
 #include "ir/ops/tables.h"
 
 #include <algorithm>
@@ -74,6 +75,15 @@ void check_record(const OpDef& def) {
     fail("ops with a decomposition, and only they, have the trait kOnnx");
   if (def.infer != nullptr && !def.has(kPointwise | kKernel | kHostOnly))
     fail("without a decomposition it must be kPointwise, kKernel or kHostOnly");
+  const auto in_order = [](int least, int most) {
+    return least >= 0 && (most < 0 || most >= least);
+  };
+  if (!in_order(def.min_operands, def.max_operands))
+    fail("it takes " + std::to_string(def.min_operands) + " to " +
+         std::to_string(def.max_operands) + " operands");
+  if (!in_order(def.min_results, def.max_results))
+    fail("it has " + std::to_string(def.min_results) + " to " + std::to_string(def.max_results) +
+         " results");
   if (def.infer != nullptr && (def.gradient == nullptr) == def.not_differentiable.empty())
     fail("it needs either a gradient or a reason in not_differentiable");
 }
@@ -90,6 +100,12 @@ const OpDef& op(std::string_view name) {
   const OpDef* def = find_op(name);
   TINTYPE_CHECK(def != nullptr, "no record for op '" + std::string(name) + "'");
   return *def;
+}
+
+std::string nearest_op(std::string_view name) {
+  std::vector<std::string> names;
+  for (const OpDef* d : all_ops()) names.emplace_back(d->name);
+  return did_you_mean(name, names);
 }
 
 std::vector<const OpDef*> all_ops() {

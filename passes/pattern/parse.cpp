@@ -6,9 +6,11 @@
 //   call       = OP { "|" OP } "(" [ operand { "," operand } ] ")"
 //   operand    = name [ "?" ] | number | "none" | call | "..."
 //   replacement = made | "{" made { [";"] made } "}"
-//   made       = names "=" ( name | OP "(" ... ")" [ attributes ] )
+//   made       = names "=" ( name | OP "(" ... ")" [ attributes ] | constant )
+//   constant   = "constant" "(" expression "," expression ")"
 //   attributes = "{" [ "..." name [","] ] { NAME "=" expression [","] } "}"
 #include "ir/diagnostic.h"
+#include "ir/nearest_op.h"
 #include "passes/pattern/expression_parser.h"
 #include "passes/pattern/pattern.h"
 
@@ -98,9 +100,7 @@ class Parser {
 
   const OpDef* op_named(const Token& t) const {
     if (const OpDef* def = find_op(t.text)) return def;
-    std::vector<std::string> names;
-    for (const OpDef* d : all_ops()) names.emplace_back(d->name);
-    fail_at(in_.file(), t.at, "there is no op '" + t.text + "'" + did_you_mean(t.text, names));
+    fail_at(in_.file(), t.at, "there is no op '" + t.text + "'" + nearest_op(t.text));
   }
 
   std::vector<Token> result_names() {
@@ -303,7 +303,7 @@ class Parser {
     const Place at = in_.peek().at;
     const std::vector<Token> results = result_names();
     NodeTemplate t;
-    const bool is_call = in_.peek(1).text == "(";
+    const bool is_call = in_.peek(1).text == "(" && in_.peek().text != "constant";
     if (is_call) {
       t = template_call();
     } else {
@@ -349,9 +349,8 @@ class Parser {
     if (in_.accept("{")) attributes(t);
     for (const AttrDef& a : t.op->attrs)
       if (a.required && t.attributes_of < 0 &&
-          std::none_of(
-              t.attributes.begin(), t.attributes.end(),
-              [&a](const auto& given) { return given.def == &a; }))
+          std::none_of(t.attributes.begin(), t.attributes.end(),
+                       [&a](const auto& given) { return given.def == &a; }))
         fail_at(in_.file(), t.at,
                 std::string(t.op->name) + " needs attribute '" + std::string(a.name) + "'");
     return t;

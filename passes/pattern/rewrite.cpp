@@ -99,7 +99,7 @@ class Maker {
       auto attr = attr_of(d, a.def->kind);
       if (!attr)
         fail_at(pattern_.file, a.at,
-                "attribute '" + std::string(a.def->name) + "' must be a " +
+                "attribute '" + std::string(a.def->name) + "' must be " +
                     std::string(name_of(a.def->kind)) + ", got " + d.text());
       attrs.set(std::string(a.def->name), std::move(*attr));
     }

@@ -1,5 +1,4 @@
 // Programs whose states outlive runs: updated in place where that is safe, beside where it is not.
-#include "codegen/shared_object.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/parse.h"
@@ -118,8 +117,15 @@ TEST(State, Mistakes) {
   EXPECT_NE(s.states()->get("summ").status().message().find("did you mean 'sum'"),
             std::string::npos);
   EXPECT_FALSE(s.states()->set("sum", vector({1})).ok());
+  EXPECT_EQ(s.states()->set("sum", Tensor::borrow(DType::f32, {3}, nullptr, nullptr)).message(),
+            "state 'sum': the data pointer of the new value is null");
+  const Session moved = std::move(s);
+  const std::string gone = "the session was moved from: create another";
+  EXPECT_EQ(s.run({{"x", vector({1, 1, 1})}}).status().message(), gone);
+  EXPECT_EQ(s.run(std::span<const Tensor>()).status().message(), gone);
+  EXPECT_EQ(s.profile({}, 1).status().message(), gone);
   const CompiledModel other = compiled([](Graph& g, Builder&) { g.add_state("sum", vector({1})); });
-  EXPECT_FALSE(Session::create(other.model, s.states()).ok());
+  EXPECT_FALSE(Session::create(other.model, moved.states()).ok());
   Graph g("twice");
   g.add_state("a", vector({1}));
   EXPECT_THROW(g.add_state("a", vector({1})), Error);
@@ -132,11 +138,13 @@ TEST(State, ProgramsInFilesKeepThem) {
     Value* s = g.add_state("s", vector({1, 2}));
     g.set_next(s, b.add(s, s));
   });
-  std::vector<char> code = link_shared_object(m.objects, m.model.program().target);
-  ASSERT_TRUE(save_program(m.model.program(), std::as_bytes(std::span(code)), path).ok());
+  save_model(m, path);
   Result<Model> loaded = Model::load(path);
+  EXPECT_THROW(save_model(open_model(path), path + "2"), Error);
   std::filesystem::remove(path);
   ASSERT_TRUE(loaded.ok()) << loaded.status().message();
+  EXPECT_THROW(save_model(m, "/nowhere/model.tt"), Error);
+  EXPECT_THROW(compile_graph(nullptr), Error);
   Result<Session> s = Session::create(loaded.value());
   ASSERT_TRUE(s.ok());
   ASSERT_TRUE(s.value().run(std::map<std::string, Tensor>()).ok());

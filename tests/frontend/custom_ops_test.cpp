@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <stdexcept>
 #include <unistd.h>
 
 namespace tintype::test {
@@ -104,6 +105,12 @@ TEST(CustomOps, IncompleteRecordsAreRefused) {
   static const OpDef no_kind = {.name = "test::Kind", .infer = infer_like_first, .doc = ""};
   static const OpDef no_gradient = {
       .name = "test::Slope", .traits = kPointwise, .infer = infer_like_first, .doc = ""};
+  static const OpDef counts = {.name = "test::Counts",
+                               .min_operands = 2,
+                               .max_operands = 1,
+                               .traits = kOnnx,
+                               .decompose = twice,
+                               .doc = ""};
   static const OpDef taken = {
       .name = "test::Scale", .traits = kOnnx, .decompose = twice, .doc = ""};
   register_ops(kOps);
@@ -112,7 +119,55 @@ TEST(CustomOps, IncompleteRecordsAreRefused) {
   EXPECT_THAT(refusal(no_trait), HasSubstr("the trait kOnnx"));
   EXPECT_THAT(refusal(no_kind), HasSubstr("kPointwise, kKernel or kHostOnly"));
   EXPECT_THAT(refusal(no_gradient), HasSubstr("either a gradient or a reason"));
+  EXPECT_THAT(refusal(counts), HasSubstr("it takes 2 to 1 operands"));
   EXPECT_THAT(refusal(taken), HasSubstr("there are two ops named 'test::Scale'"));
+}
+
+// ---- functions of records that do what they must not ----
+
+constexpr OpDef kWrongOps[] = {
+    {.name = "test::Throws",
+     .min_operands = 1,
+     .max_operands = 1,
+     .traits = kHostOnly,
+     .infer = [](InferContext&) { throw std::runtime_error("no idea"); },
+     .not_differentiable = "a test",
+     .doc = ""},
+    {.name = "test::ThrowsANumber",
+     .min_operands = 1,
+     .max_operands = 1,
+     .traits = kOnnx,
+     .decompose = [](Builder&, const Node&) -> std::vector<Value*> { throw 42; },
+     .doc = ""},
+    {.name = "test::Untyped",
+     .min_operands = 1,
+     .max_operands = 1,
+     .traits = kHostOnly,
+     .infer = [](InferContext&) {},
+     .not_differentiable = "a test",
+     .doc = ""},
+};
+
+TEST(CustomOps, WhatTheirFunctionsThrowNamesTheOp) {
+  register_ops(kWrongOps);
+  Graph g("wrong");
+  Value* x = g.add_input("x", {DType::f32, {3}});
+  Builder b(g);
+  b.set_origins({"here"});
+  const auto made = [&](std::string_view op) -> std::string {
+    try {
+      b.make(op, {x});
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "made";
+  };
+  EXPECT_EQ(made("test::Throws"), "here (test::Throws): the op's inference failed: no idea");
+  EXPECT_EQ(made("test::ThrowsANumber"),
+            "here (test::ThrowsANumber): the op's decomposition failed: "
+            "it throws what is no std::exception");
+  EXPECT_EQ(made("test::Untyped"),
+            "here (test::Untyped): the op's inference gives result 0 no element type");
 }
 
 }  // namespace

@@ -97,12 +97,99 @@ TEST(GraphApi, MistakesNameTheLayer) {
   EXPECT_THAT(message_of([&] { x.conv2d({.name = "b", .filters = 4, .kernel = 9}); }),
               HasSubstr("b: a window of 9 does not fit an extent of 8"));
   EXPECT_THAT(message_of([&] { x.linear({.name = "c", .units = 4}); }),
-              HasSubstr("c: expected an input of rank 2, got f32[N,6,8,8]"));
+              HasSubstr("c: expected an input [N, features] or N,T,features, got f32[N,6,8,8]; "
+                        "flatten() comes first"));
   EXPECT_THAT(message_of([&] { x.relu("d").relu("d"); }), HasSubstr("'d': the name is taken"));
   EXPECT_THAT(message_of([&] { x.add(x.flatten(), "e"); }),
               HasSubstr("e: shapes [N,6,8,8] and [N,384] do not broadcast"));
   EXPECT_THAT(message_of([&] { x.dropout(1.5, "f"); }), HasSubstr("f: the ratio"));
   EXPECT_THAT(message_of([&] { g.take(); }), HasSubstr("has no output"));
+}
+
+TEST(GraphApi, MistakesOfNumbersNameTheLayer) {
+  GraphBuilder g("mistakes");
+  auto x = g.input("x", f32("N", 6, 8, 8));
+  EXPECT_EQ(message_of([&] { x.conv2d({.name = "a", .filters = 2, .kernel = 3, .padding = -1}); }),
+            "a: padding must not be negative, got -1x-1; slice() crops");
+  EXPECT_EQ(message_of([&] { x.max_pool2d({.name = "b", .kernel = 2, .padding = 2}); }),
+            "b: padding must be smaller than the kernel: some windows would see nothing else");
+  EXPECT_EQ(message_of([&] { x.max_pool2d({.name = "c", .stride = Extent2(0, 2)}); }),
+            "c: the stride must be positive, got 0x2");
+  EXPECT_THAT(message_of([&] { x.conv2d({.name = "d", .filters = int64_t{1} << 60}); }),
+              HasSubstr("d.weight: byte count overflows in f32[1152921504606846976,6,1,1]"));
+  EXPECT_THAT(message_of([&] {
+                g.parameter("e.w", {-2, 3}, init::zeros());
+              }),
+              HasSubstr("e.w: negative extent in [-2,3]"));
+  EXPECT_EQ(message_of([&] {
+              x.reshape({-2, 3}, "f");
+            }),
+            "f (Reshape): the target shape [-2,3] has the entry -2");
+  EXPECT_EQ(message_of([&] { g.node(g.begin("h", "h"), "Sigmod", {x}); }),
+            "h: there is no op 'Sigmod' (did you mean 'Sigmoid'?)");
+}
+
+TEST(GraphApi, MistakesOfInputsAndOutputs) {
+  GraphBuilder g("ports");
+  auto x = g.input("x", f32("N", 3));
+  EXPECT_EQ(message_of([&] { g.input("z", f32(-1, 3)); }),
+            "input 'z': extent -1; what is not known yet has a symbol, as N in f32(\"N\", 3)");
+  EXPECT_THAT(message_of([&] { g.input("z", f32("batch size", 3)); }),
+              HasSubstr("input 'z': the symbol 'batch size' is no name"));
+  EXPECT_EQ(message_of([&] { g.input("z", {}); }), "input 'z': it has no element type");
+  EXPECT_EQ(message_of([&] { g.input("", f32(3)); }), "an input needs a name");
+  EXPECT_EQ(message_of([&] { g.state("s", Tensor()); }),
+            "state 's': its initial value is no tensor");
+  EXPECT_EQ(message_of([&] { g.output("", x); }), "an output needs a name");
+  EXPECT_EQ(message_of([&] { g.output("x", x.relu()); }),
+            "output 'x': the name is taken by an input");
+  g.output("x", x);
+  g.output("y", x.relu());
+  EXPECT_EQ(message_of([&] { g.output("y", x.tanh()); }),
+            "output 'y': the name is taken by another output");
+}
+
+TEST(GraphApi, VariablesBelongToTheirBuilder) {
+  GraphBuilder g("one"), other("other");
+  auto x = g.input("x", f32("N", 3)), z = other.input("z", f32("N", 3));
+  EXPECT_EQ(message_of([&] { x.add(z, "sum"); }), "sum: a variable of another GraphBuilder");
+  EXPECT_EQ(message_of([&] { g.output("y", z); }),
+            "output 'y': a variable of another GraphBuilder");
+  auto s = g.state("s", Tensor::zeros(DType::f32, {3}));
+  EXPECT_EQ(message_of([&] { g.set_next(s, z); }), "state 's': a variable of another GraphBuilder");
+}
+
+TEST(GraphApi, AGraphIsTakenOnce) {
+  GraphBuilder g("once");
+  auto x = g.input("x", f32("N", 3));
+  g.output("y", x.relu());
+  const auto graph = g.take();
+  for (const std::function<void()>& late : std::initializer_list<std::function<void()>>{
+           [&] { x.tanh(); }, [&] { g.input("z", f32(1)); }, [&] { g.output("z", x); },
+           [&] { g.graph(); }, [&] { g.scalar(1); }, [&] { g.take(); }})
+    EXPECT_EQ(message_of(late), "the graph of this builder was taken; make another builder");
+}
+
+TEST(GraphApi, LinearMapsEachStepOfASequence) {
+  GraphBuilder g("steps");
+  const auto x = g.input("x", f32("N", "T", 5));
+  const Variable y = x.linear({.name = "map", .units = 2});
+  EXPECT_EQ(text_of(y.shape()), "[N,T,2]");
+  EXPECT_EQ(g.layers().back().parameters, 2 * (5 + 1));
+  g.output("y", y);
+  verify(*g.take());
+}
+
+TEST(GraphApi, SumsMeansAndConversions) {
+  GraphBuilder g("reductions");
+  const auto x = g.input("x", f32("N", 3, 4));
+  const auto shape = [](const Variable& v) { return v.value()->type().text(); };
+  EXPECT_EQ(shape(x.exp().sum({1}).log().sqrt()), "f32[N,4]");
+  EXPECT_EQ(shape(x.mean({-1}, /*keep=*/true)), "f32[N,3,1]");
+  EXPECT_EQ(shape(x.sum()), "f32[]");
+  EXPECT_EQ(shape(x.cast(DType::i64)), "i64[N,3,4]");
+  EXPECT_THAT(message_of([&] { x.sum({3}, false, "s"); }), HasSubstr("s"));
+  EXPECT_THAT(message_of([&] { x.cast(DType::undefined, "c"); }), HasSubstr("c: there is no"));
 }
 
 struct Moments {

@@ -48,7 +48,7 @@ conv=$(tintype opt "$patterns/conv_5x5.ir" --patterns "$patterns/conv_5x5.pat" -
 [[ $(grep -c " = Conv(" <<<"$conv") == 2 && $conv == *"f32[N,16,H,W]"* ]] || fail "conv-5x5: $conv"
 
 # The plugin of the examples: passes, and ops of all kinds.
-for example in plugin embed; do
+for example in plugin embed embed_c; do
   "$cmake" -S "$source/examples/$example" -B "$work/$example" -DCMAKE_BUILD_TYPE=Release >"$work/log" &&
     "$cmake" --build "$work/$example" >>"$work/log" 2>&1 || fail "$(cat "$work/log")"
 done
@@ -112,16 +112,24 @@ expect "m: f32[1]" tintype run "$work/net.tt" --plugin "$plugin"
 expect "0.726149" "$work/embed/embed" "$net" "$plugin" "$patterns/cleanup.pat" square,default
 tintype compile "$patterns/activations.ir" --patterns "$patterns/activations.pat" -o "$work/model.tt" >/dev/null
 expect "0.561181" "$work/embed/deployed" "$work/model.tt"
+expect "0.561181" "$work/embed_c/deployed_c" "$work/model.tt"
 
 # What does not fit is refused with the reason.
 cat >"$work/old.c" <<'C'
 struct { const char *version, *interface, *name; void (*add)(void); } tintype_plugin = {"0.0.1", "abc", "old", 0};
 C
 cc -shared -fPIC -o "$work/old.so" "$work/old.c"
+cat >"$work/idle.c" <<'C'
+#include <tintype/passes/plugin_version.h>
+struct { const char *version, *interface, *name; void (*add)(void); } tintype_plugin = {
+    TINTYPE_PLUGIN_VERSION, TINTYPE_PLUGIN_INTERFACE, "idle", 0};
+C
+cc -shared -fPIC -I"$work/prefix/include" -o "$work/idle.so" "$work/idle.c"
 echo "int x;" >"$work/none.c"
 cc -shared -fPIC -o "$work/none.so" "$work/none.c"
 echo "no library" >"$work/text.so"
 refuse "was built for Tintype 0.0.1 (interface abc), this is" tintype opt "$net" --plugin "$work/old.so"
+refuse "plugin 'idle': TINTYPE_PLUGIN names no function" tintype opt "$net" --plugin "$work/idle.so"
 refuse "it has no entry point" tintype opt "$net" --plugin "$work/none.so"
 refuse "cannot be loaded as a plugin" tintype opt "$net" --plugin "$work/text.so"
 refuse "missing.so: No such file" tintype opt "$net" --plugin "$work/missing.so"

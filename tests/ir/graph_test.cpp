@@ -123,10 +123,30 @@ TEST(Builder, MistakesNameTheNodeAndBothSides) {
   const size_t before = d.graph.size();
   EXPECT_EQ(message_of([&] { d.b.add(d.x, z); }),
             "layer1/add: shapes [N,3] and [4] do not broadcast");
-  EXPECT_EQ(message_of([&] { d.b.transpose(d.x, {0, 0}); }),
+  EXPECT_EQ(message_of([&] {
+              d.b.transpose(d.x, {0, 0});
+            }),
             "layer1/add (transpose): perm is not a permutation");
   EXPECT_EQ(message_of([&] { d.b.make("dot", {d.x, z}); }).substr(0, 16), "layer1/add (dot)");
   EXPECT_EQ(d.graph.size(), before) << "a node that does not fit is not left behind";
+}
+
+TEST(Builder, WhatARecordDoesNotHaveIsAMistake) {
+  Diamond d;
+  d.b.set_origins({"act"});
+  const size_t before = d.graph.size();
+  const auto made = [&d](std::string_view op, AttrMap attrs, int results = 1) {
+    return message_of([&] { d.b.create(op, {d.x}, std::move(attrs), results); });
+  };
+  EXPECT_EQ(made("Sigmod", {}), "act: there is no op 'Sigmod' (did you mean 'Sigmoid'?)");
+  EXPECT_EQ(
+      made("Softmax", {{"axes", int64_t{1}}}),
+      "act (Softmax): attribute 'axes' is not in the record of the op (did you mean 'axis'?)");
+  EXPECT_EQ(made("Softmax", {{"axis", 1.0}}),
+            "act (Softmax): attribute 'axis' must be integer, is number");
+  EXPECT_EQ(made("Relu", {}, 3), "act (Relu): expected 1 results, got 3");
+  EXPECT_EQ(made("relu", {}, 0), "act (relu): expected 1 results, got 0");
+  EXPECT_EQ(d.graph.size(), before);
 }
 
 TEST(Builder, UnprovableEqualityBecomesAConstraint) {

@@ -1,6 +1,7 @@
 // Gradients against central differences in double precision: every differentiable core op, and
 // what PyTorch does where a function has a kink.
 #include "ir/builder.h"
+#include "ir/custom_ops.h"
 #include "ir/diagnostic.h"
 #include "ir/parse.h"
 #include "ir/verify.h"
@@ -13,6 +14,7 @@
 
 #include <cmath>
 #include <set>
+#include <stdexcept>
 #include <string>
 
 namespace tintype::test {
@@ -167,6 +169,54 @@ TEST(Gradient, StopsWhereItIsToldTo) {
 )";
   const Tensor x = Tensor::from<double>({3}, {1, -2, 5});
   expect_values(gradients_at(text, {x})[0], {1, -2, 5});
+}
+
+using Values = std::vector<Value*>;
+
+constexpr OpDef wrong_gradient(std::string_view name, GradientFunction gradient) {
+  return {.name = name,
+          .min_operands = 1,
+          .max_operands = 1,
+          .traits = kHostOnly,
+          .infer = infer_like_first,
+          .gradient = gradient,
+          .doc = "x"};
+}
+
+constexpr OpDef kWrongGradients[] = {
+    wrong_gradient("test::None", [](Builder&, const Node&, const Values&) { return Values(); }),
+    wrong_gradient("test::Rank", [](Builder& b, const Node&,
+                                    const Values&) { return Values{b.scalar(1, DType::f64)}; }),
+    wrong_gradient("test::Typo",
+                   [](Builder& b, const Node&, const Values& dy) {
+                     return Values{b.make("mull", {dy[0], dy[0]})};
+                   }),
+    wrong_gradient("test::Throws",
+                   [](Builder&, const Node&, const Values&) -> Values {
+                     throw std::runtime_error("not today");
+                   }),
+};
+
+TEST(Gradient, MistakesOfAddedOpsNameTheNode) {
+  register_ops(kWrongGradients);
+  const auto message = [](const std::string& op) -> std::string {
+    const auto graph = parse_graph("graph \"g\"(%x: f64[3]) {\n  %0 = test::" + op +
+                                   "(%x)  // act\n  %1 = reduce_sum(%0) {axes = [0]}\n" +
+                                   "  return %1 as \"y\"\n}\n");
+    Value* x = graph->inputs()[0].get();
+    try {
+      gradients(*graph, graph->output(0), {&x, 1});
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "no error";
+  };
+  EXPECT_EQ(message("None"),
+            "act (test::None): the op's gradient returns 0 gradients of 1 operands "
+            "(null stands for zero)");
+  EXPECT_EQ(message("Rank"), "act (test::Rank): the op's gradient is f64[] for an operand f64[3]");
+  EXPECT_EQ(message("Typo"), "grad:act: there is no op 'mull' (did you mean 'mul'?)");
+  EXPECT_EQ(message("Throws"), "act (test::Throws): the op's gradient failed: not today");
 }
 
 TEST(Gradient, SharedValuesAccumulate) {

@@ -206,6 +206,28 @@ TEST(PatternRewriting, StructureMayChangeWithComputedShapes) {
 )");
 }
 
+TEST(PatternRewriting, ConstantsMayHaveNames) {
+  load_patterns("pattern one-twice { y = Neg(x) } => {\n"
+                "  one = constant(dtype(x), 1.0)\n  t = Sub(one, x); y = Sub(t, one)\n}",
+                "constants.pat");
+  const auto graph = parse_graph(R"(graph "g"(%x: f32[2]) {
+    %0 = Neg(%x)  // neg
+    return %0 as "y"
+  })");
+  PipelineOptions options;
+  options.verify = true;
+  run_pipeline(*graph, parse_pipeline("one-twice"), options);
+  PrintOptions print_options;
+  print_options.origins = false;
+  EXPECT_EQ(print(*graph, print_options), R"(graph "g"(%x: f32[2]) {
+  %0 = constant() {value = f32[](1.0)} : f32[]
+  %1 = Sub(%0, %x) : f32[2]
+  %2 = Sub(%1, %0) : f32[2]
+  return %2 as "y"
+}
+)");
+}
+
 // Two sweeps are all that a chain needs, however long.
 TEST(PatternRewriting, LongChainsAreNoProblem) {
   load_patterns(TINTYPE_TEST_DIR "/patterns/structure.pat");

@@ -2,10 +2,12 @@
 #include "program_fixture.h"
 
 #include "runtime/halide_errors.h"
+#include "runtime/host_ops.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <numeric>
+#include <stdexcept>
 #include <thread>
 
 namespace tintype::testing {
@@ -347,6 +349,25 @@ TEST(ExecutorErrors, AnEmptyModelSaysSo) {
   const Model model;
   EXPECT_EQ(message_of(model.run(std::span<const Tensor>()), StatusCode::invalid_argument),
             "the model is empty: load or create one first");
+  EXPECT_TRUE(model.program().inputs.empty());
+}
+
+Status throwing_op(const HostCall&) { throw std::runtime_error("not today"); }
+Status throwing_a_number(const HostCall&) { throw 42; }
+
+TEST(ExecutorErrors, WhatHostOpsThrowNamesTheStep) {
+  static constexpr HostOp kOps[] = {{"test::Throw", throwing_op},
+                                    {"test::ThrowNumber", throwing_a_number}};
+  ASSERT_TRUE(register_host_ops(kOps).ok());
+  const auto message = [](const char* op) {
+    ProgramBuilder b;
+    const ExprId n = b.symbol("N", 0, 0);
+    const ViewId x = b.input("x", DType::f32, {n}), y = b.output("y", DType::f32, {n});
+    b.host_step(op, {x}, {y});
+    return message_of(b.model().value().run({{"x", iota({3})}}), StatusCode::internal);
+  };
+  EXPECT_EQ(message("test::Throw"), "step 'plain': not today");
+  EXPECT_EQ(message("test::ThrowNumber"), "step 'plain': it throws what is no std::exception");
 }
 
 TEST(Validate, RefusesBrokenPrograms) {

@@ -38,6 +38,7 @@ static void misuse(const tintype_model* model) {
   check(tintype_run(model, &t, 0, 0, &result) == TINTYPE_INVALID_ARGUMENT, "too few inputs");
   t.dims = negative;
   check(tintype_run(model, &t, 1, 0, &result) == TINTYPE_INVALID_ARGUMENT, "negative extent");
+  check(strcmp(tintype_last_error(), "input 0: negative extent in [-1,2]") == 0, "message");
   t.dims = NULL;
   check(tintype_run(model, &t, 1, 0, &result) == TINTYPE_INVALID_ARGUMENT, "null dims");
   t.dims = dims;

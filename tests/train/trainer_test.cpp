@@ -235,6 +235,23 @@ TEST(Trainer, FrozenParametersKeepTheirBits) {
   EXPECT_EQ(changed, 2);
 }
 
+// As the discriminator in a generator's program.
+TEST(Trainer, ParametersOfRateZeroChangeOnlyWhenTheyAreSet) {
+  TrainingOptions options = {.optimizer = AdamW{.lr = 0.01}};
+  options.groups = {{.pattern = "^fc2", .rate_scale = 0}};
+  Trainer trainer(make_network("mlp"), {.training = options});
+  const Tensor first = trainer.weights().at("fc2.weight");
+  const Tensor other = Tensor::zeros(first.dtype(), first.dims());
+  const auto data = data_of("mlp");
+  trainer.fit(*data, nullptr, {.epochs = 2});
+  const Tensor second = trainer.weights().at("fc2.weight");
+  EXPECT_EQ(std::memcmp(first.data(), second.data(), first.bytes()), 0);
+  trainer.set_weights({{"fc2.weight", other}});
+  trainer.fit(*data, nullptr, {.epochs = 3});
+  const Tensor third = trainer.weights().at("fc2.weight");
+  EXPECT_EQ(std::memcmp(other.data(), third.data(), first.bytes()), 0);
+}
+
 TEST(Trainer, TrainedModelPredictsWhatTheTrainerDoes) {
   Trainer trainer(busy_model(), busy_options());
   const auto data = data_of("mlp", 20, 8, true);
@@ -472,6 +489,7 @@ TEST(Trainer, GradientsThatAreNotFiniteAreReported) {
 }
 
 TEST(Trainer, MistakesAreExplained) {
+  EXPECT_THROW(Trainer(nullptr, {}), Error);
   Trainer trainer(make_network("mlp"), {});
   auto examples = make_examples("mlp", 8);
   examples["target"].mutable_values<int64_t>()[3] = 5;

@@ -116,10 +116,9 @@ TEST(Parameters, AreFoundByTheirRoles) {
   const auto graph = g.take();
   std::map<std::string, int> axes;
   for (const Parameter& p : find_parameters(*graph)) axes[p.value->name()] = p.unit_axis;
-  EXPECT_THAT(axes,
-              ElementsAre(testing::Pair("custom.matrix", 1), testing::Pair("custom.moved", -1),
-                          testing::Pair("custom.scale", -1), testing::Pair("fc.bias", -1),
-                          testing::Pair("fc.weight", 0)));
+  EXPECT_THAT(axes, ElementsAre(testing::Pair("custom.matrix", 1), testing::Pair("custom.moved", 0),
+                                testing::Pair("custom.scale", -1), testing::Pair("fc.bias", -1),
+                                testing::Pair("fc.weight", 0)));
 }
 
 /// A constant of this source, of equal elements.
@@ -296,8 +295,9 @@ TEST(Regularizers, MaxNormScalesUnitsDownToTheLimit) {
 
 TEST(Regularizers, PenaltiesAddUp) {
   const Tensor w = Tensor::from<float>({2, 2}, {1, -2, 3, -4});
-  const Tensor p =
-      fragment(w, [](Builder& b, Value* x) { return add_penalty(b, {x, x}, 0.1, 0.01); });
+  const Tensor p = fragment(w, [](Builder& b, Value* x) {
+    return add_penalty(b, {x, x}, 0.1, 0.01);
+  });
   EXPECT_NEAR(p.values<float>()[0], 2 * (0.1 * 10 + 0.01 * 30), 1e-6);
 }
 

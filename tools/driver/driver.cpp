@@ -3,12 +3,14 @@
 
 #include "codegen/kernel_cache.h"
 #include "codegen/narrow_operands.h"
+#include "codegen/shared_object.h"
 #include "ir/diagnostic.h"
 #include "tools/driver/graph_file.h"
 #include "tools/driver/pipeline.h"
 
 #include <algorithm>
 #include <chrono>
+#include <span>
 
 namespace tintype {
 
@@ -60,6 +62,7 @@ RecomputeReport optimize_and_recompute(Graph& graph, const CompileOptions& optio
                                        const CodegenOptions& codegen) {
   PipelineOptions passes;
   passes.explain = options.explain;
+  passes.disabled = options.disabled_passes;
   PassPipeline pipeline = pipeline_for(options);
   const PassStep last = pipeline.back();
   pipeline.pop_back();
@@ -118,7 +121,18 @@ CompiledModel compile_model(const std::string& path, const CompileOptions& optio
 }
 
 CompiledModel compile_graph(std::unique_ptr<Graph> graph, const CompileOptions& options) {
+  if (graph == nullptr) throw Error("there is no graph to compile");
   return finish(std::move(graph), options, 0.0);
+}
+
+void save_model(const CompiledModel& model, const std::string& path) {
+  const Program& program = model.model.program();
+  if (model.objects.empty() && !program.kernels.empty())
+    throw Error(path +
+                ": a model that was loaded from a .tt file is not saved again; copy the file");
+  const std::vector<char> code = link_shared_object(model.objects, program.target);
+  const Status saved = save_program(program, std::as_bytes(std::span<const char>(code)), path);
+  if (!saved.ok()) throw Error(saved.message());
 }
 
 CompiledModel open_model(const std::string& path, const CompileOptions& options) {

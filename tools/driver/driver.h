@@ -77,7 +77,7 @@ struct CompileReport {
 
 struct CompiledModel {
   Model model;
-  std::unique_ptr<Graph> graph;  ///< as lowered: regions and host ops
+  std::unique_ptr<Graph> graph;  ///< as lowered: regions and host ops; null of a `.tt` file
   std::vector<KernelObject> objects;
   CompileReport report;
 };
@@ -89,6 +89,10 @@ CompiledModel compile_model(const std::string& path, const CompileOptions& optio
 CompiledModel compile_graph(std::unique_ptr<Graph> graph, const CompileOptions& options = {});
 /// Runs the passes that `options` asks for, up to regions.
 void optimize(Graph& graph, const CompileOptions& options);
+
+/// Writes a `.tt` file, which Model::load (runtime/model.h) loads without a compiler. Throws Error
+/// when it can not be written, and for a model that came from such a file.
+void save_model(const CompiledModel& model, const std::string& path);
 
 /// A `.tt` file is loaded, anything else is compiled.
 CompiledModel open_model(const std::string& path, const CompileOptions& options = {});

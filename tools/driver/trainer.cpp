@@ -391,6 +391,7 @@ void Trainer::State::finish_epoch(const FitOptions& fit, LearningRate& schedule,
 Trainer::Trainer(std::unique_ptr<Graph> model, TrainerOptions options)
     : state_(std::make_unique<State>()) {
   State& s = *state_;
+  if (model == nullptr) throw Error("there is no graph to train");
   const Averaging& a = options.averaging;
   if (a.ema_decay < 0 || a.ema_decay >= 1)
     throw Error("the decay of averaged weights must be in [0, 1), got " +
