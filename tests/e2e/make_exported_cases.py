@@ -218,6 +218,14 @@ class Repeats(nn.Module):
         return y.repeat_interleave(x.shape[1], 0) + x.reshape(-1, 1)
 
 
+class LastSteps(nn.Module):
+    """Bounds of slices that count from the end, by numbers that depend on inputs."""
+
+    def forward(self, x, y):
+        return (x[:, -(x.shape[1] // 2):], x[:, -y.shape[0]:], x[:, x.shape[1] - y.shape[0]:],
+                x.view(y.shape[0], -1))
+
+
 def vision_transformer():
     net = torchvision.models.VisionTransformer(8, 4, 2, 2, 8, 16, num_classes=3)
     torch.nn.init.xavier_normal_(net.heads.head.weight)
@@ -286,6 +294,9 @@ def cases():
            [{0: "N", 2: "H", 3: "W"}], ("script",))
     yield ("repeats", Repeats(), [(draw(3, 4), draw(3, 5)), (draw(1, 2), draw(1, 5))],
            [{0: "N", 1: "W"}, {0: "N"}], ("script",))
+    yield ("last_steps", LastSteps(),
+           [(draw(2, 6, 3), draw(4)), (draw(1, 6, 3), draw(1)), (draw(1, 4, 3), draw(3))],
+           [batch_time, {0: "M"}], BOTH)
 
 
 def export(module, inputs, axes, how, path):

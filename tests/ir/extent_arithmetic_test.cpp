@@ -105,6 +105,20 @@ TEST(ExtentArithmetic, FloatsWhoseRoundingMatters) {
             "unknown");
 }
 
+TEST(ExtentArithmetic, BoundsOfSlices) {
+  const auto sliced = [](const std::string& start, const std::string& end) {
+    const auto graph = graph_of("dims() {extents = <" + start + ">}; dims() {extents = <" + end +
+                                ">}; constant() {value = i64[1](2)}; Slice(%x, %0, %1, %2)");
+    std::string text = graph->output(0)->shape()[2].text();
+    for (const DimConstraint& c : graph->constraints()) text += " if " + c.left.text() + " is 0";
+    return text;
+  };
+  EXPECT_EQ(sliced("H-5", "H"), "5 if min(0,H-5) is 0");
+  EXPECT_EQ(sliced("0", "H-1"), "max(0,H-1)");
+  EXPECT_EQ(sliced("-1-M", "H"), "max(0,H-min(H,max(0,H-M-1)))");
+  EXPECT_EQ(sliced("-M", "H"), "max(0,H-min(H,max(0,H-M)*min(1,M)))");
+}
+
 }  // namespace
 
 }  // namespace tintype::test
