@@ -218,6 +218,14 @@ class Repeats(nn.Module):
         return y.repeat_interleave(x.shape[1], 0) + x.reshape(-1, 1)
 
 
+class Spectrogram(nn.Module):
+    """What audio networks begin with."""
+
+    def forward(self, x):
+        y = torch.stft(x, 16, 4, window=torch.hann_window(16), return_complex=False)
+        return torch.sqrt(y.pow(2).sum(-1) + 1)
+
+
 class LastSteps(nn.Module):
     """Bounds of slices that count from the end, by numbers that depend on inputs."""
 
@@ -297,6 +305,7 @@ def cases():
     yield ("last_steps", LastSteps(),
            [(draw(2, 6, 3), draw(4)), (draw(1, 6, 3), draw(1)), (draw(1, 4, 3), draw(3))],
            [batch_time, {0: "M"}], BOTH)
+    yield "spectrogram", Spectrogram(), [(draw(2, 60),), (draw(1, 60),)], [{0: "N"}], ("script",)
 
 
 def export(module, inputs, axes, how, path):
