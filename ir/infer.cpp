@@ -2,10 +2,12 @@
 #include "ir/added_call.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
+#include "ir/extent_arithmetic.h"
 #include "ir/ops/tables.h"
 #include "ir/verify.h"
 
 #include <algorithm>
+#include <stdexcept>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -97,7 +99,8 @@ Value* integer_source(Value* v) {
   while (!open.empty()) {
     Value* x = open.back();
     open.pop_back();
-    if (x == nullptr || !seen.insert(x).second) continue;
+    // What is known does not depend on the elements of an input, only on its shape.
+    if (x == nullptr || x->content() || !seen.insert(x).second) continue;
     if (x->def() == nullptr) {
       if (is_int(x->dtype()) || x->dtype() == DType::boolean) return x;
       continue;
@@ -164,12 +167,42 @@ void infer_composite(Node& node) {
   // Composite results of composites: decompose may leave ONNX-level nodes, typed by this function.
 }
 
+/// False for a number that arithmetic on elements of the type would have wrapped.
+bool is_one_of_type(const Dim& d, DType type) {
+  if (!d.is_static() || type == DType::i64) return true;
+  const int64_t v = d.value();
+  if (type == DType::i32) return v == static_cast<int32_t>(v);
+  return v >= 0 && (type != DType::u32 || v == static_cast<uint32_t>(v));
+}
+
+/// What is known of the elements of a core op's result, unless they are too large for extents.
+void infer_content(Node& node) {
+  if (node.op().content == nullptr || node.result_count() != 1) return;
+  try {
+    auto content = node.op().content(node);
+    const DType type = node.result()->dtype();
+    if (content && content->size() <= ops::kMaxContent &&
+        std::all_of(content->begin(), content->end(),
+                    [type](const Dim& d) { return is_one_of_type(d, type); }))
+      node.result()->set_content(std::move(content));
+  } catch (const std::overflow_error&) {
+    return;
+  }
+}
+
+/// The nodes in front of a cast, too, decide what is known of its result.
+void infer_rounded(Node& node) {
+  if (node.result_count() != 1 || node.result()->content()) return;
+  if (auto content = extents_through_floats(node)) node.result()->set_content(std::move(content));
+}
+
 }  // namespace
 
 void infer_node(Node& node) {
   check_form(node);
   if (node.op().decompose != nullptr) {
     infer_composite(node);
+    infer_rounded(node);
     return;
   }
   std::vector<TensorType> results(static_cast<size_t>(node.result_count()));
@@ -181,10 +214,8 @@ void infer_node(Node& node) {
       context.fail("the op's inference gives result " + std::to_string(i) + " no element type");
   for (int i = 0; i < node.result_count(); ++i)
     node.result(i)->set_type(std::move(results[static_cast<size_t>(i)]));
-  if (node.op().content == nullptr || node.result_count() != 1) return;
-  auto content = node.op().content(node);
-  if (content && content->size() <= ops::kMaxContent)
-    node.result()->set_content(std::move(content));
+  infer_content(node);
+  infer_rounded(node);
 }
 
 namespace ops {

@@ -169,6 +169,11 @@ std::string label_of(const onnx::NodeProto& node, const Opsets& opsets) {
 }
 
 std::string unknown_operator(const onnx::NodeProto& node, int opset) {
+  // ONNX Runtime saves what it made of a model with operators that it alone has.
+  if (node.domain().starts_with("com.microsoft"))
+    return "operator of ONNX Runtime, which its optimizer or quantizer wrote; give the model that "
+           "they read, optimize with level basic, quantize in the format QDQ, or load a plugin "
+           "that has the operator with --plugin";
   if (!is_default_domain(node.domain()))
     return "unknown operator; inline it as a model-local function of the same domain and name, or "
            "load a plugin that has it with --plugin";

@@ -1,4 +1,5 @@
 // Records of the core ops that only move elements.
+#include "ir/extent_arithmetic.h"
 #include "ir/ops/gradients.h"
 
 #include <algorithm>
@@ -159,7 +160,7 @@ void infer_like_first(InferContext& c) { c.results[0] = c.type(0); }
 
 Content content_constant(const Node& n) {
   const auto& t = std::get<Tensor>(*n.attrs().find("value"));
-  if (t.rank() > 1 || t.size() > static_cast<int64_t>(kMaxContent)) return std::nullopt;
+  if (t.size() > static_cast<int64_t>(kMaxContent)) return std::nullopt;
   std::vector<Dim> out;
   if (t.dtype() == DType::i64) {
     for (int64_t v : t.values<int64_t>()) out.emplace_back(v);
@@ -175,43 +176,54 @@ Content content_constant(const Node& n) {
 
 Content content_dims(const Node& n) { return n.attrs().dims("extents"); }
 
-Content content_reshape(const Node& n) {
-  return n.result()->rank() <= 1 ? n.operand(0)->content() : std::nullopt;
+Content content_reshape(const Node& n) { return n.operand(0)->content(); }
+
+Content content_transpose(const Node& n) {
+  const auto& x = n.operand(0)->content();
+  const auto from = strides_of(n.operand(0)->shape());
+  if (!x || !from) return std::nullopt;
+  std::vector<int64_t> strides;
+  for (int64_t p : n.attrs().integers("perm")) strides.push_back((*from)[static_cast<size_t>(p)]);
+  return strided_content(*x, n.result()->shape(), 0, strides);
 }
 
 Content content_broadcast(const Node& n) {
-  const auto& x = n.operand(0)->content();
-  const Shape& shape = n.result()->shape();
-  if (!x || shape.size() > 1) return std::nullopt;
-  if (shape.empty() ||
-      (shape[0].is_static() && shape[0].value() == static_cast<int64_t>(x->size())))
-    return x;
-  if (x->size() != 1 || !shape[0].is_static() ||
-      shape[0].value() > static_cast<int64_t>(kMaxContent))
-    return std::nullopt;
-  return std::vector<Dim>(static_cast<size_t>(shape[0].value()), (*x)[0]);
+  return broadcast_content(*n.operand(0), n.result()->shape());
 }
 
 Content content_slice(const Node& n) {
   const auto& x = n.operand(0)->content();
-  if (!x || n.operand(0)->rank() != 1) return std::nullopt;
-  const Dim start = n.attrs().dims("starts")[0];
-  const Dim size = n.attrs().dims("sizes")[0];
-  const int64_t step = n.attrs().integers("steps")[0];
-  if (!start.is_static() || !size.is_static()) return std::nullopt;
-  std::vector<Dim> out;
-  for (int64_t i = 0; i < size.value(); ++i)
-    out.push_back((*x)[static_cast<size_t>(start.value() + i * step)]);
-  return out;
+  auto strides = strides_of(n.operand(0)->shape());
+  if (!x || !strides) return std::nullopt;
+  const Shape starts = n.attrs().dims("starts");
+  const Shape& sizes = n.result()->shape();
+  const auto steps = n.attrs().integers("steps");
+  int64_t first = 0;
+  for (size_t i = 0; i < starts.size(); ++i) {
+    if (!starts[i].is_static() || !sizes[i].is_static()) return std::nullopt;
+    if (sizes[i].is(0)) return std::vector<Dim>();
+    first += starts[i].value() * (*strides)[i];
+    (*strides)[i] *= sizes[i].is(1) ? 0 : steps[i];  // one element is no reason to stay in range
+  }
+  return strided_content(*x, sizes, first, *strides);
 }
 
 Content content_concat(const Node& n) {
+  const Shape& shape = n.result()->shape();
+  const auto axis =
+      static_cast<size_t>(normalize_axis(n.attrs().integer("axis"), n.result()->rank(), n.where()));
+  const Dim outer = product(Shape(shape.begin(), shape.begin() + static_cast<int64_t>(axis)));
+  if (!outer.is_static()) return std::nullopt;
   std::vector<Dim> out;
-  for (Value* v : n.operands()) {
-    if (!v->content() || v->rank() != 1) return std::nullopt;
-    out.insert(out.end(), v->content()->begin(), v->content()->end());
-  }
-  return out.size() > kMaxContent ? Content() : Content(std::move(out));
+  for (int64_t i = 0; i < outer.value(); ++i)
+    for (Value* v : n.operands()) {
+      if (!v->content()) return std::nullopt;
+      const auto length = static_cast<int64_t>(v->content()->size()) / outer.value();
+      const auto from = v->content()->begin() + i * length;
+      out.insert(out.end(), from, from + length);
+      if (out.size() > kMaxContent) return std::nullopt;
+    }
+  return out;
 }
 
 Content content_gather(const Node& n) {
@@ -229,14 +241,17 @@ Content content_gather(const Node& n) {
 }
 
 Content content_iota(const Node& n) {
-  const Shape shape = n.attrs().dims("shape");
-  if (shape.size() != 1 || !shape[0].is_static() ||
-      shape[0].value() > static_cast<int64_t>(kMaxContent))
+  const Shape& shape = n.result()->shape();
+  const Dim count = product(shape);
+  const auto strides = strides_of(shape);
+  if (!strides || !count.is_static() || count.value() > static_cast<int64_t>(kMaxContent))
     return std::nullopt;
-  const DType t = n.attrs().get("dtype", DType::i64);
+  const DType t = n.result()->dtype();
   if (t != DType::i64 && t != DType::i32) return std::nullopt;
   std::vector<Dim> out;
-  for (int64_t i = 0; i < shape[0].value(); ++i) out.emplace_back(i);
+  const auto axis = static_cast<size_t>(n.attrs().integer("axis"));
+  for (int64_t i = 0; i < count.value(); ++i)
+    out.emplace_back(shape.empty() ? 0 : i / (*strides)[axis] % shape[axis].value());
   return out;
 }
 
@@ -318,6 +333,7 @@ constexpr OpDef kOps[] = {
      .attrs = kPerm,
      .traits = kView | kMovement,
      .infer = infer_transpose,
+     .content = content_transpose,
      .gradient = transpose_gradient,
      .doc = "result axis i is operand axis perm[i]"},
     {.name = "broadcast",

@@ -1,4 +1,5 @@
 // Records of the pointwise core ops.
+#include "ir/extent_arithmetic.h"
 #include "ir/ops/gradients.h"
 
 #include <algorithm>
@@ -53,18 +54,15 @@ void infer_bitcast(InferContext& c) {
   c.results[0] = {to, c.type(0).shape};
 }
 
-/// Applies f elementwise to the contents of two operands, a one-element operand broadcasting.
+/// Applies f elementwise to the contents of two operands.
 template <typename F>
 std::optional<std::vector<Dim>> zip_content(const Node& n, F f) {
-  const auto& a = n.operand(0)->content();
-  const auto& b = n.operand(1)->content();
-  if (!a || !b || n.operand(0)->rank() > 1 || n.operand(1)->rank() > 1) return std::nullopt;
-  const size_t count = std::max(a->size(), b->size());
-  if ((a->size() != count && a->size() != 1) || (b->size() != count && b->size() != 1))
-    return std::nullopt;
+  const auto a = broadcast_content(*n.operand(0), n.result()->shape());
+  const auto b = broadcast_content(*n.operand(1), n.result()->shape());
+  if (!a || !b) return std::nullopt;
   std::vector<Dim> out;
-  for (size_t i = 0; i < count; ++i) {
-    const std::optional<Dim> d = f((*a)[a->size() == 1 ? 0 : i], (*b)[b->size() == 1 ? 0 : i]);
+  for (size_t i = 0; i < a->size(); ++i) {
+    const std::optional<Dim> d = f((*a)[i], (*b)[i]);
     if (!d) return std::nullopt;
     out.push_back(*d);
   }
@@ -82,22 +80,21 @@ std::optional<std::vector<Dim>> content_sub(const Node& n) {
 std::optional<std::vector<Dim>> content_mul(const Node& n) {
   return zip_content(n, [](const Dim& a, const Dim& b) { return MaybeDim(a * b); });
 }
-/// Integer division truncates; it equals the floor only where both sides are known non-negative.
+/// Where b is zero, evaluating the extent fails.
+bool may_divide(const Dim& b) {
+  const auto low = b.lower_bound();
+  return low && *low >= 0 && !b.is(0);
+}
 std::optional<std::vector<Dim>> content_div(const Node& n) {
-  return zip_content(n, [](const Dim& a, const Dim& b) -> MaybeDim {
-    const auto low_a = a.lower_bound();
-    const auto low_b = b.lower_bound();
-    if (!low_a || *low_a < 0 || !low_b || *low_b < 1) return std::nullopt;
-    return floor_div(a, b);
+  return zip_content(n, [](const Dim& a, const Dim& b) {
+    return may_divide(b) ? MaybeDim(trunc_div(a, b)) : std::nullopt;
   });
 }
-/// Where both sides are known non-negative, all conventions for the sign agree.
 std::optional<std::vector<Dim>> content_mod(const Node& n) {
-  return zip_content(n, [](const Dim& a, const Dim& b) -> MaybeDim {
-    const auto low_a = a.lower_bound();
-    const auto low_b = b.lower_bound();
-    if (!low_a || *low_a < 0 || !low_b || *low_b < 1) return std::nullopt;
-    return mod(a, b);
+  const bool fmod = n.attrs().integer("fmod") != 0;
+  return zip_content(n, [fmod](const Dim& a, const Dim& b) -> MaybeDim {
+    if (!may_divide(b)) return std::nullopt;
+    return fmod ? a - b * trunc_div(a, b) : mod(a, b);
   });
 }
 std::optional<std::vector<Dim>> content_min(const Node& n) {
@@ -170,17 +167,15 @@ std::optional<std::vector<Dim>> content_neg(const Node& n) {
 }
 
 std::optional<std::vector<Dim>> content_select(const Node& n) {
-  const auto& c = n.operand(0)->content();
-  const auto& a = n.operand(1)->content();
-  const auto& b = n.operand(2)->content();
+  const Shape& shape = n.result()->shape();
+  const auto c = broadcast_content(*n.operand(0), shape);
+  const auto a = broadcast_content(*n.operand(1), shape);
+  const auto b = broadcast_content(*n.operand(2), shape);
   if (!c || !a || !b) return std::nullopt;
-  const size_t count = std::max({c->size(), a->size(), b->size()});
-  auto at = [](const std::vector<Dim>& v, size_t i) { return v[v.size() == 1 ? 0 : i]; };
   std::vector<Dim> out;
-  for (size_t i = 0; i < count; ++i) {
-    const Dim condition = at(*c, i);
-    if (!condition.is_static()) return std::nullopt;
-    out.push_back(at(condition.is(0) ? *b : *a, i));
+  for (size_t i = 0; i < c->size(); ++i) {
+    if (!(*c)[i].is_static()) return std::nullopt;
+    out.push_back((*c)[i].is(0) ? (*b)[i] : (*a)[i]);
   }
   return out;
 }

@@ -141,32 +141,50 @@ struct SliceRange {
   Dim start, size;
 };
 
-SliceRange slice_range(const Dim& extent, Dim start, Dim end, int64_t step) {
-  auto from_end = [&](const Dim& d, const char* what) {
-    if (d.is_static()) return d.value() < 0 ? max(d + extent, step < 0 ? Dim(-1) : Dim(0)) : d;
-    const auto low = d.lower_bound();
-    if (!low || *low < 0) {
-      // A symbolic bound such as N - 1: assume it counts from the start, as exporters write it.
-      const auto negative = (Dim(0) - d).lower_bound();
-      if (negative && *negative > 0) return d + extent;
-      (void)what;
+/// Bounds of a slice of one axis, as positions on it.
+class SliceBounds {
+ public:
+  SliceBounds(const Node& n, const Dim& extent, int64_t step)
+      : n_(n), extent_(extent), step_(step), before_(step < 0 ? -1 : 0) {}
+
+  SliceRange range(Dim start, Dim end) const {
+    constexpr int64_t kFar = std::numeric_limits<int32_t>::max();
+    // Exporters write "to the end" as INT_MAX or INT64_MAX, and "past the start" as their
+    // negatives.
+    const bool end_open = end.is_static() && (end.value() >= kFar || end.value() <= -kFar);
+    if (step_ > 0) {
+      start = min(position(start, "start"), extent_);
+      end = end_open && end.value() > 0 ? extent_
+                                        : min(end_open ? Dim(0) : position(end, "end"), extent_);
+      return {start, max(ceil_div(end - start, Dim(step_)), Dim(0))};
     }
-    return d;
-  };
-  constexpr int64_t kFar = std::numeric_limits<int32_t>::max();
-  // Exporters write "to the end" as INT_MAX or INT64_MAX, and "past the start" as their negatives.
-  const bool end_open = end.is_static() && (end.value() >= kFar || end.value() <= -kFar);
-  if (step > 0) {
-    start = min(from_end(start, "start"), extent);
-    end = end_open && end.value() > 0 ? extent
-                                      : min(end_open ? Dim(0) : from_end(end, "end"), extent);
-    return {start, max(ceil_div(end - start, Dim(step)), Dim(0))};
+    if (start.is_static() && start.value() >= kFar) start = extent_ - Dim(1);
+    else start = min(position(start, "start"), extent_ - Dim(1));
+    end = end_open && end.value() < 0 ? Dim(-1) : min(position(end, "end"), extent_ - Dim(1));
+    return {start, max(ceil_div(start - end, Dim(0) - Dim(step_)), Dim(0))};
   }
-  if (start.is_static() && start.value() >= kFar) start = extent - Dim(1);
-  else start = min(from_end(start, "start"), extent - Dim(1));
-  end = end_open && end.value() < 0 ? Dim(-1) : min(from_end(end, "end"), extent - Dim(1));
-  return {start, max(ceil_div(start - end, Dim(0) - Dim(step)), Dim(0))};
-}
+
+ private:
+  /// A bound below zero counts from the end.
+  Dim position(const Dim& bound, const char* what) const {
+    if (provably_le(Dim(0), bound)) return bound;
+    const Dim from_end = max(bound + extent_, before_);
+    const Dim back = bound.is_static() ? Dim(1) : Dim(0) - bound;
+    if (provably_le(Dim(1), back)) return from_end;
+    if (provably_le(Dim(0), back)) return from_end * min(back, Dim(1));  // zero is the start
+    // T - 5, say. What it cuts off has a simple extent where it counts from the start, as those who
+    // write it mean, so that a shorter axis is a mistake. T - 1 is no mistake with T = 0.
+    if (!(extent_ - bound).is(1))
+      n_.graph().require_equal(min(bound, Dim(0)), Dim(0),
+                               n_.where() + ": the " + what + " of a slice must not be negative");
+    return bound;
+  }
+
+  const Node& n_;
+  Dim extent_;
+  int64_t step_;
+  Dim before_;
+};
 
 Values slice(Builder& b, const Node& n) {
   Value* x = n.operand(0);
@@ -185,7 +203,7 @@ Values slice(Builder& b, const Node& n) {
   for (size_t i = 0; i < axes.size(); ++i) {
     const auto a = static_cast<size_t>(normalize_axis(axes[i], x->rank(), n.where()));
     if (steps[i] == 0) fail(n, "step 0 on axis " + std::to_string(a));
-    const SliceRange r = slice_range(x->shape()[a], starts[i], ends[i], steps[i]);
+    const SliceRange r = SliceBounds(n, x->shape()[a], steps[i]).range(starts[i], ends[i]);
     from[a] = r.size.is(0) ? Dim(0) : r.start;
     sizes[a] = r.size;
     by[a] = steps[i];

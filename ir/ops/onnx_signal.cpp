@@ -137,6 +137,9 @@ Values dft(Builder& b, const Node& n) {
 // Frames begin every so many steps; each is weighted by the window and transformed.
 Values stft(Builder& b, const Node& n) {
   Value* x = n.operand(0);
+  // PyTorch's exporter writes real signals without the axis of their one part, and ONNX Runtime
+  // reads them.
+  if (x->rank() == 2) x = b.reshape(x, {x->shape()[0], x->shape()[1], Dim(1)});
   require_signal(n, x);
   if (x->rank() != 3) fail(n, "expected signals [N,length,parts], got " + x->type().text());
   const int64_t step = static_integer(n, 1, "frame_step");

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes data/exported/NAME: recurrent networks, control flow and attention as PyTorch's two exporters store
-them, with inputs and what PyTorch computes, in the form of the ONNX suite. Run it with the Python of
-the peers (tools/setup/peers.sh); last run with PyTorch 2.15. A name ends in _script for the exporter
-that traces or scripts (dynamo=False) and in _dynamo for the newer one.
+"""Writes data/exported/NAME: recurrent networks, control flow, attention and arithmetic on extents as
+PyTorch's two exporters store them, with inputs and what PyTorch computes, in the form of the ONNX
+suite. Run it with the Python of the peers (tools/setup/peers.sh); last run with PyTorch 2.15. A name
+ends in _script for the exporter that traces or scripts (dynamo=False) and in _dynamo for the newer one.
 """
 import json
 import math
@@ -177,6 +177,63 @@ class Masked(nn.Module):
         return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
 
 
+class Windows(nn.Module):
+    """Padded to whole windows and cut into them, as in Swin transformers."""
+
+    def forward(self, x):
+        n, h, w, c = x.shape
+        x = nn.functional.pad(x, (0, 0, 0, (4 - w % 4) % 4, 0, (4 - h % 4) % 4))
+        x = x.reshape(n, (h + 3) // 4, 4, (w + 3) // 4, 4, c)
+        return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, 16, c)
+
+
+class Strided(nn.Module):
+    """Heads of what is left of an image, whose sides the newer exporter writes as (H - 1) // 2 + 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Conv2d(2, 6, 3, stride=2, padding=1)
+
+    def forward(self, x):
+        y = self.net(x)
+        return y.view(y.shape[0], 3, 2, y.shape[2], y.shape[3]).mean(2)
+
+
+class Patches(nn.Module):
+    """Scaled to whole patches, as in MobileViT: the older exporter divides in floating point."""
+
+    def forward(self, x):
+        n, c, h, w = x.shape
+        high, wide = ((torch.ceil(torch.as_tensor(extent) / patch) * patch).long()
+                      for extent, patch in ((h, 3), (w, 2)))
+        x = nn.functional.interpolate(x, size=(high, wide), mode="bilinear", align_corners=False)
+        x = x.reshape(n * c * (high // 3), 3, wide // 2, 2).transpose(1, 2)
+        return x.reshape(n, c, -1, 6).transpose(1, 3)
+
+
+class Repeats(nn.Module):
+    """Repeated as often as an image is wide, which exporters pick the axis for by OneHot."""
+
+    def forward(self, x, y):
+        return y.repeat_interleave(x.shape[1], 0) + x.reshape(-1, 1)
+
+
+class Spectrogram(nn.Module):
+    """What audio networks begin with."""
+
+    def forward(self, x):
+        y = torch.stft(x, 16, 4, window=torch.hann_window(16), return_complex=False)
+        return torch.sqrt(y.pow(2).sum(-1) + 1)
+
+
+class LastSteps(nn.Module):
+    """Bounds of slices that count from the end, by numbers that depend on inputs."""
+
+    def forward(self, x, y):
+        return (x[:, -(x.shape[1] // 2):], x[:, -y.shape[0]:], x[:, x.shape[1] - y.shape[0]:],
+                x.view(y.shape[0], -1))
+
+
 def vision_transformer():
     net = torchvision.models.VisionTransformer(8, 4, 2, 2, 8, 16, num_classes=3)
     torch.nn.init.xavier_normal_(net.heads.head.weight)
@@ -237,6 +294,18 @@ def cases():
              torch.tensor([[True, False, True, True, False]] * 3 + [[False] * 4 + [True]]))],
            [None] * 4, BOTH)  # the newer has no zeros where nothing is seen: it masks with -3e38
     yield ("attention_vit", vision_transformer(), [(draw(2, 3, 8, 8),)], [None], BOTH)
+    yield ("windows", Windows(), [(draw(2, 7, 9, 3),), (draw(1, 8, 4, 3),), (draw(3, 1, 5, 3),)],
+           [{0: "N", 1: "H", 2: "W"}], BOTH)
+    yield ("strided", Strided(), [(draw(2, 2, 9, 8),), (draw(1, 2, 1, 7),)],
+           [{0: "N", 2: "H", 3: "W"}], BOTH)
+    yield ("patches", Patches(), [(draw(2, 2, 7, 5),), (draw(1, 2, 3, 4),)],
+           [{0: "N", 2: "H", 3: "W"}], ("script",))
+    yield ("repeats", Repeats(), [(draw(3, 4), draw(3, 5)), (draw(1, 2), draw(1, 5))],
+           [{0: "N", 1: "W"}, {0: "N"}], ("script",))
+    yield ("last_steps", LastSteps(),
+           [(draw(2, 6, 3), draw(4)), (draw(1, 6, 3), draw(1)), (draw(1, 4, 3), draw(3))],
+           [batch_time, {0: "M"}], BOTH)
+    yield "spectrogram", Spectrogram(), [(draw(2, 60),), (draw(1, 60),)], [{0: "N"}], ("script",)
 
 
 def export(module, inputs, axes, how, path):

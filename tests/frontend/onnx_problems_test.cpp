@@ -27,6 +27,10 @@ TEST(OnnxProblems, UnknownOperatorsGetTheNearestName) {
       import_error(model(one(node("acme::Fancy", {"x"}, {"y"})), {.other_opsets = {{"acme", 1}}})),
       "model.onnx:Fancy_0 (acme::Fancy-1): unknown operator; inline it as a model-local function "
       "of the same domain and name, or load a plugin that has it with --plugin");
+  EXPECT_THAT(import_error(model(one(node("com.microsoft::FusedConv", {"x"}, {"y"})),
+                                 {.other_opsets = {{"com.microsoft", 1}}})),
+              StartsWith("model.onnx:FusedConv_0 (com.microsoft::FusedConv-1): operator of ONNX "
+                         "Runtime, which its optimizer or quantizer wrote; give the model that"));
 }
 
 TEST(OnnxProblems, AllAreCollected) {
