@@ -209,5 +209,17 @@ TEST(CudaKernels, ConvolutionsInOneAndThreeDimensions) {
   });
 }
 
+// Phases run on streams of their own and write one between the other.
+TEST(CudaKernels, TransposedConvolutions) {
+  for (const int64_t kernel : {2, 3, 4})
+    expect_same([kernel](Graph& g, Builder& b) {
+      Value* x = g.add_input("x", {DType::f32, {2, 9, 5, 6}});
+      Value* y =
+          b.make("ConvTranspose", {x, weights(b, {9, 24, kernel, kernel}, 1), weights(b, {24}, 2)},
+                 {{"strides", std::vector<int64_t>{2, 2}}});
+      g.add_output("y", b.make("Relu", {y}));
+    });
+}
+
 }  // namespace
 }  // namespace tintype
