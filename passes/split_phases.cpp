@@ -105,11 +105,16 @@ int64_t phases_of(const std::vector<int64_t>& factors) {
 }
 
 /// What stands in the way of a convolution over a spread input, or "".
-std::string obstacle(const Node& conv, const std::vector<int64_t>& factors, const Shape& before) {
+std::string obstacle(const Node& conv, const Shape& input, const std::vector<int64_t>& factors,
+                     const Shape& before) {
   const auto spatial = factors.size() - 2;
   const std::vector<int64_t> ones(spatial, 1);
   if (conv.attrs().integer("block", 0) > 0) return "its weights are packed";
   if (factors.front() != 1 || factors.back() != 1) return "channels are spread, too";
+  if (!before.front().is(0) || !before.back().is(0) ||
+      !(input.front() == conv.operand(0)->shape().front()) ||
+      !(input.back() == conv.operand(0)->shape().back()))
+    return "images or channels are padded, too";
   if (conv.attrs().integers("strides", ones) != ones) return "it has strides";
   if (std::any_of(before.begin(), before.end(), [](const Dim& d) { return !d.is_static(); }))
     return "its padding is not known";
@@ -154,12 +159,16 @@ std::optional<Spread> find_spread(const Node& conv) {
 std::optional<SpreadConv> find_spread_conv(Node& conv, PassContext& context) {
   const std::optional<Spread> s = find_spread(conv);
   if (!s) return std::nullopt;
-  std::string why = obstacle(conv, s->factors, s->before);
+  const Shape input = permuted(s->x->shape(), s->perm);
+  const std::string why = obstacle(conv, input, s->factors, s->before);
+  if (!why.empty()) {
+    context.declined(conv, "not split: " + why);
+    return std::nullopt;
+  }
   SpreadConv found = {&conv, s->x, s->perm, {}};
   const auto window = conv.attrs().integers("window");
   const auto dilations = conv.attrs().integers("dilations", std::vector<int64_t>(window.size(), 1));
-  const Shape input = permuted(s->x->shape(), s->perm);
-  for (size_t i = 0; why.empty() && i < window.size(); ++i) {
+  for (size_t i = 0; i < window.size(); ++i) {
     Axis axis;
     axis.input = input[i + 1];
     axis.output = conv.result()->shape()[i + 1];
@@ -168,9 +177,7 @@ std::optional<SpreadConv> find_spread_conv(Node& conv, PassContext& context) {
     set_padding(axis);
     found.axes.push_back(std::move(axis));
   }
-  if (why.empty()) return found;
-  context.declined(conv, "not split: " + why);
-  return std::nullopt;
+  return found;
 }
 
 /// Whether an operand of a pointwise op has the same element at all spatial places.

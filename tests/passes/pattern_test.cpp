@@ -183,18 +183,23 @@ TEST(PatternRewriting, ThatDoesNotEndIsAnErrorThatNamesThePattern) {
   }
 }
 
+/// The graph's text, without origins, after a pass.
+std::string rewritten(Graph& graph, const std::string& pass) {
+  PipelineOptions options;
+  options.verify = true;
+  run_pipeline(graph, parse_pipeline(pass), options);
+  PrintOptions print_options;
+  print_options.origins = false;
+  return print(graph, print_options);
+}
+
 TEST(PatternRewriting, StructureMayChangeWithComputedShapes) {
   load_patterns(TINTYPE_TEST_DIR "/patterns/structure.pat");
   const auto graph = parse_graph(R"(graph "g"(%x: f32[N,8,H,W], %w: f32[16,8,5,5]) {
     %0 = Conv(%x, %w) {pads = [2, 2, 2, 2]}  // conv
     return %0 as "y"
   })");
-  PipelineOptions options;
-  options.verify = true;
-  run_pipeline(*graph, parse_pipeline("conv-5x5"), options);
-  PrintOptions print_options;
-  print_options.origins = false;
-  EXPECT_EQ(print(*graph, print_options), R"(graph "g"(%x: f32[N,8,H,W], %w: f32[16,8,5,5]) {
+  EXPECT_EQ(rewritten(*graph, "conv-5x5"), R"(graph "g"(%x: f32[N,8,H,W], %w: f32[16,8,5,5]) {
   %0 = constant() {value = i64[4](8, 8, 3, 3)} : i64[4]
   %1 = ConstantOfShape(%0) : f32[8,8,3,3]
   %2 = constant() {value = i64[4](16, 8, 3, 3)} : i64[4]
@@ -214,12 +219,7 @@ TEST(PatternRewriting, ConstantsMayHaveNames) {
     %0 = Neg(%x)  // neg
     return %0 as "y"
   })");
-  PipelineOptions options;
-  options.verify = true;
-  run_pipeline(*graph, parse_pipeline("one-twice"), options);
-  PrintOptions print_options;
-  print_options.origins = false;
-  EXPECT_EQ(print(*graph, print_options), R"(graph "g"(%x: f32[2]) {
+  EXPECT_EQ(rewritten(*graph, "one-twice"), R"(graph "g"(%x: f32[2]) {
   %0 = constant() {value = f32[](1.0)} : f32[]
   %1 = Sub(%0, %x) : f32[2]
   %2 = Sub(%1, %0) : f32[2]
